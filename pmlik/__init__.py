@@ -1,0 +1,34 @@
+"""One PyMC model: what the likelihood says, what the prior adds, what the posterior says."""
+
+from pmlik.comparison import Comparison
+from pmlik.errors import (
+    EstimationError,
+    Flag,
+    FlagCode,
+    ModelError,
+    PmlikError,
+    Severity,
+    StartError,
+)
+from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
+from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
+from pmlik.submodels import likelihood_model
+
+__all__ = [
+    "Certificate",
+    "Comparison",
+    "EstimationError",
+    "Flag",
+    "FlagCode",
+    "ModelError",
+    "PmlikError",
+    "PointEstimate",
+    "PosteriorEstimate",
+    "Severity",
+    "StartError",
+    "compare",
+    "find_MAP",
+    "find_MLE",
+    "likelihood_model",
+    "sample_posterior",
+]

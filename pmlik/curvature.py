@@ -1,0 +1,233 @@
+"""Second derivatives at a point: their signs, Newton steps and the variances they imply.
+
+Everything here is NumPy and SciPy on plain arrays and callables, for an objective that is
+minimised (the negative log-density), so that its Hessian ``H`` is the observed information.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from scipy.sparse.linalg import LinearOperator, cg
+
+from pmlik.space import FloatArray
+
+__all__ = [
+    "DENSE_LIMIT",
+    "Curvature",
+    "EigenvalueSigns",
+    "IterativeCurvature",
+    "Variances",
+    "hessian_from_products",
+    "variances_by_solves",
+]
+
+#: Above this many coordinates no dense matrix is formed.
+DENSE_LIMIT = 2000
+
+#: A natural value counts as moved by a flat direction if the direction has at least this
+#: share (squared) of the value's whole sensitivity.
+_FLAT_SHARE = 1e-10
+
+Product = Callable[[FloatArray], FloatArray]
+
+
+class EigenvalueSigns(NamedTuple):
+    """How many eigenvalues of the observed information are positive, zero and negative."""
+
+    positive: int
+    zero: int
+    negative: int
+
+
+class Variances(NamedTuple):
+    """Delta-method variances of ``m`` values and what could not be had.
+
+    ``variance`` (m,) is NaN where ``unidentified`` (m,) is true. ``root`` (m, n) satisfies
+    ``root @ root.T = covariance``, or is None where it was not asked for.
+    """
+
+    variance: FloatArray
+    unidentified: NDArray[np.bool_]
+    root: FloatArray | None
+
+
+def hessian_from_products(product: Product, n: int) -> FloatArray:
+    """The dense (n, n) Hessian from ``n`` Hessian-vector products, made symmetric."""
+    hessian = np.empty((n, n))
+    basis = np.zeros(n)
+    for i in range(n):
+        basis[i] = 1.0
+        hessian[:, i] = product(basis)
+        basis[i] = 0.0
+    return (hessian + hessian.T) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """Eigendecomposition of a Hessian, scaled to a unit diagonal first.
+
+    The scaling makes every question asked of it independent of the parameters' units. An
+    eigenvalue is zero when it is within rounding error, ``10 n eps``, of it.
+
+    Parameters
+    ----------
+    scale : array (n,)
+        ``|H_ii| ** -0.5``, and 1 where the diagonal is zero.
+    eigenvalues : array (n,)
+        Of ``diag(scale) @ H @ diag(scale)``, ascending.
+    eigenvectors : array (n, n)
+        One a column, in scaled coordinates.
+    empty : array of bool (n,)
+        Coordinates whose whole row of ``H`` is exactly zero.
+    """
+
+    scale: FloatArray
+    eigenvalues: FloatArray
+    eigenvectors: FloatArray
+    empty: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, hessian: FloatArray) -> Curvature:
+        """Decompose a symmetric (n, n) matrix; entries that are not finite raise ValueError."""
+        diagonal = np.abs(np.diag(hessian))
+        scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
+        values, vectors = linalg.eigh(hessian * np.outer(scale, scale))
+        return cls(scale, values, vectors, ~hessian.any(axis=1))
+
+    @property
+    def tolerance(self) -> float:
+        """Below this an eigenvalue is rounding error."""
+        n = len(self.eigenvalues)
+        return float(10 * n * np.finfo(float).eps * max(np.abs(self.eigenvalues).max(initial=0), 1))
+
+    @cached_property
+    def signs(self) -> EigenvalueSigns:
+        """Counts of positive, zero and negative eigenvalues."""
+        positive = int((self.eigenvalues > self.tolerance).sum())
+        negative = int((self.eigenvalues < -self.tolerance).sum())
+        return EigenvalueSigns(positive, len(self.eigenvalues) - positive - negative, negative)
+
+    def newton_step(self, gradient: FloatArray) -> FloatArray:
+        """``-H^+ g`` on the positive eigenspace; zero along the rest."""
+        keep = self.eigenvalues > self.tolerance
+        vectors = self.eigenvectors[:, keep]
+        step = vectors @ ((vectors.T @ (self.scale * gradient)) / self.eigenvalues[keep])
+        return -self.scale * step
+
+    def steepest_negative(self) -> FloatArray:
+        """Unit-scaled direction of the most negative curvature."""
+        return self.scale * self.eigenvectors[:, 0]
+
+    def variances(self, tangent: Product, *, keep_root: bool) -> Variances:
+        """Delta-method variances ``diag(J H^-1 J')`` of the values whose Jacobian is ``J``.
+
+        Parameters
+        ----------
+        tangent : callable
+            ``v (n,) -> J v (m,)``; called ``n`` times.
+        keep_root : bool
+            Keep the (m, n) root of the covariance as well.
+
+        Notes
+        -----
+        A value is unidentified if a direction of zero curvature moves it. Its variance is NaN;
+        the others are those of the pseudo-inverse, which for them is exact.
+        """
+        images = [tangent(self.scale * column) for column in self.eigenvectors.T]
+        zeros = np.zeros_like(images[0]) if images else np.zeros(0)
+        sensitivity, flat, variance = zeros.copy(), zeros.copy(), zeros.copy()
+        columns = []
+        for image, eigenvalue in zip(images, self.eigenvalues, strict=True):
+            sensitivity += image**2
+            if eigenvalue > self.tolerance:
+                variance += image**2 / eigenvalue
+                columns.append(image / np.sqrt(eigenvalue))
+            else:
+                flat += image**2
+        unidentified = flat > _FLAT_SHARE * sensitivity
+        variance[unidentified] = np.nan
+        root = np.column_stack(columns) if keep_root and columns else None
+        return Variances(variance, unidentified, root)
+
+
+@dataclass(frozen=True, eq=False)
+class IterativeCurvature:
+    """The same questions answered by conjugate gradients, with no matrix ever formed.
+
+    Parameters
+    ----------
+    product : callable
+        ``v (n,) -> H v (n,)``.
+    scale : array (n,)
+        Jacobi preconditioner, ``diag(H) ** -0.5`` as far as it is known.
+    """
+
+    product: Product
+    scale: FloatArray
+
+    @classmethod
+    def probe(cls, product: Product, n: int, *, probes: int = 16, seed: int = 0) -> IterativeCurvature:
+        """Estimate the diagonal from products with random signs, for the preconditioner.
+
+        Source: Bekas, Kokiopoulou and Saad (2007), doi:10.1016/j.apnum.2007.01.003. Exact for
+        a diagonal Hessian whatever the number of probes.
+        """
+        rng = np.random.default_rng(seed)
+        signs = rng.choice([-1.0, 1.0], size=(probes, n))
+        diagonal = np.mean([sign * product(sign) for sign in signs], axis=0)
+        typical = np.median(diagonal[diagonal > 0]) if (diagonal > 0).any() else 1.0
+        return cls(product, 1 / np.sqrt(np.maximum(diagonal, 1e-3 * typical)))
+
+    def solve(self, vector: FloatArray, *, rtol: float = 1e-12) -> FloatArray | None:
+        """``H^-1 v``, or None when ``H`` shows no positive curvature or the iteration stalls."""
+        n = len(vector)
+        lowest = [np.inf]
+
+        def scaled_product(v: FloatArray) -> FloatArray:
+            image = self.scale * self.product(self.scale * v)
+            norm = float(v @ v)
+            lowest[0] = min(lowest[0], float(v @ image) / norm if norm else np.inf)
+            return image
+
+        operator = LinearOperator((n, n), matvec=scaled_product, dtype=float)
+        solution, _ = cg(operator, self.scale * vector, rtol=rtol, maxiter=2 * n + 100)
+        residual = np.linalg.norm(scaled_product(solution) - self.scale * vector)
+        stalled = residual > 1e-6 * np.linalg.norm(self.scale * vector)
+        if lowest[0] <= 0 or stalled or not np.isfinite(residual):
+            return None
+        return np.asarray(self.scale * solution)
+
+
+def variances_by_solves(
+    curvature: IterativeCurvature,
+    cotangents: Callable[[int], FloatArray],
+    indices: Sequence[int],
+    m: int,
+) -> Variances:
+    """Delta-method variances of the requested values, one linear solve each.
+
+    Parameters
+    ----------
+    curvature : IterativeCurvature
+    cotangents : callable
+        ``i -> J[i] (n,)``, the gradient of value ``i``.
+    indices : sequence of int
+        The values asked for; the variance of every other is NaN.
+    m : int
+        How many values there are.
+    """
+    variance = np.full(m, np.nan)
+    unidentified = np.zeros(m, dtype=bool)
+    for i in indices:
+        row = cotangents(i)
+        solution = curvature.solve(row)
+        unidentified[i] = solution is None
+        variance[i] = np.nan if solution is None else max(float(row @ solution), 0.0)
+    return Variances(variance, unidentified, None)

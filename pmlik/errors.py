@@ -1,0 +1,107 @@
+"""Exceptions and the vocabulary of flags. Every other module may import this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "EstimationError",
+    "Flag",
+    "FlagCode",
+    "ModelError",
+    "PmlikError",
+    "Severity",
+    "StartError",
+    "raise_if_strict",
+]
+
+
+class PmlikError(Exception):
+    """Base of every error that pmlik raises itself."""
+
+
+class ModelError(PmlikError, ValueError):
+    """The model, or a name given with it, is not one that pmlik can work on."""
+
+
+class StartError(ModelError):
+    """The likelihood is zero or undefined wherever a search could start."""
+
+
+class EstimationError(PmlikError, RuntimeError):
+    """An estimate carries a flag of severity ``error`` and ``strict=True`` was asked for."""
+
+
+class Severity(StrEnum):
+    """How much a flag matters: ``error`` means the number it is about can't be trusted."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class FlagCode(StrEnum):
+    """What a flag says, one readable sentence a code."""
+
+    POTENTIAL_IN_LIKELIHOOD = "A pm.Potential is counted as part of the likelihood."
+    POTENTIAL_IN_PRIOR = "A pm.Potential is counted as part of the prior."
+    MISSING_INTEGRATED_OUT = "Missing observations are integrated out of the likelihood exactly."
+    NOT_IN_LIKELIHOOD = "The likelihood does not depend on it, so its MLE does not exist."
+    NOT_IDENTIFIED = "The objective is flat along a direction that moves it."
+    NOT_CONVERGED = "No optimum could be certified: this is where the search stopped."
+    LIMITED_PRECISION = "Rounding error keeps the optimum from being found more exactly."
+    NOT_A_MAXIMUM = "The gradient is zero, but the objective rises in some direction from here."
+    HIGHER_ELSEWHERE = "The search passed points with a higher objective, none of them an optimum."
+    START_REPLACED = "The model's own initial point has zero likelihood; another start was found."
+    FIND_MAP_FAILED = "pm.find_MAP gave no usable point; the search began at the initial point."
+    HESSIAN_BY_DIFFERENCES = "Second derivatives are finite differences of the exact gradient."
+    NO_STANDARD_ERROR = "No standard error was computed for it."
+    NO_POSTERIOR = "Sampling did not finish, so there is no posterior."
+    HIGH_R_HAT = "The chains disagree (R-hat above 1.01)."
+    LOW_ESS = "Too few effective draws (bulk or tail ESS below 100 per chain)."
+    DIVERGENCES = "The sampler diverged."
+    CHAINS_NOT_CHECKED = "With fewer than two chains, or too few draws, the chains can't be checked."
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One thing a reader of an estimate has to know.
+
+    Parameters
+    ----------
+    code : FlagCode
+        What it says; ``str(flag)`` is the sentence.
+    severity : Severity
+        ``info``, ``warning`` or ``error``.
+    variables : tuple of str
+        The variables, or the labels of single elements, that it is about. Empty: all of them.
+    action : str
+        What to do about it.
+    detail : str
+        The figures behind it.
+    """
+
+    code: FlagCode
+    severity: Severity
+    variables: tuple[str, ...] = ()
+    action: str = ""
+    detail: str = ""
+
+    def __str__(self) -> str:
+        about = f"{', '.join(self.variables)}: " if self.variables else ""
+        return " ".join(part for part in (f"{about}{self.code.value}", self.detail, self.action) if part)
+
+
+def raise_if_strict(flags: Iterable[Flag], strict: bool) -> None:
+    """Raise `EstimationError` for the flags of severity ``error`` if ``strict``.
+
+    Raises
+    ------
+    EstimationError
+        With one line a flag.
+    """
+    errors = [str(flag) for flag in flags if flag.severity is Severity.ERROR]
+    if strict and errors:
+        raise EstimationError("\n".join(errors))

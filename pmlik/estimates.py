@@ -1,0 +1,248 @@
+"""The records that estimation returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from pmlik.curvature import EigenvalueSigns
+from pmlik.errors import Flag, Severity
+from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
+from pmlik.space import Space
+
+__all__ = ["Certificate", "PointEstimate", "PosteriorEstimate", "labelled"]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is known of the point where the search ended.
+
+    Parameters
+    ----------
+    converged : bool
+        Whether the point is certified: the estimated distance is below 1e-6 standard errors,
+        shrinking as at a regular optimum, with no negative curvature.
+    estimated_distance : float
+        ``sqrt(g' H^-1 g)``, in standard errors, with the gradient and the Hessian of the
+        objective on the unconstrained scale; infinite where it can't be had.
+    gradient_norm : float
+        Euclidean norm of the gradient on the unconstrained scale.
+    eigenvalue_signs : EigenvalueSigns or None
+        Of the observed information; None for a model too large for a dense matrix.
+    n_gradients : int
+        Evaluations of a log-density with its gradient (those inside ``pm.find_MAP`` are
+        PyMC's own and not counted).
+    n_products : int
+        Hessian-vector products.
+    moved : bool
+        Whether the estimate differs from the model's initial point.
+    start : str
+        The start that led here.
+    """
+
+    converged: bool
+    estimated_distance: float
+    gradient_norm: float
+    eigenvalue_signs: EigenvalueSigns | None
+    n_gradients: int
+    n_products: int
+    moved: bool
+    start: str
+
+    def __str__(self) -> str:
+        if not self.converged:
+            return f"not certified, stopped {_distance(self.estimated_distance)} from an optimum"
+        return f"certified, {_distance(self.estimated_distance)} from the optimum"
+
+
+def _distance(distance: float) -> str:
+    return f"{distance:.1g} SE" if np.isfinite(distance) else "an unknown distance"
+
+
+@dataclass(frozen=True, eq=False)
+class PointEstimate:
+    """A maximum of the likelihood (MLE) or of likelihood times prior (MAP).
+
+    Parameters
+    ----------
+    kind : {"mle", "map"}
+    values : xarray.Dataset
+        Natural units, the model's dims and coords, derived quantities included.
+    std_error : xarray.Dataset
+        Like ``values``: delta method from the observed information of the log-likelihood
+        (MLE) or of the log-likelihood plus log-prior (MAP), Jacobian off.
+    covariance : xarray.DataArray or None
+        Of the parameters' scalars, dims ``parameter`` and ``parameter_bis``, labels as in
+        ``comparison.table``. None for a model too large for a dense matrix.
+    log_likelihood : float
+        ``log p(y | theta)`` at ``values``, all constants included.
+    log_prior : float
+        ``log p(theta)`` at ``values``, natural scale; NaN where the prior has no value there.
+    n_observations : int
+        Rows of multivariate data, elements of other data and of time series.
+    n_parameters : int
+        Free scalars that the likelihood (MAP: or the prior) identifies.
+    certificate : Certificate
+    flags : tuple of Flag
+    """
+
+    kind: Literal["mle", "map"]
+    values: xr.Dataset
+    std_error: xr.Dataset
+    covariance: xr.DataArray | None
+    log_likelihood: float
+    log_prior: float
+    n_observations: int
+    n_parameters: int
+    certificate: Certificate
+    flags: tuple[Flag, ...]
+
+    @property
+    def nll(self) -> float:
+        """Negative log-likelihood."""
+        return -self.log_likelihood
+
+    @property
+    def aic(self) -> float:
+        """``2 k - 2 log L`` at the MLE; NaN for a MAP, which does not maximise L.
+
+        Source: Akaike (1974), doi:10.1109/TAC.1974.1100705.
+        """
+        return 2 * self.n_parameters - 2 * self._maximised()
+
+    @property
+    def bic(self) -> float:
+        """``k log n - 2 log L`` at the MLE; NaN for a MAP, which does not maximise L.
+
+        Source: Schwarz (1978), doi:10.1214/aos/1176344136.
+        """
+        return float(self.n_parameters * np.log(self.n_observations) - 2 * self._maximised())
+
+    def _maximised(self) -> float:
+        return self.log_likelihood if self.kind == "mle" and self.trusted else np.nan
+
+    @property
+    def trusted(self) -> bool:
+        """Whether no flag of severity ``error`` is about the estimate as a whole."""
+        return not any(f.severity is Severity.ERROR for f in self.flags)
+
+    def sheet(self) -> Sheet:
+        """The estimate as a table of strings."""
+        values, errors = labelled(self.values), labelled(self.std_error)
+        rows = tuple(
+            (label, format_to(value, errors[label]), format_number(errors[label], 3))
+            for label, value in values.items()
+        )
+        name = self.kind.upper()
+        notes = [
+            ("optimum", str(self.certificate)),
+            ("log-likelihood", format_number(self.log_likelihood, 8)),
+            ("log-prior", format_number(self.log_prior, 8)),
+            *(("flag", str(flag)) for flag in self.flags),
+        ]
+        return Sheet(_TITLES[self.kind], ("parameter", name, "SE"), rows, tuple(notes))
+
+    def __str__(self) -> str:
+        return to_text(self.sheet())
+
+    def _repr_html_(self) -> str:
+        return to_html(self.sheet())
+
+
+_TITLES = {
+    "mle": "Maximum likelihood estimate",
+    "map": "Maximum a posteriori estimate (natural units, Jacobian off)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PosteriorEstimate:
+    """The posterior in the same words as a `PointEstimate`.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What ``pm.sample`` returned, untouched.
+    values : xarray.Dataset
+        Posterior means.
+    std_error : xarray.Dataset
+        Posterior standard deviations.
+    interval : xarray.Dataset
+        With a last dim ``ci_bound`` (lower, upper); attributes ``ci_kind`` and ``ci_prob``.
+    diagnostics : Mapping of str to float
+        Worst over all scalars: ``r_hat``, ``ess_bulk``, ``ess_tail``; and ``divergences``.
+    flags : tuple of Flag
+    """
+
+    tree: xr.DataTree
+    values: xr.Dataset
+    std_error: xr.Dataset
+    interval: xr.Dataset
+    diagnostics: Mapping[str, float]
+    flags: tuple[Flag, ...]
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the chains carry no flag of severity ``error``."""
+        return not any(f.severity is Severity.ERROR for f in self.flags)
+
+    def sheet(self) -> Sheet:
+        """The posterior as a table of strings."""
+        means, sds = labelled(self.values), labelled(self.std_error)
+        lower = labelled(self.interval.sel(ci_bound="lower", drop=True))
+        upper = labelled(self.interval.sel(ci_bound="upper", drop=True))
+        rows = tuple(
+            (
+                label,
+                format_to(mean, sds[label]),
+                format_number(sds[label], 3),
+                f"{format_to(lower[label], sds[label])} .. {format_to(upper[label], sds[label])}",
+            )
+            for label, mean in means.items()
+        )
+        notes = [("chains", describe_chains(self.diagnostics))]
+        notes += [("flag", str(flag)) for flag in self.flags]
+        columns = ("parameter", "mean", "sd", describe_interval(self.interval))
+        return Sheet("Posterior", columns, rows, tuple(notes))
+
+    def __str__(self) -> str:
+        return to_text(self.sheet())
+
+    def _repr_html_(self) -> str:
+        return to_html(self.sheet())
+
+
+def describe_interval(interval: xr.Dataset) -> str:
+    """Probability and kind of an interval, for a heading."""
+    return f"{100 * interval.attrs['ci_prob']:g}% {str(interval.attrs['ci_kind']).upper()}"
+
+
+def describe_chains(diagnostics: Mapping[str, float]) -> str:
+    """The worst convergence figures in one line."""
+    return (
+        f"R-hat at most {diagnostics['r_hat']:.3f}, ESS at least "
+        f"{min(diagnostics['ess_bulk'], diagnostics['ess_tail']):.0f}, "
+        f"{diagnostics['divergences']:.0f} divergences"
+    )
+
+
+def labelled(dataset: xr.Dataset) -> dict[str, float]:
+    """All scalars of a dataset by label, ``name`` or ``name[coord, coord]``."""
+    space = space_of(dataset)
+    flat = space.join({str(name): array for name, array in dataset.data_vars.items()})
+    return dict(zip(space.labels, map(float, flat), strict=True))
+
+
+def space_of(dataset: xr.Dataset) -> Space:
+    """The space of a dataset's variables."""
+    arrays = list(dataset.data_vars.values())
+    return Space(
+        names=tuple(str(name) for name in dataset.data_vars),
+        shapes=tuple(array.shape for array in arrays),
+        dims=tuple(tuple(str(dim) for dim in array.dims) for array in arrays),
+        coords={str(dim): np.asarray(index) for dim, index in dataset.coords.items()},
+    )

@@ -1,0 +1,428 @@
+"""The verbs: find the MLE, find the MAP, sample the posterior, compare the three."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import arviz as az
+import numpy as np
+import pymc as pm
+
+from pmlik.checks import check_chains
+from pmlik.comparison import Comparison, merge_estimates
+from pmlik.errors import Flag, FlagCode, ModelError, Severity, raise_if_strict
+from pmlik.estimates import PointEstimate, PosteriorEstimate
+from pmlik.estimator import estimate_point, usable_start
+from pmlik.optimizer import Kind
+from pmlik.problem import Problem, build_problem
+from pmlik.progress import Say, steps
+from pmlik.roles import Potentials, Roles, read_roles, refuse_latents, resolve_model
+from pmlik.sampler import CiKind, diagnose, draw, interval_of, numeric_posterior
+from pmlik.space import FloatArray
+
+__all__ = ["compare", "find_MAP", "find_MLE", "sample_posterior"]
+
+
+def find_MLE(
+    model: pm.Model | None = None,
+    *,
+    var_names: Sequence[str] | None = None,
+    random_seed: int | None = None,
+    progressbar: bool = True,
+    backend: str | None = None,
+    potentials: Potentials = "likelihood",
+    strict: bool = False,
+) -> PointEstimate:
+    """Maximum likelihood estimate, with standard errors and a certificate.
+
+    Starts from ``pm.find_MAP`` of `likelihood_model` and is polished by Newton steps with exact
+    derivatives until it is within 1e-6 standard errors of the optimum.
+
+    Parameters
+    ----------
+    model : pm.Model, optional
+        Default: the model on the context stack. It is not changed.
+    var_names : sequence of str, optional
+        In a model of more than 2000 coordinates, the variables whose standard errors are
+        computed (none by default). A smaller model has them all.
+    random_seed : int, optional
+        For the jitter of starting points, which only unusual models need.
+    progressbar : bool
+        Show what is being done.
+    backend : {"numba", "jax", "c"}, optional
+        Default: interpret the graph, and compile with Numba where that is the faster whole.
+    potentials : {"likelihood", "prior"}
+        What ``pm.Potential`` terms count as.
+    strict : bool
+        Raise instead of returning an estimate that can't be trusted.
+
+    Returns
+    -------
+    PointEstimate
+        Natural units. Standard errors are of the likelihood alone.
+
+    Raises
+    ------
+    ModelError
+        If the model has no likelihood, one that pmlik can't take yet (latents), or one that is
+        zero wherever the search could start.
+    EstimationError
+        With ``strict=True``, if a flag of severity ``error`` is raised.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     p = pm.Beta("p", 1, 1)
+    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
+    >>> mle = pmlik.find_MLE(model, progressbar=False)
+    >>> print(f"{mle.values['p']:.4f} {mle.std_error['p']:.4f} {mle.log_likelihood:.4f}")
+    0.2000 0.1265 -1.1974
+    """
+    arguments = _Arguments(model, var_names, random_seed, progressbar, backend, potentials)
+    return _one_point(arguments, "mle", strict)
+
+
+def find_MAP(
+    model: pm.Model | None = None,
+    *,
+    var_names: Sequence[str] | None = None,
+    random_seed: int | None = None,
+    progressbar: bool = True,
+    backend: str | None = None,
+    potentials: Potentials = "likelihood",
+    strict: bool = False,
+) -> PointEstimate:
+    """Maximum of likelihood times prior in natural units, as ``pm.find_MAP`` defines it.
+
+    Parameters, returns and errors are those of `find_MLE`; standard errors are of the
+    log-likelihood plus the log-prior, Jacobian off.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     p = pm.Beta("p", 2, 2)
+    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
+    >>> print(f"{pmlik.find_MAP(model, progressbar=False).values['p']:.4f}")  # 3 / 12
+    0.2500
+    """
+    arguments = _Arguments(model, var_names, random_seed, progressbar, backend, potentials)
+    return _one_point(arguments, "map", strict)
+
+
+def sample_posterior(
+    model: pm.Model | None = None,
+    *,
+    random_seed: int | None = None,
+    progressbar: bool = True,
+    backend: str | None = None,
+    ci_kind: CiKind | None = None,
+    ci_prob: float | None = None,
+    sample_kwargs: Mapping[str, Any] | None = None,
+    strict: bool = False,
+) -> PosteriorEstimate:
+    """The posterior by ``pm.sample``, summarised and checked.
+
+    Parameters
+    ----------
+    model : pm.Model, optional
+        Default: the model on the context stack. Latents are welcome here.
+    random_seed : int, optional
+    progressbar : bool
+    backend : {"numba", "jax", "c"}, optional
+        Default: ``pm.sample``'s own choice.
+    ci_kind : {"eti", "hdi"}, optional
+        Default: ArviZ's ``rcParams["stats.ci_kind"]``.
+    ci_prob : float, optional
+        Default: ArviZ's ``rcParams["stats.ci_prob"]``.
+    sample_kwargs : mapping, optional
+        For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
+    strict : bool
+        Raise instead of returning chains that can't be trusted.
+
+    Returns
+    -------
+    PosteriorEstimate
+        Natural units.
+
+    Raises
+    ------
+    ModelError
+        If there is no model.
+    EstimationError
+        With ``strict=True``, if a flag of severity ``error`` is raised.
+    """
+    model = resolve_model(model)
+    _check_interval(ci_kind, ci_prob)
+    names = [var.name for var in model.unobserved_RVs]
+    posterior = _posterior(
+        model,
+        names,
+        random_seed=_seed(random_seed),
+        progressbar=progressbar,
+        backend=backend,
+        ci=(ci_kind, ci_prob),
+        sample_kwargs=sample_kwargs or {},
+    )
+    raise_if_strict(posterior.flags, strict)
+    return posterior
+
+
+def compare(
+    model: pm.Model | None = None,
+    *,
+    var_names: Sequence[str] | None = None,
+    random_seed: int | None = None,
+    progressbar: bool = True,
+    backend: str | None = None,
+    potentials: Potentials = "likelihood",
+    ci_kind: CiKind | None = None,
+    ci_prob: float | None = None,
+    sample: bool = True,
+    sample_kwargs: Mapping[str, Any] | None = None,
+    strict: bool = False,
+) -> Comparison:
+    """MLE, MAP and posterior of one model, side by side.
+
+    If sampling fails or is interrupted, the MLE and the MAP are returned, with a flag.
+
+    Parameters
+    ----------
+    model : pm.Model, optional
+        Default: the model on the context stack. It is not changed.
+    var_names : sequence of str, optional
+        The variables in the table; default all.
+    random_seed : int, optional
+        Default: a fresh one, which the result keeps.
+    progressbar : bool
+        Show what is being done.
+    backend : {"numba", "jax", "c"}, optional
+        Default: as suits the cost of the work.
+    potentials : {"likelihood", "prior"}
+        What ``pm.Potential`` terms count as.
+    ci_kind : {"eti", "hdi"}, optional
+        Default: ArviZ's ``rcParams["stats.ci_kind"]``.
+    ci_prob : float, optional
+        Default: ArviZ's ``rcParams["stats.ci_prob"]``.
+    sample : bool
+        False leaves the posterior out.
+    sample_kwargs : mapping, optional
+        For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
+    strict : bool
+        Raise instead of returning an estimate that can't be trusted.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ModelError
+        See `find_MLE`.
+    EstimationError
+        With ``strict=True``, if a flag of severity ``error`` is raised.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     p = pm.Beta("p", 2, 2)
+    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
+    >>> comparison = pmlik.compare(model, sample=False, progressbar=False)
+    >>> comparison.table[["MLE", "MAP"]].round(4)
+               MLE   MAP
+    parameter
+    p          0.2  0.25
+    """
+    _check_interval(ci_kind, ci_prob)
+    arguments = _Arguments(model, var_names, random_seed, progressbar, backend, potentials)
+    clock = _Clock()
+    with steps(progressbar) as say:
+        setup = _set_up(arguments, say, clock)
+        mle, map_estimate = (setup.estimate(kind, say, clock) for kind in ("mle", "map"))
+    posterior, failure = None, []
+    if sample:
+        with clock("sampling"):
+            posterior, failure = _posterior_or_flag(
+                lambda: _posterior(
+                    setup.model,
+                    setup.names,
+                    random_seed=setup.seed,
+                    progressbar=progressbar,
+                    backend=backend,
+                    ci=(ci_kind, ci_prob),
+                    sample_kwargs=sample_kwargs or {},
+                )
+            )
+    dataset, flags = merge_estimates(mle, map_estimate, posterior)
+    raise_if_strict((*failure, *flags), strict)
+    shown = [name for name in setup.names if name in dataset]
+    return Comparison(
+        mle=mle,
+        map=map_estimate,
+        posterior=posterior,
+        dataset=dataset[[name for name in shown if var_names is None or name in var_names]],
+        flags=(*failure, *flags),
+        timings=clock.seconds,
+        random_seed=setup.seed,
+        versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
+    )
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    """What `find_MLE`, `find_MAP` and `compare` have in common."""
+
+    model: pm.Model | None
+    var_names: Sequence[str] | None
+    random_seed: int | None
+    progressbar: bool
+    backend: str | None
+    potentials: Potentials
+
+
+@dataclass(eq=False)
+class _Clock:
+    """Seconds by step."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] = time.perf_counter() - begin
+
+
+@dataclass(frozen=True, eq=False)
+class _Setup:
+    """A model made ready: one problem serves every estimate."""
+
+    model: pm.Model
+    roles: Roles
+    problem: Problem
+    start: FloatArray
+    seed: int
+    arguments: _Arguments
+
+    @property
+    def names(self) -> list[str]:
+        """Free variables, then derived ones, in the model's order."""
+        return [var.name for var in self.model.unobserved_RVs]
+
+    def estimate(self, kind: Kind, say: Say, clock: _Clock) -> PointEstimate:
+        say({"mle": "Maximising the likelihood", "map": "Maximising likelihood x prior"}[kind])
+        with clock(kind.upper()):
+            return estimate_point(
+                self.model,
+                self.roles,
+                self.problem,
+                kind,
+                start=self.start,
+                potentials=self.arguments.potentials,
+                var_names=self.arguments.var_names,
+                seed=self.seed,
+            )
+
+
+def _set_up(arguments: _Arguments, say: Say, clock: _Clock) -> _Setup:
+    model = resolve_model(arguments.model)
+    roles = read_roles(model, arguments.potentials)
+    refuse_latents(roles)
+    _check_names(model, arguments.var_names)
+    seed = _seed(arguments.random_seed)
+    say("Building the likelihood")
+    with clock("building"):
+        problem = build_problem(
+            model, roles, potentials=arguments.potentials, backend=arguments.backend
+        )
+        start = usable_start(problem, seed)
+    return _Setup(model, roles, problem, start, seed, arguments)
+
+
+def _one_point(arguments: _Arguments, kind: Kind, strict: bool) -> PointEstimate:
+    clock = _Clock()
+    with steps(arguments.progressbar) as say:
+        estimate = _set_up(arguments, say, clock).estimate(kind, say, clock)
+    raise_if_strict(estimate.flags, strict)
+    return estimate
+
+
+def _check_names(model: pm.Model, var_names: Sequence[str] | None) -> None:
+    if isinstance(var_names, str):
+        raise ModelError(f"var_names: got the string {var_names!r}, need a list of names.")
+    known = [var.name for var in model.unobserved_RVs]
+    unknown = [name for name in var_names or () if name not in known]
+    if unknown:
+        raise ModelError(
+            f"var_names: {', '.join(map(repr, unknown))} not in the model, which has "
+            f"{', '.join(known)}."
+        )
+
+
+def _check_interval(ci_kind: str | None, ci_prob: float | None) -> None:
+    if ci_kind not in (None, "eti", "hdi"):
+        raise ModelError(f"ci_kind: got {ci_kind!r}, need 'eti' or 'hdi'.")
+    if ci_prob is not None and not 0 < ci_prob < 1:
+        raise ModelError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
+
+
+def _seed(random_seed: int | None) -> int:
+    if random_seed is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if not isinstance(random_seed, int | np.integer) or random_seed < 0:
+        raise ModelError(f"random_seed: got {random_seed!r}, need an integer from 0 up, or None.")
+    return int(random_seed)
+
+
+def _posterior(
+    model: pm.Model,
+    names: Sequence[str],
+    *,
+    random_seed: int,
+    progressbar: bool,
+    backend: str | None,
+    ci: tuple[CiKind | None, float | None],
+    sample_kwargs: Mapping[str, Any],
+) -> PosteriorEstimate:
+    tree = draw(
+        model,
+        random_seed=random_seed,
+        progressbar=progressbar,
+        backend=backend,
+        sample_kwargs=sample_kwargs,
+    )
+    draws = numeric_posterior(tree, names)
+    diagnostics = diagnose(tree, draws)
+    kind, prob = ci[0] or az.rcParams["stats.ci_kind"], ci[1] or az.rcParams["stats.ci_prob"]
+    return PosteriorEstimate(
+        tree=tree,
+        values=draws.mean(("chain", "draw")),
+        std_error=draws.std(("chain", "draw"), ddof=1),
+        interval=interval_of(draws, kind, prob),
+        diagnostics=diagnostics,
+        flags=tuple(check_chains(diagnostics, draws.sizes["chain"], draws.sizes["draw"])),
+    )
+
+
+def _posterior_or_flag(
+    sample: Callable[[], PosteriorEstimate],
+) -> tuple[PosteriorEstimate | None, list[Flag]]:
+    """The posterior, or why there is none; what is already estimated is not lost with it."""
+    try:
+        return sample(), []
+    except ModelError:
+        raise
+    except KeyboardInterrupt:
+        detail = "It was interrupted."
+    except Exception as error:  # the sampler's failure must not take the MLE and MAP with it
+        detail = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return None, [Flag(FlagCode.NO_POSTERIOR, Severity.ERROR, (), "", detail)]

@@ -1,0 +1,237 @@
+"""A model as the numerics see it: spaces, densities and values of one flat vector ``x``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor
+import pytensor.tensor as pt
+from pymc.distributions import timeseries
+from pymc.pytensorf import join_nonshared_inputs
+from pytensor.compile.mode import Mode
+from pytensor.graph.traversal import ancestors
+
+from pmlik.curvature import DENSE_LIMIT
+from pmlik.errors import ModelError
+from pmlik.functions import BoolArray, Density, Values, compile_mode
+from pmlik.roles import Potentials, Roles
+from pmlik.space import FloatArray, Space
+from pmlik.submodels import TermsModel, likelihood_terms, prior_terms, terms_model
+
+__all__ = ["Problem", "build_problem"]
+
+# Interpreting is left for compiling when the work ahead would take longer than this.
+_PATIENCE_SECONDS = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything the numerics need to know of a model.
+
+    Parameters
+    ----------
+    unconstrained : Space
+        The value variables; its flat vector is ``x``.
+    parameters, derived : Space
+        The natural values of the parameters and of the deterministics.
+    initial : array (n,)
+        PyMC's initial point.
+    pinned : array of bool (n,)
+        Which coordinates of the initial point the user has set.
+    likelihood, prior : Density
+        Of ``x``, on the natural scale (no Jacobian), all constants included.
+    values : Values
+        ``x`` to the natural values, parameters first.
+    n_observations : int
+        How many observations the likelihood is of.
+    mode : Mode
+        How the functions are compiled.
+    """
+
+    unconstrained: Space
+    parameters: Space
+    derived: Space
+    initial: FloatArray
+    pinned: BoolArray
+    likelihood: Density
+    prior: Density
+    values: Values
+    n_observations: int
+    mode: Mode
+
+
+def build_problem(
+    model: pm.Model,
+    roles: Roles,
+    *,
+    potentials: Potentials = "likelihood",
+    backend: str | None = None,
+) -> Problem:
+    """Build the problem of a model without latents.
+
+    Parameters
+    ----------
+    model : pm.Model
+    roles : Roles
+    potentials : {"likelihood", "prior"}
+    backend : {"numba", "jax", "c"}, optional
+        Default: interpret, and compile with Numba only when an evaluation is so slow that
+        the whole estimation would take longer than compiling.
+
+    Raises
+    ------
+    ModelError
+        If the likelihood depends on no parameter, or has no gradient.
+    """
+    clone = terms_model(model, likelihood_terms(roles, potentials))
+    problem = _assemble(clone, roles, potentials, compile_mode(backend))
+    if not problem.likelihood.active.any():
+        raise ModelError(
+            f"{', '.join(likelihood_terms(roles, potentials))}: the likelihood does not depend on "
+            f"any of the parameters ({', '.join(roles.parameters)}), so there is nothing to "
+            "estimate. Use them in the distribution of the data."
+        )
+    if backend is None and _seconds_ahead(problem) > _PATIENCE_SECONDS:
+        return _assemble(clone, roles, potentials, compile_mode("numba"))
+    return problem
+
+
+def _seconds_ahead(problem: Problem) -> float:
+    """What two estimates would cost at the speed of one evaluation now."""
+    problem.likelihood.value_and_gradient(problem.initial)
+    begin = time.perf_counter()
+    problem.likelihood.value_and_gradient(problem.initial)
+    seconds = time.perf_counter() - begin
+    n = len(problem.initial)
+    products = 12 * n if n <= DENSE_LIMIT else 2000
+    return seconds * (200 + 3 * products)
+
+
+def _assemble(clone: TermsModel, roles: Roles, potentials: Potentials, mode: Mode) -> Problem:
+    parameters = [clone[name] for name in roles.parameters]
+    derived = _derived_without_missing(clone, roles)
+    point = clone.initial_point(0)
+    inputs = [clone.rvs_to_values[rv] for rv in parameters]
+    terms = [_factors(clone, names(roles, potentials)) for names in (likelihood_terms, prior_terms)]
+    naturals = [_tensor(graph) for graph in clone.replace_rvs_by_values([*parameters, *derived])]
+    active = [_mask([v in _reached(term) for v in inputs], inputs, point) for term in terms]
+    joined, x = join_nonshared_inputs(
+        point=point,
+        outputs=[*terms[0].values(), *terms[1].values(), *naturals],
+        inputs=inputs,
+    )
+    graphs = iter(joined)
+    likelihood, prior = (
+        Density({name: next(graphs) for name in term}, x, clone, mode, mask)
+        for term, mask in zip(terms, active, strict=True)
+    )
+    values = Values(list(graphs), x, clone, mode)
+    unconstrained = _unconstrained([value.name for value in inputs], point)
+    initial = unconstrained.join(point)
+    arrays = values.arrays(np.where(np.isfinite(initial), initial, 0.0))
+    k = len(parameters)
+    pinned = [clone.rvs_to_initial_values[rv] is not None for rv in parameters]
+    return Problem(
+        unconstrained=unconstrained,
+        parameters=_space(clone, roles.parameters, arrays[:k]),
+        derived=_space(clone, [var.name for var in derived], arrays[k:]),
+        initial=initial,
+        pinned=_mask(pinned, inputs, point),
+        likelihood=likelihood,
+        prior=prior,
+        values=values,
+        n_observations=_count_observations(clone),
+        mode=mode,
+    )
+
+
+def _tensor(graph: Any) -> Any:
+    return pt.as_tensor(graph, allow_xtensor_conversion=True)
+
+
+def _factors(model: TermsModel, names: Sequence[str]) -> dict[str, Any]:
+    if not names:
+        return {}
+    graphs = model.logp(vars=[model[name] for name in names], jacobian=False, sum=False)
+    return dict(zip(names, map(_tensor, graphs), strict=True))
+
+
+def _reached(factors: Mapping[str, Any]) -> set[Any]:
+    return set(ancestors(list(factors.values())))
+
+
+def _mask(chosen: Sequence[bool], inputs: Sequence[Any], point: Mapping[str, Any]) -> BoolArray:
+    """Spread one truth value a variable over the places it has in ``x``."""
+    parts = [
+        np.full(np.size(point[value.name]), yes) for value, yes in zip(inputs, chosen, strict=True)
+    ]
+    return np.concatenate([np.zeros(0, bool), *parts])
+
+
+def _derived_without_missing(model: TermsModel, roles: Roles) -> list[Any]:
+    missing = {model[name] for name in roles.missing}
+    return [model[name] for name in roles.derived if not missing & set(ancestors([model[name]]))]
+
+
+def _default_dims(name: str, ndim: int) -> tuple[str, ...]:
+    return tuple(f"{name}_dim_{i}" for i in range(ndim))
+
+
+def _unconstrained(names: Sequence[str], point: Mapping[str, Any]) -> Space:
+    return Space(
+        names=tuple(names),
+        shapes=tuple(np.shape(point[name]) for name in names),
+        dims=tuple(_default_dims(name, np.ndim(point[name])) for name in names),
+        coords={},
+    )
+
+
+def _space(model: TermsModel, names: Sequence[str], arrays: Sequence[FloatArray]) -> Space:
+    """The natural space of the named variables, with the model's dims and coords."""
+    all_dims, coords = [], {}
+    for name, array in zip(names, arrays, strict=True):
+        named = model.named_vars_to_dims.get(name) or (None,) * array.ndim
+        default = _default_dims(name, array.ndim)
+        dims = tuple(dim or fallback for dim, fallback in zip(named, default, strict=True))
+        all_dims.append(dims)
+        for dim, n in zip(dims, array.shape, strict=True):
+            index = model.coords.get(dim)
+            if index is not None and len(index) == n:
+                coords[dim] = np.asarray(index)
+    return Space(tuple(names), tuple(array.shape for array in arrays), tuple(all_dims), coords)
+
+
+_SERIES = tuple(
+    getattr(timeseries, name)
+    for name in ("AutoRegressiveRV", "GARCH11RV", "RandomWalkRV", "EulerMaruyamaRV")
+    if hasattr(timeseries, name)
+)
+
+
+def _count_observations(model: TermsModel) -> int:
+    """Rows of multivariate data, elements of anything else.
+
+    A single multivariate draw (a Gaussian process, a stationary series written as one
+    ``pm.MvNormal``) and a time series count their elements, as R's packages do.
+    """
+    count = 0
+    for rv in model.observed_RVs:
+        shape = _observed_shape(model.rvs_to_values[rv])
+        ndim = getattr(rv.owner.op, "ndim_supp", 0) if rv.owner else 0
+        rows = int(np.prod(shape[: len(shape) - ndim]))
+        elementwise = ndim == 0 or rows == 1 or isinstance(rv.owner.op, _SERIES)
+        count += int(np.prod(shape)) if elementwise else rows
+    return count
+
+
+def _observed_shape(value: Any) -> tuple[int, ...]:
+    static = value.type.shape
+    if None not in static:
+        return tuple(static)
+    shape = pytensor.function([], _tensor(value).shape, mode=compile_mode(None))()
+    return tuple(int(n) for n in shape)

@@ -1,0 +1,31 @@
+"""One line in the terminal that says what a long step is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+__all__ = ["Say", "steps"]
+
+Say = Callable[[str], None]
+
+
+@contextmanager
+def steps(show: bool) -> Iterator[Say]:
+    """Yield a function that shows the current step; nothing stays on screen afterwards.
+
+    Parameters
+    ----------
+    show : bool
+        Show anything at all. When the error stream is not a terminal, nothing is shown either.
+    """
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not (show and console.is_terminal)
+    ) as bar:
+        task = bar.add_task("pmlik", total=None)
+        yield lambda text: bar.update(task, description=text)

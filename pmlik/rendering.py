@@ -1,0 +1,131 @@
+"""Tables and lines to terminal text and HTML. Knows nothing of what they are about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from io import StringIO
+
+from jinja2 import Environment, PackageLoader
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["Sheet", "format_number", "format_to", "to_html", "to_text"]
+
+MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of strings with a title above and notes below.
+
+    Parameters
+    ----------
+    title : str
+    columns : tuple of str
+        Headings; the first column is the rows' name.
+    rows : tuple of tuple of str
+    notes : tuple of (heading, text)
+        Lines under the table; an empty heading gives a plain line.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[tuple[str, str], ...]
+
+
+def decimals_for(error: float, digits: int = 2) -> int:
+    """Decimals that show an error to ``digits`` significant digits, at least 0."""
+    if not math.isfinite(error) or error <= 0:
+        return 3
+    return max(0, digits - 1 - math.floor(math.log10(error)))
+
+
+def format_number(value: float, digits: int = 4) -> str:
+    """A number to ``digits`` significant digits; a dash where there is none."""
+    if math.isnan(value):
+        return "\N{EN DASH}"
+    if math.isinf(value):
+        return f"{MINUS if value < 0 else ''}\N{INFINITY}"
+    return _real_minus(f"{value:.{digits}g}")
+
+
+def format_to(value: float, error: float) -> str:
+    """A number to as many decimals as its error has with two significant digits.
+
+    Where that would take more than nine characters, it is shown to five significant digits.
+    """
+    if not math.isfinite(value):
+        return format_number(value)
+    text = f"{value:.{decimals_for(error)}f}"
+    return _real_minus(text) if len(text) <= 9 else format_number(value, 5)
+
+
+def _real_minus(text: str) -> str:
+    return text.replace("-", MINUS)
+
+
+def to_text(sheet: Sheet, width: int | None = None) -> str:
+    """Plain text for a terminal ``width`` columns wide (default: the terminal's, or 80)."""
+    console = Console(
+        file=StringIO(), width=width or _terminal_width(), color_system=None, highlight=False
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title=None, header_style="")
+    for i, column in enumerate(sheet.columns):
+        table.add_column(
+            Text(column),
+            justify="left" if i == 0 else "right",
+            overflow="fold" if i == 0 else "ellipsis",
+            no_wrap=i > 0,
+            min_width=8 if i == 0 else None,
+        )
+    for row in sheet.rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(Text(sheet.title))
+    console.print()
+    if sheet.rows:
+        console.print(table)
+        console.print()
+    for heading, text in sheet.notes:
+        console.print(_note(heading, text))
+    file = console.file
+    assert isinstance(file, StringIO)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def _note(heading: str, text: str) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    if heading:
+        grid.add_column(no_wrap=True)
+        grid.add_column()
+        grid.add_row(Text(heading), Text(text))
+    else:
+        grid.add_column()
+        grid.add_row(Text(text))
+    return grid
+
+
+def _terminal_width() -> int:
+    return max(60, Console().width)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(loader=PackageLoader("pmlik"), autoescape=True)
+
+
+def to_html(sheet: Sheet, *, numeric: Sequence[int] = ()) -> str:
+    """An HTML fragment for a notebook; every string in it appears as text.
+
+    Parameters
+    ----------
+    sheet : Sheet
+    numeric : sequence of int
+        Columns to align to the right; default all but the first.
+    """
+    right = set(numeric or range(1, len(sheet.columns)))
+    return _environment().get_template("sheet.html.jinja").render(sheet=sheet, right=right)

@@ -1,0 +1,80 @@
+"""The posterior by ``pm.sample``, and its summary in the words of the other estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import arviz as az
+import numpy as np
+import pymc as pm
+import xarray as xr
+
+from pmlik.errors import ModelError
+
+__all__ = ["CiKind", "diagnose", "draw", "interval_of"]
+
+CiKind = Literal["eti", "hdi"]
+
+# pmlik judges the chains itself, once.
+_DEFAULTS: dict[str, Any] = {"chains": 4, "compute_convergence_checks": False}
+
+
+def draw(
+    model: pm.Model,
+    *,
+    random_seed: int,
+    progressbar: bool,
+    backend: str | None,
+    sample_kwargs: Mapping[str, Any],
+) -> xr.DataTree:
+    """Call ``pm.sample``: 4 chains, nutpie when installed, and whatever the user says."""
+    chosen = dict(sample_kwargs)
+    if chosen.pop("return_inferencedata", True) is not True:
+        raise ModelError("sample_kwargs: return_inferencedata must stay True.")
+    taken = {"model", "random_seed", "progressbar"} & set(chosen)
+    if taken:
+        raise ModelError(
+            f"sample_kwargs: got {', '.join(sorted(taken))}; pass it as an argument of its own."
+        )
+    kwargs = _DEFAULTS | {"quiet": not progressbar}
+    if backend is not None and "compile_kwargs" not in chosen:
+        kwargs["backend"] = backend
+    return pm.sample(
+        model=model, random_seed=random_seed, progressbar=progressbar, **(kwargs | chosen)
+    )
+
+
+def numeric_posterior(tree: xr.DataTree, names: Sequence[str]) -> xr.Dataset:
+    """The named variables of the posterior group that are numbers."""
+    posterior = tree["posterior"].dataset
+    return posterior[
+        [n for n in names if n in posterior and posterior[n].dtype.kind in "fiub"]
+    ].astype(float)
+
+
+def interval_of(posterior: xr.Dataset, ci_kind: CiKind, ci_prob: float) -> xr.Dataset:
+    """Posterior intervals with a last dim ``ci_bound``."""
+    function = {"eti": az.eti, "hdi": az.hdi}[ci_kind]
+    interval: xr.Dataset = function(posterior, prob=ci_prob)
+    interval = interval.transpose(..., "ci_bound")
+    return interval.assign_attrs(ci_kind=ci_kind, ci_prob=ci_prob)
+
+
+def diagnose(tree: xr.DataTree, posterior: xr.Dataset) -> dict[str, float]:
+    """Worst R-hat and effective sample sizes over all scalars, and the divergences."""
+    worst = {
+        "r_hat": _extreme(az.rhat(posterior), np.nanmax),
+        "ess_bulk": _extreme(az.ess(posterior, method="bulk"), np.nanmin),
+        "ess_tail": _extreme(az.ess(posterior, method="tail"), np.nanmin),
+    }
+    stats = tree["sample_stats"].dataset if "sample_stats" in tree.children else xr.Dataset()
+    diverging = stats["diverging"].sum() if "diverging" in stats else 0
+    return worst | {"divergences": float(diverging)}
+
+
+def _extreme(dataset: xr.Dataset, of: Any) -> float:
+    """The extreme over all scalars that have a value (a constant has none)."""
+    values = np.concatenate([np.ravel(array) for array in dataset.data_vars.values()] or [[]])
+    finite = values[np.isfinite(values)]
+    return float(of(finite)) if finite.size else np.nan

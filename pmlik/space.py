@@ -1,0 +1,107 @@
+"""Flat vectors and named, labelled arrays: the only place where order lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["FloatArray", "Space"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Named arrays in a fixed order, and the flat vector that holds them end to end.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The variables, in order.
+    shapes : tuple of tuple of int
+        The shape of each.
+    dims : tuple of tuple of str
+        The dims of each, one name an axis.
+    coords : mapping of str to array
+        Coordinate values of the dims that have any; a dim without is numbered from 0.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dims: tuple[tuple[str, ...], ...]
+    coords: Mapping[str, NDArray[Any]]
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """Where each variable sits in the flat vector."""
+        ends = np.cumsum([0, *(prod(shape) for shape in self.shapes)])
+        return {
+            name: slice(int(a), int(b))
+            for name, a, b in zip(self.names, ends[:-1], ends[1:], strict=True)
+        }
+
+    @cached_property
+    def size(self) -> int:
+        """Length of the flat vector."""
+        return sum(prod(shape) for shape in self.shapes)
+
+    def split(self, flat: ArrayLike) -> dict[str, NDArray[Any]]:
+        """Cut a flat vector of length ``size`` into the named arrays."""
+        vector = np.asarray(flat)
+        return {
+            name: vector[where].reshape(shape)
+            for (name, where), shape in zip(self.slices.items(), self.shapes, strict=True)
+        }
+
+    def join(self, values: Mapping[str, ArrayLike]) -> FloatArray:
+        """Lay named arrays end to end; the inverse of `split`."""
+        parts = [np.asarray(values[name], dtype=np.float64).ravel() for name in self.names]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def to_dataset(self, flat: ArrayLike) -> xr.Dataset:
+        """Label a flat vector with the variables' dims and coords."""
+        arrays = self.split(flat)
+        return xr.Dataset(
+            {
+                name: xr.DataArray(
+                    arrays[name],
+                    dims=dims,
+                    coords={dim: self._index(dim, n) for dim, n in zip(dims, shape, strict=True)},
+                )
+                for name, dims, shape in zip(self.names, self.dims, self.shapes, strict=True)
+            }
+        )
+
+    def _index(self, dim: str, length: int) -> NDArray[Any]:
+        index = self.coords.get(dim)
+        return np.arange(length) if index is None else np.asarray(index)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """One label a scalar, ``name`` or ``name[coord, coord]`` as in ArviZ's summary."""
+        return tuple(label for name in self.names for label in self.labels_of(name))
+
+    def labels_of(self, name: str) -> tuple[str, ...]:
+        """Labels of the scalars of one variable, in the order of the flat vector."""
+        i = self.names.index(name)
+        if not self.shapes[i]:
+            return (name,)
+        axes = [
+            self._index(dim, n) for dim, n in zip(self.dims[i], self.shapes[i], strict=True)
+        ]
+        return tuple(f"{name}[{', '.join(map(str, at))}]" for at in product(*axes))
+
+    def owners(self, indices: Sequence[int]) -> tuple[str, ...]:
+        """The variables that the given places of the flat vector belong to, each once."""
+        at = set(indices)
+        return tuple(
+            name for name, where in self.slices.items() if at & set(range(where.start, where.stop))
+        )

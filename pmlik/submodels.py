@@ -1,0 +1,131 @@
+"""A model in, a model out: the same variables under another density."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pymc as pm
+from pymc.initial_point import make_initial_point_fn
+from pymc.model.fgraph import fgraph_from_model, model_from_fgraph
+from pytensor.graph.basic import Constant, Variable
+
+from pmlik.roles import Potentials, Roles, read_roles, refuse_latents, resolve_model
+
+__all__ = ["TermsModel", "likelihood_model", "likelihood_terms", "prior_terms", "terms_model"]
+
+
+class TermsModel(pm.Model):
+    """A ``pm.Model`` whose log-density is the sum of some of its terms.
+
+    Built by `likelihood_model`, never by hand.
+    """
+
+    _terms: tuple[str, ...]
+
+    @property
+    def terms(self) -> list[Any]:
+        """The variables whose terms make up the log-density."""
+        return [self[name] for name in self._terms]
+
+    def logp(self, vars: Any = None, jacobian: bool = True, sum: bool = True) -> Any:
+        """Log-density graph; as in ``pm.Model.logp`` where ``vars`` are named.
+
+        Without ``vars`` it is the chosen terms alone, and has no Jacobian whatever ``jacobian``
+        says: a likelihood is not a density of the parameters.
+        """
+        if vars is None:
+            vars, jacobian = self.terms, False
+        return super().logp(vars=vars, jacobian=jacobian, sum=sum)
+
+    def copy(self) -> TermsModel:
+        """An independent copy with the same density."""
+        return terms_model(self, self._terms)
+
+
+def likelihood_terms(roles: Roles, potentials: Potentials) -> tuple[str, ...]:
+    """Names of the terms of the log-likelihood."""
+    return roles.observed + (roles.potentials if potentials == "likelihood" else ())
+
+
+def prior_terms(roles: Roles, potentials: Potentials) -> tuple[str, ...]:
+    """Names of the terms of the log-prior; missing values have none, they integrate to one."""
+    return roles.parameters + (roles.potentials if potentials == "prior" else ())
+
+
+def likelihood_model(
+    model: pm.Model | None = None, *, potentials: Potentials = "likelihood"
+) -> pm.Model:
+    """The model whose log-density is the likelihood of ``model``.
+
+    Parameters
+    ----------
+    model : pm.Model, optional
+        Default: the model on the context stack. It is not changed.
+    potentials : {"likelihood", "prior"}
+        What ``pm.Potential`` terms count as.
+
+    Returns
+    -------
+    pm.Model
+        With the same variables, dims, coords, transforms, initial values and a copy of the
+        data. ``pm.find_MAP`` of it is the maximum likelihood estimate. Its ``logp()`` is
+        ``log p(y | theta)`` with all constants, and no Jacobian.
+
+    Raises
+    ------
+    ModelError
+        If the model has no likelihood, or one that is an integral over latents.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     p = pm.Beta("p", 2, 2)
+    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
+    >>> likelihood = pmlik.likelihood_model(model)
+    >>> float(likelihood.compile_logp()({"p_logodds__": 0.0}).round(6))
+    -3.124719
+    """
+    model = resolve_model(model)
+    roles = read_roles(model, potentials)
+    refuse_latents(roles)
+    return terms_model(model, likelihood_terms(roles, potentials))
+
+
+def terms_model(model: pm.Model, terms: Iterable[str]) -> TermsModel:
+    """Clone ``model`` and let the log-density of the clone be the sum of the named terms."""
+    # The graph round trip refuses initial values, so they go around it. It works on a second
+    # face of the same model, because the user's own is not to be touched.
+    face = object.__new__(type(model))
+    face.__dict__.update(model.__dict__)
+    face.rvs_to_initial_values = {}
+    graph, _ = fgraph_from_model(face)
+    clone = model_from_fgraph(graph, mutate_fgraph=True)
+    clone.name, clone.check_bounds = model.name, model.check_bounds
+    for name, value in _initial_values(model).items():
+        clone.rvs_to_initial_values[clone[name]] = value
+    _restore_order(clone, model)
+    # pm.Model and its subclasses share one instance layout; freeze_model retypes likewise.
+    clone.__class__ = TermsModel
+    clone._terms = tuple(terms)
+    return clone
+
+
+def _initial_values(model: pm.Model) -> dict[str, Any]:
+    """The user's initial values by name, with symbolic ones evaluated."""
+    given = {rv.name: v for rv, v in model.rvs_to_initial_values.items() if v is not None}
+    symbolic = {
+        name for name, v in given.items() if isinstance(v, Variable) and not isinstance(v, Constant)
+    }
+    if symbolic:
+        point = make_initial_point_fn(model=model, return_transformed=False)(0)
+        given.update({name: point[name] for name in symbolic})
+    return given
+
+
+def _restore_order(clone: pm.Model, model: pm.Model) -> None:
+    """The graph round trip sorts variables topologically; the user's order is put back."""
+    for attribute in ("free_RVs", "observed_RVs", "deterministics", "potentials", "data_vars"):
+        order = {var.name: i for i, var in enumerate(getattr(model, attribute))}
+        getattr(clone, attribute).sort(key=lambda var, order=order: order[var.name])
