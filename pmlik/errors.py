@@ -55,7 +55,7 @@ class FlagCode(StrEnum):
     NOT_A_MAXIMUM = "The gradient is zero, but the objective rises in some direction from here."
     HIGHER_ELSEWHERE = "The search passed points with a higher objective, none of them an optimum."
     START_REPLACED = "The model's own initial point has zero likelihood; another start was found."
-    FIND_MAP_FAILED = "pm.find_MAP gave no usable point; the search began at the initial point."
+    OTHER_START = "No optimum could be certified from pm.find_MAP's point, but from another start."
     HESSIAN_BY_DIFFERENCES = "Second derivatives are finite differences of the exact gradient."
     NO_STANDARD_ERROR = "No standard error was computed for it."
     NO_POSTERIOR = "Sampling did not finish, so there is no posterior."

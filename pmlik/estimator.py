@@ -214,9 +214,9 @@ def _check_start(problem: Problem, start: FloatArray, optimum: Optimum) -> list[
     flags = []
     if start is not problem.initial:
         flags.append(Flag(FlagCode.START_REPLACED, Severity.INFO))
-    if optimum.start != "pm.find_MAP":
-        detail = f"The estimate was reached from: {optimum.start}."
-        flags.append(Flag(FlagCode.FIND_MAP_FAILED, Severity.INFO, (), "", detail))
+    if optimum.usable and optimum.start != "pm.find_MAP":
+        detail = f"It was reached from the {optimum.start}."
+        flags.append(Flag(FlagCode.OTHER_START, Severity.INFO, (), "", detail))
     return flags
 
 
