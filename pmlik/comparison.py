@@ -114,11 +114,12 @@ class Comparison:
         if any(marks):
             columns.append("flags")
         body = [
-            (*row, mark) if any(marks) else row
-            for (row, _), mark in zip(rows, marks, strict=True)
+            (*row, mark) if any(marks) else row for (row, _), mark in zip(rows, marks, strict=True)
         ]
         n = len(self.table)
-        title = f"Likelihood and posterior of {n} quantities, {self.mle.n_observations} observations"
+        title = (
+            f"Likelihood and posterior of {n} quantities, {self.mle.n_observations} observations"
+        )
         return Sheet(title, tuple(columns), tuple(body), tuple(self._notes(numbers)))
 
     def _rows(self) -> list[tuple[tuple[str, ...], list[Flag]]]:
@@ -129,8 +130,7 @@ class Comparison:
             part = self.table.loc[labels]
             if len(labels) <= _HANDFUL:
                 rows += [
-                    (self._cells(label, part.loc[label]), self._flags_of(label))
-                    for label in labels
+                    (self._cells(label, part.loc[label]), self._flags_of(label)) for label in labels
                 ]
                 continue
             flags = [f for f in self.flags if {name, *labels} & set(f.variables)]

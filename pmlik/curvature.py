@@ -173,7 +173,9 @@ class IterativeCurvature:
     scale: FloatArray
 
     @classmethod
-    def probe(cls, product: Product, n: int, *, probes: int = 16, seed: int = 0) -> IterativeCurvature:
+    def probe(
+        cls, product: Product, n: int, *, probes: int = 16, seed: int = 0
+    ) -> IterativeCurvature:
         """Estimate the diagonal from products with random signs, for the preconditioner.
 
         Source: Bekas, Kokiopoulou and Saad (2007), doi:10.1016/j.apnum.2007.01.003. Exact for

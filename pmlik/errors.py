@@ -62,7 +62,9 @@ class FlagCode(StrEnum):
     HIGH_R_HAT = "The chains disagree (R-hat above 1.01)."
     LOW_ESS = "Too few effective draws (bulk or tail ESS below 100 per chain)."
     DIVERGENCES = "The sampler diverged."
-    CHAINS_NOT_CHECKED = "With fewer than two chains, or too few draws, the chains can't be checked."
+    CHAINS_NOT_CHECKED = (
+        "With fewer than two chains, or too few draws, the chains can't be checked."
+    )
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ class Flag:
 
     def __str__(self) -> str:
         about = f"{', '.join(self.variables)}: " if self.variables else ""
-        return " ".join(part for part in (f"{about}{self.code.value}", self.detail, self.action) if part)
+        return " ".join(
+            part for part in (f"{about}{self.code.value}", self.detail, self.action) if part
+        )
 
 
 def raise_if_strict(flags: Iterable[Flag], strict: bool) -> None:

@@ -246,7 +246,8 @@ def compare(
     with steps(progressbar) as say:
         setup = _set_up(arguments, say, clock)
         mle, map_estimate = (setup.estimate(kind, say, clock) for kind in ("mle", "map"))
-    posterior, failure = None, []
+    posterior: PosteriorEstimate | None = None
+    failure: list[Flag] = []
     if sample:
         with clock("sampling"):
             posterior, failure = _posterior_or_flag(
@@ -423,6 +424,6 @@ def _posterior_or_flag(
         raise
     except KeyboardInterrupt:
         detail = "It was interrupted."
-    except Exception as error:  # the sampler's failure must not take the MLE and MAP with it
+    except Exception as error:  # noqa: BLE001 - whatever the sampler raises, the MLE and MAP stay
         detail = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return None, [Flag(FlagCode.NO_POSTERIOR, Severity.ERROR, (), "", detail)]

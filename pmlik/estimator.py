@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pymc as pm
@@ -148,8 +149,7 @@ def _starts(
     if kind == "mle":
         starts.append(("MAP", from_map))
     return starts + [
-        ("jittered initial point", lambda i=i: jittered(i))  # type: ignore[misc]
-        for i in range(_JITTERED_STARTS)
+        ("jittered initial point", partial(jittered, i)) for i in range(_JITTERED_STARTS)
     ]
 
 
@@ -207,7 +207,7 @@ def _unused(problem: Problem, objective: Objective, optimum: Optimum, x: FloatAr
         return np.zeros(problem.parameters.size + problem.derived.size, bool)
     # One random direction moves whatever any of them moves.
     direction = np.where(absent, np.random.default_rng(0).uniform(1, 2, size=len(x)), 0.0)
-    return problem.values.tangents(x)(direction) != 0
+    return np.asarray(problem.values.tangents(x)(direction) != 0)
 
 
 def _check_start(problem: Problem, start: FloatArray, optimum: Optimum) -> list[Flag]:
@@ -284,9 +284,7 @@ def _dataset(problem: Problem, flat: FloatArray) -> xr.Dataset:
     return parameters.merge(problem.derived.to_dataset(flat[k:]))
 
 
-def _covariance(
-    problem: Problem, variances: Variances, unknown: BoolArray
-) -> xr.DataArray | None:
+def _covariance(problem: Problem, variances: Variances, unknown: BoolArray) -> xr.DataArray | None:
     if variances.root is None:
         return None
     root = variances.root[: problem.parameters.size]

@@ -159,7 +159,7 @@ class Density:
             return np.zeros(len(x))
         step = np.cbrt(np.finfo(float).eps) * max(1.0, float(np.linalg.norm(x))) / length
         ahead, behind = (self.value_and_gradient(x + s * step * v)[1] for s in (1, -1))
-        return (ahead - behind) / (2 * step)
+        return np.asarray((ahead - behind) / (2 * step))
 
     def pointwise(self, x: FloatArray) -> dict[str, FloatArray]:
         """The terms before they are summed: one array a variable, one entry an observation."""

@@ -66,7 +66,7 @@ def find_MAP_point(
         # The flag reaches every compilation of the call; `compile_kwargs` is not in 6.3.
         with quiet_host(), pytensor.config.change_flags(mode=mode):
             found = pm.find_MAP(model=model, progressbar=False, **arguments)
-    except Exception:  # any failure of the host only costs a starting point
+    except Exception:  # noqa: BLE001 - any failure of the host only costs a starting point
         return None
     x = space.join(found)
     return x if np.isfinite(x).all() else None

@@ -7,6 +7,7 @@ near, and Newton steps with exact derivatives finish.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -62,7 +63,7 @@ class Objective:
     @property
     def active(self) -> BoolArray:
         """Which coordinates of ``x`` are optimised."""
-        return np.logical_or.reduce([density.active for density in self.densities])
+        return np.any([density.active for density in self.densities], axis=0)
 
     @property
     def size(self) -> int:
@@ -186,7 +187,7 @@ class _Memory:
             return unknown
         curvature = Curvature.of(hessian)
         step = curvature.newton_step(gradient)
-        distance = float(np.sqrt(max(-gradient @ step, 0.0)))
+        distance = _newton_decrement(gradient, step)
         if _rises_along_flat(curvature, gradient):
             distance = np.inf
         return Optimum(z, value, gradient, curvature, step, distance)
@@ -197,8 +198,13 @@ class _Memory:
         step = curvature.solve(-gradient)
         if step is None:
             return Optimum(z, unknown.value, gradient, curvature, np.zeros(len(z)), np.inf)
-        distance = float(np.sqrt(max(-gradient @ step, 0.0)))
+        distance = _newton_decrement(gradient, step)
         return Optimum(z, unknown.value, gradient, curvature, step, distance)
+
+
+def _newton_decrement(gradient: FloatArray, step: FloatArray) -> float:
+    """``sqrt(g' H^-1 g)`` from the Newton step ``-H^-1 g``."""
+    return math.sqrt(max(-float(gradient @ step), 0.0))
 
 
 def _rises_along_flat(curvature: Curvature, gradient: FloatArray) -> bool:

@@ -29,7 +29,7 @@ class Sheet:
         Headings; the first column is the rows' name.
     rows : tuple of tuple of str
     notes : tuple of (heading, text)
-        Lines under the table; an empty heading gives a plain line.
+        Lines under the table.
     """
 
     title: str
@@ -90,22 +90,18 @@ def to_text(sheet: Sheet, width: int | None = None) -> str:
     if sheet.rows:
         console.print(table)
         console.print()
-    for heading, text in sheet.notes:
-        console.print(_note(heading, text))
+    console.print(_notes(sheet.notes))
     file = console.file
     assert isinstance(file, StringIO)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def _note(heading: str, text: str) -> Table:
+def _notes(notes: Sequence[tuple[str, str]]) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
-    if heading:
-        grid.add_column(no_wrap=True)
-        grid.add_column()
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for heading, text in notes:
         grid.add_row(Text(heading), Text(text))
-    else:
-        grid.add_column()
-        grid.add_row(Text(text))
     return grid
 
 

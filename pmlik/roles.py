@@ -35,7 +35,15 @@ Potentials = Literal["likelihood", "prior"]
 
 # Operations that are linear in each of their arguments, or a quotient.
 _PRODUCTS = {"mul", "true_div"}
-_PRODUCT_CLASSES = {"Dot", "Einsum", "BatchedDot", "SolveTriangular", "Solve", "CholeskySolve", "XDot"}
+_PRODUCT_CLASSES = {
+    "Dot",
+    "Einsum",
+    "BatchedDot",
+    "SolveTriangular",
+    "Solve",
+    "CholeskySolve",
+    "XDot",
+}
 
 
 @dataclass(frozen=True)
@@ -153,8 +161,8 @@ def _refuse_discrete(model: pm.Model) -> None:
     discrete = [rv.name for rv in model.free_RVs if not rv.dtype.startswith("float")]
     if discrete:
         raise ModelError(
-            f"{', '.join(discrete)}: discrete free variable, which has no gradient. Marginalise it: "
-            "write the sum out with pm.Mixture, or use pymc_extras.marginalize."
+            f"{', '.join(discrete)}: discrete free variable, which has no gradient. Marginalise "
+            "it: write the sum out with pm.Mixture, or use pymc_extras.marginalize."
         )
 
 
@@ -167,8 +175,8 @@ def _refuse_unusable_observed(model: pm.Model) -> None:
         )
         if minibatch or isinstance(op, MinibatchRandomVariable):
             raise ModelError(
-                f"{rv.name}: its likelihood is scaled by `total_size` or taken from a minibatch, so "
-                "it is an estimate of the likelihood and not the likelihood. Pass all the data, "
+                f"{rv.name}: its likelihood is scaled by `total_size` or taken from a minibatch, "
+                "so it is an estimate of the likelihood and not the likelihood. Pass all the data, "
                 "without `total_size`."
             )
         if isinstance(op, SimulatorRV):

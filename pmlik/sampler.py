@@ -40,9 +40,10 @@ def draw(
     kwargs = _DEFAULTS | {"quiet": not progressbar}
     if backend is not None and "compile_kwargs" not in chosen:
         kwargs["backend"] = backend
-    return pm.sample(
+    tree: xr.DataTree = pm.sample(
         model=model, random_seed=random_seed, progressbar=progressbar, **(kwargs | chosen)
     )
+    return tree
 
 
 def numeric_posterior(tree: xr.DataTree, names: Sequence[str]) -> xr.Dataset:
@@ -75,6 +76,6 @@ def diagnose(tree: xr.DataTree, posterior: xr.Dataset) -> dict[str, float]:
 
 def _extreme(dataset: xr.Dataset, of: Any) -> float:
     """The extreme over all scalars that have a value (a constant has none)."""
-    values = np.concatenate([np.ravel(array) for array in dataset.data_vars.values()] or [[]])
+    values = np.concatenate([np.zeros(0), *map(np.ravel, dataset.data_vars.values())])
     finite = values[np.isfinite(values)]
     return float(of(finite)) if finite.size else np.nan

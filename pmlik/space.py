@@ -94,9 +94,7 @@ class Space:
         i = self.names.index(name)
         if not self.shapes[i]:
             return (name,)
-        axes = [
-            self._index(dim, n) for dim, n in zip(self.dims[i], self.shapes[i], strict=True)
-        ]
+        axes = [self._index(dim, n) for dim, n in zip(self.dims[i], self.shapes[i], strict=True)]
         return tuple(f"{name}[{', '.join(map(str, at))}]" for at in product(*axes))
 
     def owners(self, indices: Sequence[int]) -> tuple[str, ...]:

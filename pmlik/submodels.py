@@ -101,7 +101,7 @@ def terms_model(model: pm.Model, terms: Iterable[str]) -> TermsModel:
     face.__dict__.update(model.__dict__)
     face.rvs_to_initial_values = {}
     graph, _ = fgraph_from_model(face)
-    clone = model_from_fgraph(graph, mutate_fgraph=True)
+    clone: Any = model_from_fgraph(graph, mutate_fgraph=True)
     clone.name, clone.check_bounds = model.name, model.check_bounds
     for name, value in _initial_values(model).items():
         clone.rvs_to_initial_values[clone[name]] = value
@@ -109,7 +109,8 @@ def terms_model(model: pm.Model, terms: Iterable[str]) -> TermsModel:
     # pm.Model and its subclasses share one instance layout; freeze_model retypes likewise.
     clone.__class__ = TermsModel
     clone._terms = tuple(terms)
-    return clone
+    result: TermsModel = clone
+    return result
 
 
 def _initial_values(model: pm.Model) -> dict[str, Any]:
