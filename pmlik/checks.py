@@ -46,7 +46,7 @@ def check_certificate(certificate: Certificate, optimum: Optimum, where: str) ->
     """
     if certificate.converged:
         return []
-    if optimum.is_saddle:
+    if optimum.is_saddle and optimum.is_stationary:
         action = "Break the symmetry of the model, or give another initval."
         return [Flag(FlagCode.NOT_A_MAXIMUM, Severity.ERROR, (), action, where)]
     if optimum.usable:

@@ -167,10 +167,13 @@ class IterativeCurvature:
         ``v (n,) -> H v (n,)``.
     scale : array (n,)
         Jacobi preconditioner, ``diag(H) ** -0.5`` as far as it is known.
+    empty : array of bool (n,)
+        Coordinates whose whole row of ``H`` is exactly zero.
     """
 
     product: Product
     scale: FloatArray
+    empty: NDArray[np.bool_]
 
     @classmethod
     def probe(
@@ -183,9 +186,11 @@ class IterativeCurvature:
         """
         rng = np.random.default_rng(seed)
         signs = rng.choice([-1.0, 1.0], size=(probes, n))
-        diagonal = np.mean([sign * product(sign) for sign in signs], axis=0)
+        images = np.array([product(sign) for sign in signs])
+        diagonal = np.mean(signs * images, axis=0)
         typical = np.median(diagonal[diagonal > 0]) if (diagonal > 0).any() else 1.0
-        return cls(product, 1 / np.sqrt(np.maximum(diagonal, 1e-3 * typical)))
+        scale = 1 / np.sqrt(np.maximum(diagonal, 1e-3 * typical))
+        return cls(product, scale, ~images.any(axis=0))
 
     def solve(self, vector: FloatArray, *, rtol: float = 1e-12) -> FloatArray | None:
         """``H^-1 v``, or None when ``H`` shows no positive curvature or the iteration stalls."""

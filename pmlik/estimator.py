@@ -200,7 +200,7 @@ def _unused(problem: Problem, objective: Objective, optimum: Optimum, x: FloatAr
     the Hessian are exactly zero (a group without data).
     """
     absent = ~objective.active
-    if isinstance(optimum.curvature, Curvature):
+    if optimum.curvature is not None:
         empty = optimum.curvature.empty & (optimum.gradient == 0)
         absent[np.flatnonzero(objective.active)[empty]] = True
     if not absent.any():
@@ -262,7 +262,6 @@ def _record(
     log_prior = problem.prior.value_and_gradient(x)[0]
     if not optimum.usable:
         naturals, log_likelihood, log_prior = np.full(len(naturals), np.nan), np.nan, np.nan
-    zero = optimum.curvature.signs.zero if isinstance(optimum.curvature, Curvature) else 0
     k = problem.parameters.size
     return PointEstimate(
         kind=kind,
@@ -272,10 +271,17 @@ def _record(
         log_likelihood=log_likelihood,
         log_prior=np.nan if unused.any() else log_prior,
         n_observations=problem.n_observations,
-        n_parameters=objective.size - zero,
+        n_parameters=objective.size - _count_flat(optimum),
         certificate=certificate,
         flags=tuple(flags),
     )
+
+
+def _count_flat(optimum: Optimum) -> int:
+    """How many directions the objective says nothing about."""
+    if isinstance(optimum.curvature, Curvature):
+        return optimum.curvature.signs.zero
+    return 0 if optimum.curvature is None else int(optimum.curvature.empty.sum())
 
 
 def _dataset(problem: Problem, flat: FloatArray) -> xr.Dataset:

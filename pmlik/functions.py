@@ -15,6 +15,7 @@ from pymc.pytensorf import rewrite_pregrad
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.gradient import NullTypeGradError, grad
 from pytensor.graph.traversal import graph_inputs
+from pytensor.graph.utils import MethodNotDefined
 
 from pmlik.errors import ModelError
 from pmlik.roles import constant_data
@@ -28,8 +29,8 @@ BoolArray = NDArray[np.bool_]
 #: PyMC's words for compiled backends.
 BACKENDS = ("numba", "jax", "c")
 
-# How PyTensor says that an operation has no derivative (MethodNotDefined is the first).
-_NO_GRADIENT = (NotImplementedError, NullTypeGradError, AttributeError, TypeError)
+# How PyTensor says that an operation has no derivative.
+_NO_GRADIENT = (MethodNotDefined, NotImplementedError, NullTypeGradError, AttributeError, TypeError)
 
 
 def compile_mode(backend: str | None) -> Mode:

@@ -143,6 +143,13 @@ class Optimum:
         """Whether the curvature is negative in some direction."""
         return isinstance(self.curvature, Curvature) and self.curvature.signs.negative > 0
 
+    @property
+    def is_stationary(self) -> bool:
+        """Whether the gradient is zero, in the units of the curvature."""
+        if self.curvature is None:
+            return False
+        return bool(np.linalg.norm(self.curvature.scale * self.gradient) < _NEAR)
+
 
 @dataclass(eq=False)
 class _Memory:

@@ -19,6 +19,7 @@ from pytensor.graph.traversal import ancestors
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError
 from pmlik.functions import BoolArray, Density, Values, compile_mode
+from pmlik.precision import in_double_precision
 from pmlik.roles import Potentials, Roles
 from pmlik.space import FloatArray, Space
 from pmlik.submodels import TermsModel, likelihood_terms, prior_terms, terms_model
@@ -88,7 +89,7 @@ def build_problem(
     ModelError
         If the likelihood depends on no parameter, or has no gradient.
     """
-    clone = terms_model(model, likelihood_terms(roles, potentials))
+    clone = terms_model(model, likelihood_terms(roles, potentials), exact_constants=True)
     problem = _assemble(clone, roles, potentials, compile_mode(backend))
     if not problem.likelihood.active.any():
         raise ModelError(
@@ -122,7 +123,7 @@ def _assemble(clone: TermsModel, roles: Roles, potentials: Potentials, mode: Mod
     active = [_mask([v in _reached(term) for v in inputs], inputs, point) for term in terms]
     joined, x = join_nonshared_inputs(
         point=point,
-        outputs=[*terms[0].values(), *terms[1].values(), *naturals],
+        outputs=in_double_precision([*terms[0].values(), *terms[1].values(), *naturals]),
         inputs=inputs,
     )
     graphs = iter(joined)

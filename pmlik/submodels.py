@@ -8,8 +8,10 @@ from typing import Any
 import pymc as pm
 from pymc.initial_point import make_initial_point_fn
 from pymc.model.fgraph import fgraph_from_model, model_from_fgraph
+from pytensor.graph import FunctionGraph
 from pytensor.graph.basic import Constant, Variable
 
+from pmlik.precision import in_double_precision
 from pmlik.roles import Potentials, Roles, read_roles, refuse_latents, resolve_model
 
 __all__ = ["TermsModel", "likelihood_model", "likelihood_terms", "prior_terms", "terms_model"]
@@ -93,14 +95,26 @@ def likelihood_model(
     return terms_model(model, likelihood_terms(roles, potentials))
 
 
-def terms_model(model: pm.Model, terms: Iterable[str]) -> TermsModel:
-    """Clone ``model`` and let the log-density of the clone be the sum of the named terms."""
+def terms_model(
+    model: pm.Model, terms: Iterable[str], *, exact_constants: bool = False
+) -> TermsModel:
+    """Clone ``model`` and let the log-density of the clone be the sum of the named terms.
+
+    Parameters
+    ----------
+    model : pm.Model
+    terms : iterable of str
+    exact_constants : bool
+        Hold the constants of the clone's graph in double precision.
+    """
     # The graph round trip refuses initial values, so they go around it. It works on a second
     # face of the same model, because the user's own is not to be touched.
     face = object.__new__(type(model))
     face.__dict__.update(model.__dict__)
     face.rvs_to_initial_values = {}
     graph, _ = fgraph_from_model(face)
+    if exact_constants:
+        graph = _with_exact_constants(graph)
     clone: Any = model_from_fgraph(graph, mutate_fgraph=True)
     clone.name, clone.check_bounds = model.name, model.check_bounds
     for name, value in _initial_values(model).items():
@@ -111,6 +125,12 @@ def terms_model(model: pm.Model, terms: Iterable[str]) -> TermsModel:
     clone._terms = tuple(terms)
     result: TermsModel = clone
     return result
+
+
+def _with_exact_constants(graph: Any) -> Any:
+    exact = FunctionGraph(outputs=in_double_precision(graph.outputs), clone=False)
+    exact._coords, exact._dim_lengths = graph._coords, graph._dim_lengths
+    return exact
 
 
 def _initial_values(model: pm.Model) -> dict[str, Any]:
