@@ -125,6 +125,12 @@ class Curvature:
         """Unit-scaled direction of the most negative curvature."""
         return self.scale * self.eigenvectors[:, 0]
 
+    def unit_errors(self, most: int) -> FloatArray:
+        """Steps of one standard error along the eigenvectors, longest first, one a row."""
+        keep = self.eigenvalues > self.tolerance
+        steps = (self.eigenvectors[:, keep] / np.sqrt(self.eigenvalues[keep])).T * self.scale
+        return steps[np.argsort(-np.linalg.norm(steps, axis=1))][:most]
+
     def variances(self, tangent: Product, *, keep_root: bool) -> Variances:
         """Delta-method variances ``diag(J H^-1 J')`` of the values whose Jacobian is ``J``.
 

@@ -38,6 +38,10 @@ _ROUNDS = 8
 _TRUST_STEPS = 60
 _FLAT_GRADIENT = 1e-6
 
+# One standard error away from a regular optimum a log-density has fallen by about 1/2.
+_FALL = 0.01
+_FALL_DIRECTIONS = 100
+
 
 @dataclass(frozen=True, eq=False)
 class Objective:
@@ -240,7 +244,26 @@ def climb(objective: Objective, z: FloatArray, start: str) -> Optimum:
             break
         best = _newton(memory, moved)
     best.start = start
+    if best.usable and not _falls_off(memory, best):
+        best.converged = best.contracted = False
     return best
+
+
+def _falls_off(memory: _Memory, optimum: Optimum) -> bool:
+    """Whether the objective has really risen one standard error away, in every direction.
+
+    Where parameters run off to infinity the curvature fades with the gradient, so that any
+    point far out looks like an optimum; but one of its own standard errors further it is as
+    flat. Sides outside the support have infinite rise.
+    """
+    if not isinstance(optimum.curvature, Curvature):
+        return True
+    for step in optimum.curvature.unit_errors(_FALL_DIRECTIONS):
+        for sign in (1.0, -1.0):
+            rise = memory.value_and_gradient(optimum.z + sign * step)[0] - optimum.value
+            if abs(rise) < _FALL:
+                return False
+    return True
 
 
 def _newton(memory: _Memory, z: FloatArray) -> Optimum:

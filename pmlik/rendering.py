@@ -51,7 +51,9 @@ def format_number(value: float, digits: int = 4) -> str:
         return "\N{EN DASH}"
     if math.isinf(value):
         return f"{MINUS if value < 0 else ''}\N{INFINITY}"
-    return _real_minus(f"{value:.{digits}g}")
+    if value == 0 or not 1e-4 <= abs(value) < 1e6:
+        return _real_minus(f"{value:.{digits}g}")
+    return _real_minus(f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}")
 
 
 def format_to(value: float, error: float) -> str:

@@ -11,7 +11,7 @@ import pymc.dims as pmd
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from pymc.model.transform.optimization import freeze_dims_and_data
+from pymc.model.transform.optimization import freeze_dims_and_data, freeze_model
 
 import pmlik
 from pmlik.roles import Roles, read_roles
@@ -24,6 +24,7 @@ XX = RNG.normal(size=(N, 3))
 Y = RNG.normal(size=N)
 COUNTS = RNG.poisson(3, size=N)
 YES = RNG.integers(0, 2, size=N)
+TABLE = pmd.as_xtensor(Y.reshape(J, -1), dims=("g", "rep"))
 
 Build = Callable[[], pm.Model]
 LATENT: dict[str, tuple[Build, tuple[str, ...]]] = {}
@@ -351,7 +352,7 @@ def whitened_effects_in_named_dimensions() -> pm.Model:
     with pm.Model(coords={"g": range(J), "rep": range(N // J)}) as model:
         z = pmd.Normal("z", 0, 1, dims=("g",))
         mu = pmd.Normal("mu") + pmd.HalfNormal("tau") * z
-        pmd.Normal("y", mu, 1.0, observed=Y.reshape(J, -1), dims=("g", "rep"))
+        pmd.Normal("y", mu, 1.0, observed=TABLE)
     return model
 
 
@@ -359,7 +360,74 @@ def whitened_effects_in_named_dimensions() -> pm.Model:
 def centred_effects_in_named_dimensions() -> pm.Model:
     with pm.Model(coords={"g": range(J), "rep": range(N // J)}) as model:
         u = pmd.Normal("u", pmd.Normal("mu"), pmd.HalfNormal("tau"), dims=("g",))
-        pmd.Normal("y", u, 1.0, observed=Y.reshape(J, -1), dims=("g", "rep"))
+        pmd.Normal("y", u, 1.0, observed=TABLE)
+    return model
+
+
+@latent("z")
+def whitened_effects_of_a_student_t() -> pm.Model:
+    with pm.Model() as model:
+        z = pm.StudentT("z", nu=4, mu=0, sigma=1, shape=J)
+        pm.Normal("y", (pm.HalfNormal("tau") * z)[GROUP], 1.0, observed=Y)
+    return model
+
+
+@latent("z")
+def whitened_effects_given_by_a_precision_of_one() -> pm.Model:
+    with pm.Model() as model:
+        z = pm.Normal("z", 0, tau=1, shape=J)
+        pm.Normal("y", (pm.HalfNormal("tau") * z)[GROUP], 1.0, observed=Y)
+    return model
+
+
+@latent("z")
+def whitened_effects_whose_parameters_are_symbolic_zeros_and_ones() -> pm.Model:
+    with pm.Model() as model:
+        z = pm.Normal("z", pt.zeros(J), pt.ones(J))
+        pm.Normal("y", (pm.HalfNormal("tau") * z)[GROUP], 1.0, observed=Y)
+    return model
+
+
+@latent("phi")
+def spatial_effects_by_icar_times_a_free_scale() -> pm.Model:
+    ring = np.roll(np.eye(J), 1, axis=0)
+    with pm.Model() as model:
+        phi = pm.ICAR("phi", W=ring + ring.T)
+        eta = pm.Normal("a") + (pm.HalfNormal("sigma") * phi)[GROUP]
+        pm.Poisson("y", pt.exp(eta), observed=COUNTS)
+    return model
+
+
+@latent("u")
+def effects_by_a_custom_distribution() -> pm.Model:
+    with pm.Model() as model:
+        u = pm.CustomDist(
+            "u",
+            pm.HalfNormal("tau"),
+            dist=lambda tau, size: pm.Normal.dist(0, tau, size=size),
+            shape=J,
+        )
+        pm.Normal("y", u[GROUP], 1.0, observed=Y)
+    return model
+
+
+@latent("z", "w")
+def two_whitened_effects_and_a_regression() -> pm.Model:
+    with pm.Model() as model:
+        b = pm.Normal("b", 0, 1, shape=3)
+        z, w = pm.Normal("z", 0, 1, shape=J), pm.Normal("w", 0, 1, shape=J)
+        tau = pm.HalfNormal("tau", 1, shape=2)
+        mu = XX @ b + tau[0] * z[GROUP] + tau[1] * w[GROUP] * X
+        pm.Normal("y", mu, pm.HalfNormal("sigma"), observed=Y)
+    return model
+
+
+@latent("z")
+def whitened_effects_scaled_by_the_residual_scale_too() -> pm.Model:
+    with pm.Model() as model:
+        sigma, ratio = pm.HalfNormal("sigma"), pm.HalfNormal("ratio")
+        z = pm.Normal("z", 0, 1, shape=J)
+        pm.Normal("y", (sigma * ratio * z)[GROUP], sigma, observed=Y)
     return model
 
 
@@ -670,7 +738,7 @@ def regression_in_a_named_sub_model() -> pm.Model:
 def regression_in_named_dimensions() -> pm.Model:
     with pm.Model(coords={"g": range(J), "rep": range(N // J)}) as model:
         a, sigma = pmd.Normal("a", 0, 1, dims=("g",)), pmd.HalfNormal("sigma")
-        pmd.Normal("y", a, sigma, observed=Y.reshape(J, -1), dims=("g", "rep"))
+        pmd.Normal("y", a, sigma, observed=TABLE)
     return model
 
 
@@ -716,6 +784,27 @@ def truncated_regression() -> pm.Model:
 @plain
 def regression_frozen() -> pm.Model:
     return freeze_dims_and_data(regression_by_matmul_with_data())
+
+
+@plain
+def regression_frozen_whole() -> pm.Model:
+    return freeze_model(regression_by_a_dot_product())
+
+
+@plain
+def group_intercepts_with_a_fixed_scale_held_as_data() -> pm.Model:
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, pm.Data("scale", 2.0), shape=J)
+        pm.Normal("y", a[GROUP], pm.HalfNormal("sigma"), observed=Y)
+    return model
+
+
+@plain
+def regression_with_an_identity_link_for_a_rate() -> pm.Model:
+    with pm.Model() as model:
+        b, shape = pm.Normal("b", 0, 1, shape=3, initval=np.ones(3)), pm.HalfNormal("shape")
+        pm.Gamma("y", alpha=shape, beta=shape / (np.abs(XX) @ b), observed=np.exp(Y))
+    return model
 
 
 @plain
@@ -816,6 +905,20 @@ def regression_times_an_exposure_that_is_estimated() -> pm.Model:
         rate = pt.exp(XX @ b) * pm.HalfNormal("exposure")
         pm.Poisson("y", rate, observed=COUNTS)
     return model
+
+
+def two_parameter_item_response() -> pm.Model:
+    with pm.Model() as model:
+        ability = pm.Normal("ability", 0, 1, shape=J)
+        difficulty = pm.Normal("difficulty", 0, 2, shape=3)
+        slope = pm.LogNormal("slope", 0, 1, shape=3)
+        item = np.arange(N) % 3
+        eta = slope[item] * (ability[GROUP] - difficulty[item])
+        pm.Bernoulli("y", logit_p=eta, observed=YES)
+    return model
+
+
+LATENT["two_parameter_item_response"] = (two_parameter_item_response, ("ability",))
 
 
 # --- tests --------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ SCALE = np.sqrt(np.mean(Y**2))
         pytest.param(
             lambda: pm.Normal("s", 2, 3, transform=tr.Interval(0.1, None)), id="interval-user"
         ),
-        pytest.param(lambda: pm.Triangular("s", 0.0, 3.0, 8.0), id="interval-triangular"),
+        pytest.param(lambda: pm.Triangular("s", lower=0.0, c=3.0, upper=8.0), id="interval-triangular"),
         pytest.param(
             lambda: pm.Normal("s", 2, 3, transform=tr.Chain([tr.log, Sinh()])), id="chained-user"
         ),
