@@ -13,6 +13,7 @@ import arviz as az
 import numpy as np
 import pymc as pm
 
+from pmlik.admission import resolve_model
 from pmlik.checks import check_chains
 from pmlik.comparison import Comparison, merge_estimates
 from pmlik.errors import Flag, FlagCode, ModelError, Severity, raise_if_strict
@@ -21,7 +22,7 @@ from pmlik.estimator import estimate_point, usable_start
 from pmlik.optimizer import Kind
 from pmlik.problem import Problem, build_problem
 from pmlik.progress import Say, steps
-from pmlik.roles import Potentials, Roles, read_roles, refuse_latents, resolve_model
+from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
 from pmlik.sampler import CiKind, diagnose, draw, interval_of, numeric_posterior
 from pmlik.space import FloatArray
 

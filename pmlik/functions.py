@@ -17,8 +17,8 @@ from pytensor.gradient import NullTypeGradError, grad
 from pytensor.graph.traversal import graph_inputs
 from pytensor.graph.utils import MethodNotDefined
 
+from pmlik.admission import constant_data
 from pmlik.errors import ModelError
-from pmlik.roles import constant_data
 from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
 

@@ -58,7 +58,7 @@ def draw(
 def _adaptation(
     model: pm.Model, chosen: dict[str, Any], backend: str | None
 ) -> dict[str, dict[str, Any]]:
-    """nutpie's option for correlated posteriors, where ``pm.sample`` will use nutpie."""
+    """Nutpie's option for correlated posteriors, where ``pm.sample`` will use nutpie."""
     nutpie = (
         chosen.get("nuts_sampler", "nutpie") == "nutpie"
         and find_spec("nutpie") is not None

@@ -11,8 +11,9 @@ from pymc.model.fgraph import fgraph_from_model, model_from_fgraph
 from pytensor.graph import FunctionGraph
 from pytensor.graph.basic import Constant, Variable
 
+from pmlik.admission import resolve_model
 from pmlik.precision import in_double_precision
-from pmlik.roles import Potentials, Roles, read_roles, refuse_latents, resolve_model
+from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
 
 __all__ = ["TermsModel", "likelihood_model", "likelihood_terms", "prior_terms", "terms_model"]
 

@@ -322,9 +322,9 @@ def test_a_potential_that_is_zero_everywhere_is_named():
         a = pm.Normal("a")
         pm.Normal("y", a, 1.0, observed=Y)
         pm.Potential("wall", pt.switch(a**2 > -1, -np.inf, 0.0))
-    with pytest.raises(pmlik.StartError, match="^wall: the likelihood is zero"):
+    with pytest.raises(pmlik.StartError, match=r"^wall: the likelihood is zero"):
         pmlik.find_MLE(model, progressbar=False)
-    with pytest.raises(pmlik.StartError, match="^wall: the prior density is zero"):
+    with pytest.raises(pmlik.StartError, match=r"^wall: the prior density is zero"):
         pmlik.find_MAP(model, progressbar=False, potentials="prior")
 
 

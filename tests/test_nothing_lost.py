@@ -48,8 +48,6 @@ FAILURES = {
     "a sampling error": (pm.exceptions.SamplingError("no start"), "SamplingError: no start"),
     "an interruption": (KeyboardInterrupt(), "It was interrupted."),
     "no memory": (MemoryError("too big"), "MemoryError: too big"),
-    "a lost worker": (EOFError("pipe"), "EOFError: pipe"),
-    "an unknown keyword": (TypeError("unexpected: drawz"), "TypeError: unexpected: drawz"),
     "an import": (ImportError("No module named jax"), "ImportError: No module named jax"),
 }
 
@@ -90,7 +88,7 @@ class TestFailedSampling:
 
     def test_strict_raises_and_says_why(self, model, monkeypatch):
         sampler_that_raises(monkeypatch, RuntimeError("bad energy"))
-        with pytest.raises(pmlik.EstimationError, match="no posterior.*bad energy"):
+        with pytest.raises(pmlik.EstimationError, match=r"no posterior.*bad energy"):
             pmlik.compare(model, progressbar=False, strict=True)
 
     @pytest.mark.parametrize("error", [SystemExit(2), GeneratorExit()])
@@ -304,7 +302,9 @@ def datasets() -> tuple[xr.Dataset, xr.Dataset]:
 
 
 FLAGS = (
-    Flag(FlagCode.NOT_CONVERGED, Severity.ERROR, (), "Do something else. " * 6, "Stopped at x = 1."),
+    Flag(
+        FlagCode.NOT_CONVERGED, Severity.ERROR, (), "Do something else. " * 6, "Stopped at x = 1."
+    ),
     Flag(FlagCode.NOT_IN_LIKELIHOOD, Severity.WARNING, ("scalar",), "Its posterior is its prior."),
     Flag(FlagCode.POTENTIAL_IN_LIKELIHOOD, Severity.INFO, (LONG, "few[plain]")),
     Flag(

@@ -967,7 +967,7 @@ def test_verbs_that_need_the_likelihood_refuse_latents_and_name_them(name, verb)
 
 
 def test_several_latents_are_all_named_and_no_parameter_is():
-    with pytest.raises(pmlik.ModelError, match="^schools, pupils: latent"):
+    with pytest.raises(pmlik.ModelError, match=r"^schools, pupils: latent"):
         pmlik.find_MLE(two_levels_of_effects())
 
 
@@ -1060,7 +1060,7 @@ def test_a_potential_counted_as_prior_is_still_listed():
 def test_a_model_with_the_verbs_called_inside_its_context_needs_no_argument():
     with group_intercepts_under_independent_priors():
         assert pmlik.likelihood_model().free_RVs[0].name == "a"
-    with centred_random_intercepts(), pytest.raises(pmlik.ModelError, match="^u: latent"):
+    with centred_random_intercepts(), pytest.raises(pmlik.ModelError, match=r"^u: latent"):
         pmlik.find_MLE()
 
 
@@ -1071,3 +1071,17 @@ def test_a_scale_that_multiplies_observed_data_is_no_reason_to_call_coefficients
         z = Y / scale - XX @ b
         pm.Potential("loglike", (-0.5 * z**2 - pt.log(scale)).sum())
     assert read_roles(model).latents == ()
+
+
+def test_a_model_in_named_dimensions_has_standard_errors_for_transformed_variables():
+    with pm.Model(coords={"g": range(J), "rep": range(N // J)}) as model:
+        a, sigma = pmd.Normal("a", 0, 1, dims=("g",)), pmd.HalfNormal("sigma")
+        pmd.Deterministic("variance", sigma**2)
+        pmd.Normal("y", a, sigma, observed=TABLE)
+    mle = pmlik.find_MLE(model, progressbar=False)
+    rows = Y.reshape(J, -1)
+    sigma_hat = float(np.sqrt(((rows - rows.mean(axis=1, keepdims=True)) ** 2).mean()))
+    assert float(mle.values["sigma"]) == pytest.approx(sigma_hat)
+    assert float(mle.std_error["sigma"]) == pytest.approx(sigma_hat / np.sqrt(2 * N))
+    assert float(mle.std_error["variance"]) == pytest.approx(sigma_hat**2 * np.sqrt(2 / N))
+    assert mle.certificate.start == "pm.find_MAP"

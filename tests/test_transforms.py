@@ -52,7 +52,9 @@ SCALE = np.sqrt(np.mean(Y**2))
         pytest.param(
             lambda: pm.Normal("s", 2, 3, transform=tr.Interval(0.1, None)), id="interval-user"
         ),
-        pytest.param(lambda: pm.Triangular("s", lower=0.0, c=3.0, upper=8.0), id="interval-triangular"),
+        pytest.param(
+            lambda: pm.Triangular("s", lower=0.0, c=3.0, upper=8.0), id="interval-triangular"
+        ),
         pytest.param(
             lambda: pm.Normal("s", 2, 3, transform=tr.Chain([tr.log, Sinh()])), id="chained-user"
         ),
@@ -138,7 +140,7 @@ def test_a_direction_that_wraps_around_has_the_closed_form_of_the_circle():
 
 GROUP = np.repeat([0, 1, 2], [2, 3, 4])
 STEPS = np.array([1.0, 1.6, 2.0, 2.4, 3.1, 4.0, 4.4, 5.2, 3.6])
-MEANS = np.array([STEPS[GROUP == k].mean() for k in range(3)])
+MEANS = np.array([STEPS[k == GROUP].mean() for k in range(3)])
 
 
 @pytest.mark.parametrize(
@@ -157,9 +159,7 @@ def test_ordered_means_are_the_group_means_where_the_data_are_ordered(transform,
         mu = pm.Normal("mu", 0, 5, shape=3, transform=transform, initval=start)
         pm.Normal("y", mu[np.array(order)[GROUP]], 0.5, observed=STEPS)
     variance = 0.25 / np.array([2, 3, 4])[order]
-    check(
-        model, {"mu": MEANS[order]}, {"mu": np.sqrt(variance)}, covariance=np.diag(variance)
-    )
+    check(model, {"mu": MEANS[order]}, {"mu": np.sqrt(variance)}, covariance=np.diag(variance))
 
 
 def test_ordered_means_against_the_data_have_no_maximum_inside():
@@ -211,9 +211,7 @@ def test_a_batch_of_simplexes_has_a_block_of_covariance_each():
     blocks = [(np.diag(q) - np.outer(q, q)) / m for q, m in zip(share, n[:, 0], strict=True)]
     covariance = np.zeros((6, 6))
     covariance[:3, :3], covariance[3:, 3:] = blocks
-    mle = check(
-        model, {"p": share}, {"p": np.sqrt(share * (1 - share) / n)}, covariance=covariance
-    )
+    mle = check(model, {"p": share}, {"p": np.sqrt(share * (1 - share) / n)}, covariance=covariance)
     assert mle.values["p"].dims == ("year", "party")
     assert list(mle.covariance.parameter.values)[3] == "p[2000, a]"
 
@@ -229,7 +227,7 @@ def test_a_simplex_by_sum_to_one_is_the_same_simplex():
 
 
 def test_effects_that_sum_to_zero_are_deviations_from_the_grand_mean():
-    y, sigma = RNG.normal(size=(5, 4)) + [0, 1, 2, 3], 1.3
+    y, sigma = RNG.normal(np.arange(4.0), 1.0, size=(5, 4)), 1.3
     with pm.Model(coords={"day": list("abcd")}) as model:
         mu = pm.Normal("mu", 0, 10)
         effect = pm.ZeroSumNormal("effect", sigma=2, dims="day")
@@ -414,5 +412,7 @@ def test_a_single_element_of_a_simplex_without_data_stays_at_the_border():
         p = pm.Dirichlet("p", np.full(3, 2.0))
         pm.Multinomial("y", n=10, p=p, observed=np.array([6, 4, 0]))
     mle = mle_of(model)
-    assert FlagCode.NOT_CONVERGED in {flag.code for flag in mle.flags}
-    assert np.isnan(mle.std_error["p"]).all()
+    assert np.isnan(mle.std_error["p"][2])
+    # The data do determine it, and no combination is at fault: it is at a border.
+    assert FlagCode.NOT_IDENTIFIED not in {flag.code for flag in mle.flags}
+    assert mle.flags

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pymc as pm
 import pytest
 import zoo
 
@@ -131,6 +132,17 @@ def test_the_prior_identifies_what_the_likelihood_does_not(make):
     zoo.assert_values(found.values, case.map)
     zoo.assert_values(found.std_error, case.map_se)
     assert found.trusted
+
+
+def test_flat_priors_leave_the_map_as_unidentified_as_the_mle():
+    with pm.Model() as model:
+        a, b = pm.Flat("a"), pm.Flat("b")
+        pm.Deterministic("total", a + b)
+        pm.Normal("y", a + b, 1, observed=np.array([1.0, 2.0, 6.0]))
+    found = pmlik.find_MAP(model, progressbar=False)
+    zoo.assert_values(found.values, {"a": np.nan, "b": np.nan, "total": 3.0})
+    zoo.assert_values(found.std_error, {"a": np.nan, "b": np.nan, "total": 3**-0.5})
+    assert flagged(found, FlagCode.NOT_IDENTIFIED) == ["a", "b"]
 
 
 def test_the_number_of_parameters_counts_only_identified_directions():

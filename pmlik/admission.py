@@ -1,0 +1,136 @@
+"""Which models can be taken at all: one clear sentence for each that can't."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from numpy.typing import NDArray
+from pymc.data import MinibatchOp
+from pymc.distributions.simulator import SimulatorRV
+from pymc.variational.minibatch_rv import MinibatchRandomVariable
+from pytensor.compile import SharedVariable
+from pytensor.graph.basic import Constant
+from pytensor.graph.traversal import ancestors
+
+from pmlik.errors import ModelError
+
+__all__ = ["constant_data", "refuse_discrete", "refuse_unusable", "refuse_without_likelihood",
+           "resolve_model"]  # fmt: skip
+
+
+def resolve_model(model: pm.Model | None) -> pm.Model:
+    """The model given, or the one on the context stack.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it is not a PyMC model, or only a sub-model of one.
+    """
+    try:
+        found = pm.modelcontext(model)
+    except TypeError:
+        raise ModelError(
+            "No model: got none as an argument and there is none on the context stack. "
+            "Pass a pm.Model, or call inside `with model:`."
+        ) from None
+    if not hasattr(found, "free_RVs"):
+        raise ModelError(f"model: got {type(found).__name__}, need a pm.Model.")
+    if not found.isroot:
+        raise ModelError(
+            f"model: got the sub-model {found.name!r}; pass the outermost model, which holds it."
+        )
+    return found
+
+
+def refuse_without_likelihood(model: pm.Model, *, potentials_count: bool) -> None:
+    """Raise for a model without parameters, or without anything to be likely.
+
+    Raises
+    ------
+    ModelError
+    """
+    if not model.free_RVs:
+        raise ModelError(
+            "The model has no free variables: there is no parameter to estimate. "
+            "Give at least one variable a prior and no `observed`."
+        )
+    if not model.observed_RVs and not (model.potentials and potentials_count):
+        raise ModelError(
+            "The model has no observed variable, so it has no likelihood. Pass data as "
+            "`observed=` to at least one variable."
+        )
+
+
+def refuse_discrete(model: pm.Model, names: Collection[str]) -> None:
+    """Raise for discrete variables among the named ones.
+
+    Raises
+    ------
+    ModelError
+    """
+    discrete = [rv.name for rv in model.free_RVs if rv.name in names and rv.dtype[0] != "f"]
+    if discrete:
+        raise ModelError(
+            f"{', '.join(discrete)}: discrete free variable, which has no gradient. Marginalise "
+            "it: write the sum out with pm.Mixture, or use pymc_extras.marginalize."
+        )
+
+
+def refuse_unusable(model: pm.Model) -> None:
+    """Raise for observed variables that have no likelihood, or data that are not finite.
+
+    Raises
+    ------
+    ModelError
+    """
+    for rv in model.observed_RVs:
+        value = model.rvs_to_values[rv]
+        minibatch = any(
+            v.owner and isinstance(v.owner.op, MinibatchOp) for v in ancestors([rv, value])
+        )
+        if minibatch or isinstance(rv.owner.op, MinibatchRandomVariable):
+            raise ModelError(
+                f"{rv.name}: its likelihood is scaled by `total_size` or taken from a minibatch, "
+                "so it is an estimate of the likelihood and not the likelihood. Pass all the data, "
+                "without `total_size`."
+            )
+        if isinstance(rv.owner.op, SimulatorRV):
+            raise ModelError(
+                f"{rv.name}: pm.Simulator has no likelihood, only simulations. Use a distribution "
+                "with a density, or pm.CustomDist with `logp=`."
+            )
+        _refuse_not_finite(rv.name, _observed_data(value))
+
+
+def _refuse_not_finite(name: str, data: NDArray[Any] | None) -> None:
+    if data is None or not np.issubdtype(data.dtype, np.floating) or np.isfinite(data).all():
+        return
+    at = tuple(int(i) for i in np.argwhere(~np.isfinite(data))[0])
+    where = f" at index {list(at)}" if at else ""
+    raise ModelError(
+        f"{name}: the observed data hold {data[at]}{where}, need finite values. Remove or correct "
+        "it (a censored value belongs in pm.Censored, a missing one is a NaN in `observed=`)."
+    )
+
+
+def constant_data(var: Any) -> NDArray[Any] | None:
+    """The array that a constant or shared variable holds, None for any other."""
+    if isinstance(var, Constant):
+        data = var.data
+    elif isinstance(var, SharedVariable):
+        data = var.get_value(borrow=True)
+    else:
+        return None
+    return data if isinstance(data, np.ndarray) else None
+
+
+def _observed_data(value: Any) -> NDArray[Any] | None:
+    """The data behind an observed variable, None where they are computed in the graph."""
+    if (data := constant_data(value)) is not None:
+        return data
+    if value.owner and len(value.owner.inputs) == 1:  # a cast or a view of the data
+        return _observed_data(value.owner.inputs[0])
+    return None

@@ -1,0 +1,172 @@
+"""Latents in disguise: standard draws that the model scales by its own parameters.
+
+A non-centred effect has a constant prior, so the graph above it does not give it away. What is
+done with it does: before anything else it is multiplied by a scale (or a Cholesky factor, or a
+kernel) that is itself free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from pymc.pytensorf import constant_fold
+from pytensor.graph.traversal import ancestors
+from pytensor.scan.op import Scan
+
+__all__ = ["find_whitened"]
+
+# Distributions by name, and the parameters that make them standard: 0 and 1 stand for
+# themselves, "I" for the identity matrix, None for anything.
+_STANDARD: dict[str, tuple[Any, ...]] = {
+    "NormalRV": (0, 1),
+    "LaplaceRV": (0, 1),
+    "LogisticRV": (0, 1),
+    "StudentTRV": (None, 0, 1),
+    "ZeroSumNormalRV": (1, None),
+    "MvNormalRV": (0, "I"),
+    "ICARRV": (None, 1, None),
+}
+
+# Operations that only move numbers about, in PyTensor's own arrays and in its labelled ones.
+_MOVES = {
+    "AdvancedSubtensor", "AdvancedSubtensor1", "Alloc", "Broadcast", "Concat", "CumOp",
+    "DimShuffle", "ExpandDims", "Index", "Join", "MakeVector", "Rename", "Reshape", "SpecifyShape", "Squeeze",
+    "Stack", "Subtensor", "TensorFromXTensor", "Transpose", "Unbroadcast", "ViewOp",
+    "XTensorFromTensor",
+}  # fmt: skip
+_SHAPES = {"Shape", "Shape_i"}
+_MATRIX_PRODUCTS = {"Dot", "Einsum", "BatchedDot"}
+_SOLVES = {"SolveTriangular", "Solve", "CholeskySolve"}
+
+
+def find_whitened(model: pm.Model) -> tuple[str, ...]:
+    """Names of the free variables that are whitened latents, in the model's order.
+
+    Such a variable is an array with a constant standard prior, and every way from it to the
+    data is linear until it meets a product with a function of another free variable. The
+    other side of the product decides nothing when it is made of standard arrays that are put
+    to other uses (the weights of a network's layers); where both sides are standard arrays
+    that are only multiplied, both are named, as either could be the latent one.
+    """
+    standard = [rv for rv in model.free_RVs if _is_standard_array(rv)]
+    walks = {rv: _Walk(rv, model) for rv in standard}
+    linear = {rv for rv, walk in walks.items() if walk.meets_products_only}
+    plain_arrays = set(standard) - linear
+    return tuple(rv.name for rv in standard if rv in linear and walks[rv].partners - plain_arrays)
+
+
+def _is_standard_array(rv: Any) -> bool:
+    """Whether a variable has several elements and a constant standard prior."""
+    shape = rv.type.shape
+    if None not in shape and int(np.prod(shape)) <= 1:
+        return False  # a single effect is a parameter
+    core = getattr(rv.owner.op, "core_op", rv.owner.op)
+    expected = _STANDARD.get(type(core).__name__)
+    if expected is None:
+        return False
+    parameters = rv.owner.op.dist_params(rv.owner)
+    return all(map(_is_constant, parameters, expected))
+
+
+def _is_constant(var: Any, expected: Any) -> bool:
+    if expected is None:
+        return True
+    [value] = constant_fold([var], raise_not_constant=False)
+    if not isinstance(value, np.ndarray | np.generic | float | int):
+        return False
+    if expected == "I":
+        matrix = np.asarray(value)
+        return matrix.ndim == 2 and np.array_equal(matrix, np.eye(len(matrix)))
+    return bool(np.all(np.asarray(value) == expected))
+
+
+class _Walk:
+    """What becomes of a variable on its ways to the data.
+
+    Parameters
+    ----------
+    rv : variable
+        Where to start.
+    model : pm.Model
+    """
+
+    def __init__(self, rv: Any, model: pm.Model) -> None:
+        self._others = set(model.free_RVs) - {rv}
+        self._random = set(model.basic_RVs) - {rv}
+        self._potentials = set(model.potentials)
+        self.partners: set[Any] = set()
+        users = _users([*self._random, *model.potentials])
+        linear, stack, self.meets_products_only = {rv}, [rv], True
+        while stack and self.meets_products_only:
+            var = stack.pop()
+            if var in self._potentials:
+                self.meets_products_only = False
+            for node in users.get(var, ()):
+                if _names(node.op)[1] in _SHAPES:
+                    continue
+                partners = self._partners(node, var)
+                if partners:
+                    self.partners |= partners
+                elif self._stays_linear(node, linear):
+                    fresh = [out for out in node.outputs if out not in linear]
+                    linear.update(fresh)
+                    stack.extend(fresh)
+                else:
+                    self.meets_products_only = False
+
+    def _free(self, inputs: Iterable[Any]) -> set[Any]:
+        return self._others & set(ancestors(inputs))
+
+    def _partners(self, node: Any, var: Any) -> set[Any]:
+        """The free variables that ``var`` is multiplied by in ``node``, none if it is not."""
+        rest = [inp for inp in node.inputs if inp is not var]
+        if isinstance(node.op, Scan):
+            sequences = node.inputs[1 : 1 + node.op.info.n_seqs]
+            return self._free(rest) if any(var in ancestors([s]) for s in sequences) else set()
+        scalar, core = _names(node.op)
+        multiplied = scalar == "mul" or core in _MATRIX_PRODUCTS
+        divided = scalar == "true_div" and node.inputs[0] is var
+        solved = core in _SOLVES and node.inputs[-1] is var
+        return self._free(rest) if multiplied or divided or solved else set()
+
+    def _stays_linear(self, node: Any, linear: set[Any]) -> bool:
+        if any(out in self._random for out in node.outputs):
+            return False
+        scalar, core = _names(node.op)
+        if core in _MOVES or scalar in ("neg", "second", "identity"):
+            return True
+        if scalar in ("add", "sub"):  # not with data: that makes a residual, not an effect
+            return all(inp in linear or self._free([inp]) for inp in node.inputs)
+        if scalar == "mul":
+            return True  # by a constant: with a free variable it would be a partner
+        if scalar == "true_div":
+            return node.inputs[0] in linear
+        if core in _MATRIX_PRODUCTS:
+            return all(_selects(inp) for inp in node.inputs if inp not in linear)
+        return False
+
+
+def _selects(matrix: Any) -> bool:
+    """Whether a constant matrix only picks elements, as one that assigns groups to rows does."""
+    [value] = constant_fold([matrix], raise_not_constant=False)
+    if not isinstance(value, np.ndarray) or value.ndim != 2:
+        return False
+    return bool(((value != 0).sum(axis=1) <= 1).all())
+
+
+def _names(op: Any) -> tuple[str, str]:
+    """Name of the scalar operation of an elementwise one, and class name of the core one."""
+    scalar = getattr(op, "scalar_op", None)
+    core = getattr(op, "core_op", op)
+    return (str(getattr(scalar, "name", None) or scalar or ""), type(core).__name__)
+
+
+def _users(ends: Iterable[Any]) -> dict[Any, list[Any]]:
+    users: dict[Any, list[Any]] = {}
+    for node in {var.owner for var in ancestors(list(ends)) if var.owner}:
+        for var in set(node.inputs):
+            users.setdefault(var, []).append(node)
+    return users
