@@ -13,11 +13,11 @@ from pymc.distributions.simulator import SimulatorRV
 from pymc.variational.minibatch_rv import MinibatchRandomVariable
 from pytensor.compile import SharedVariable
 from pytensor.graph.basic import Constant
-from pytensor.graph.traversal import ancestors
+from pytensor.graph.traversal import ancestors, graph_inputs
 
 from pmlik.errors import ModelError
 
-__all__ = ["constant_data", "refuse_discrete", "refuse_unusable", "refuse_without_likelihood",
+__all__ = ["describe_not_finite", "refuse_discrete", "refuse_unusable", "refuse_without_likelihood",
            "resolve_model"]  # fmt: skip
 
 
@@ -102,14 +102,17 @@ def refuse_unusable(model: pm.Model) -> None:
                 f"{rv.name}: pm.Simulator has no likelihood, only simulations. Use a distribution "
                 "with a density, or pm.CustomDist with `logp=`."
             )
-        _refuse_not_finite(rv.name, _observed_data(value))
+        base = rv.name.removesuffix("_observed")
+        gaps = base in model.named_vars and f"{base}_unobserved" in model.named_vars
+        _refuse_not_finite(base if gaps else rv.name, _observed_data(value), gaps)
 
 
-def _refuse_not_finite(name: str, data: NDArray[Any] | None) -> None:
+def _refuse_not_finite(name: str, data: NDArray[Any] | None, gaps: bool) -> None:
     if data is None or not np.issubdtype(data.dtype, np.floating) or np.isfinite(data).all():
         return
     at = tuple(int(i) for i in np.argwhere(~np.isfinite(data))[0])
     where = f" at index {list(at)}" if at else ""
+    where += " (counted without the missing ones)" if gaps else ""
     raise ModelError(
         f"{name}: the observed data hold {data[at]}{where}, need finite values. Remove or correct "
         "it (a censored value belongs in pm.Censored, a missing one is a NaN in `observed=`)."
@@ -124,7 +127,30 @@ def constant_data(var: Any) -> NDArray[Any] | None:
         data = var.get_value(borrow=True)
     else:
         return None
+    if isinstance(data, np.ma.MaskedArray):  # what pm.set_data makes of NaN
+        return np.asarray(np.ma.filled(data.astype(float), np.nan))
     return data if isinstance(data, np.ndarray) else None
+
+
+def describe_not_finite(rv: Any) -> list[str]:
+    """The arrays that a variable's distribution is computed from and that are not all finite.
+
+    Those with NaN if there are any, else those with infinities.
+    """
+    named = {}
+    for var in graph_inputs(rv.owner.inputs):
+        data = constant_data(var)
+        if data is not None and data.ndim > 0 and data.dtype.kind == "f":
+            named[var.name or f"an array of shape {data.shape}"] = data
+    for kind, test in (("NaN", np.isnan), ("infinite", np.isinf)):
+        found = [
+            f"{name} is {kind} at index {[int(i) for i in np.argwhere(test(data))[0]]}"
+            for name, data in named.items()
+            if test(data).any()
+        ]
+        if found:
+            return found
+    return []
 
 
 def _observed_data(value: Any) -> NDArray[Any] | None:

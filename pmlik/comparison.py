@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,20 +13,21 @@ import xarray as xr
 
 from pmlik.errors import Flag, Severity
 from pmlik.estimates import (
+    DisplayRow,
     PointEstimate,
     PosteriorEstimate,
     describe_chains,
     describe_interval,
+    display_rows,
     labelled,
     space_of,
 )
-from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
+from pmlik.rendering import Sheet, format_fixed, format_number, format_to, to_html, to_text
 from pmlik.space import FloatArray
 
 __all__ = ["Comparison", "merge_estimates"]
 
-#: A variable with more elements than this is summarised in print.
-_HANDFUL = 8
+_BOUNDS = ("lower", "upper")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,20 +79,17 @@ class Comparison:
             "sd": labelled(error.sel({"method": "posterior"}, drop=True)),
         }
         interval = self.posterior.interval if self.posterior else None
-        for bound in ("lower", "upper"):
+        for bound in _BOUNDS:
             columns[f"interval {bound}"] = (
                 {} if interval is None else labelled(interval.sel(ci_bound=bound, drop=True))
             )
         table = pd.DataFrame(columns, index=pd.Index(list(columns["MLE"]), name="parameter"))
         table["shift in sd"] = (table["posterior mean"] - table["MLE"]) / table["sd"]
         table["flags"] = [
-            ", ".join(flag.code.name for flag in self._flags_of(label)) for label in table.index
+            ", ".join(flag.code.name for flag in self.flags if self._is_about(flag, [label]))
+            for label in table.index
         ]
         return table
-
-    def _flags_of(self, label: str) -> list[Flag]:
-        about = {label, label.split("[")[0]}
-        return [flag for flag in self.flags if about & set(flag.variables)]
 
     @property
     def trusted(self) -> bool:
@@ -120,44 +118,38 @@ class Comparison:
         title = (
             f"Likelihood and posterior of {n} quantities, {self.mle.n_observations} observations"
         )
-        return Sheet(title, tuple(columns), tuple(body), tuple(self._notes(numbers)))
+        notes = tuple(self._notes(numbers))
+        return Sheet(title, tuple(columns), tuple(body), notes, breaks=(columns.index("MAP") + 1,))
 
     def _rows(self) -> list[tuple[tuple[str, ...], list[Flag]]]:
-        rows = []
-        space = space_of(self.mle.values if self.posterior is None else self._point())
-        for name in space.names:
-            labels = list(space.labels_of(name))
-            part = self.table.loc[labels]
-            if len(labels) <= _HANDFUL:
-                rows += [
-                    (self._cells(label, part.loc[label]), self._flags_of(label)) for label in labels
-                ]
-                continue
-            flags = [f for f in self.flags if {name, *labels} & set(f.variables)]
-            for word in ("min", "median", "max"):
-                numbers = part.drop(columns="flags").agg(word)
-                rows.append((self._cells(f"{name} ({len(labels)}) {word}", numbers), flags))
-        return rows
+        space = space_of(self.dataset.sel({"statistic": "estimate", "method": "mle"}, drop=True))
+        numbers = self.table.drop(columns="flags").to_dict()
+        return [
+            (self._cells(row), [f for f in self.flags if self._is_about(f, row.scalars)])
+            for row in display_rows(space, numbers)
+        ]
 
-    def _point(self) -> xr.Dataset:
-        return self.dataset.sel({"statistic": "estimate", "method": "mle"}, drop=True)
+    @staticmethod
+    def _is_about(flag: Flag, scalars: Sequence[str]) -> bool:
+        names = {*scalars, *(label.split("[")[0] for label in scalars)}
+        return not names.isdisjoint(flag.variables)
 
-    def _cells(self, label: str, row: pd.Series[Any]) -> tuple[str, ...]:
-        errors = [row["SE"], row["sd"]]
-        error = min((e for e in errors if np.isfinite(e) and e > 0), default=np.nan)
+    def _cells(self, row: DisplayRow) -> tuple[str, ...]:
+        n = row.numbers
+        error = min((e for e in (n["SE"], n["sd"]) if np.isfinite(e) and e > 0), default=np.nan)
         cells = [
-            label,
-            format_to(row["MLE"], error),
-            format_number(row["SE"], 3),
-            format_to(row["MAP"], error),
+            row.label,
+            format_to(n["MLE"], error),
+            format_number(n["SE"], 3),
+            format_to(n["MAP"], error),
         ]
         if self.posterior is not None:
-            lower, upper = row["interval lower"], row["interval upper"]
+            lower, upper = (format_to(n[f"interval {bound}"], error) for bound in _BOUNDS)
             cells += [
-                format_to(row["posterior mean"], error),
-                format_number(row["sd"], 3),
-                f"{format_to(lower, error)} .. {format_to(upper, error)}",
-                format_to(row["shift in sd"], 0.1),
+                format_to(n["posterior mean"], error),
+                format_number(n["sd"], 3),
+                f"{lower} .. {upper}",
+                format_to(n["shift in sd"], 0.1),
             ]
         return tuple(cells)
 
@@ -191,7 +183,7 @@ class Comparison:
 
 
 def _fixed(value: float) -> str:
-    return format_to(value, 0.01) if np.isfinite(value) else format_number(value)
+    return format_fixed(value, 3)
 
 
 def _verdict(trusted: bool, what: str) -> str:
@@ -199,9 +191,14 @@ def _verdict(trusted: bool, what: str) -> str:
 
 
 def merge_estimates(
-    mle: PointEstimate, map_estimate: PointEstimate, posterior: PosteriorEstimate | None
+    mle: PointEstimate,
+    map_estimate: PointEstimate,
+    posterior: PosteriorEstimate | None,
+    names: Sequence[str] | None = None,
 ) -> tuple[xr.Dataset, tuple[Flag, ...]]:
-    """Lay the estimates side by side; what one of them lacks is NaN.
+    """Lay the estimates of the named variables (default all) side by side.
+
+    What one of the estimates lacks is NaN.
 
     Returns
     -------
@@ -211,13 +208,19 @@ def merge_estimates(
         All flags, each once, errors first.
     """
     methods = {"mle": mle, "map": map_estimate, "posterior": posterior}
-    names = list(mle.values.data_vars)
-    if posterior is not None:
-        names += [name for name in posterior.values.data_vars if name not in names]
-    variables = {name: _stack(str(name), methods) for name in names}
+    estimates = [estimate for estimate in methods.values() if estimate is not None]
+    if names is None:
+        names = list(dict.fromkeys(str(name) for e in estimates for name in e.values.data_vars))
+    variables = {
+        name: _stack(name, methods)
+        for name in names
+        if any(name in estimate.values for estimate in estimates)
+    }
     flags = {flag: None for estimate in methods.values() if estimate for flag in estimate.flags}
     order = list(Severity)[::-1]
-    return xr.Dataset(variables), tuple(sorted(flags, key=lambda flag: order.index(flag.severity)))
+    coords = {"method": list(methods), "statistic": list(_STATISTICS)}
+    dataset = xr.Dataset(variables, coords=coords)
+    return dataset, tuple(sorted(flags, key=lambda flag: order.index(flag.severity)))
 
 
 _STATISTICS = {"estimate": "values", "std_error": "std_error"}

@@ -35,6 +35,9 @@ DENSE_LIMIT = 2000
 #: share (squared) of the value's whole sensitivity.
 _FLAT_SHARE = 1e-10
 
+# Random products a round when a large Hessian is scaled.
+_PROBES = 8
+
 Product = Callable[[FloatArray], FloatArray]
 
 
@@ -131,6 +134,11 @@ class Curvature:
         steps = (self.eigenvectors[:, keep] / np.sqrt(self.eigenvalues[keep])).T * self.scale
         return steps[np.argsort(-np.linalg.norm(steps, axis=1))][:most]
 
+    def flat_directions(self) -> FloatArray:
+        """Directions without curvature, one a row."""
+        flat = np.abs(self.eigenvalues) <= self.tolerance
+        return (self.eigenvectors[:, flat]).T * self.scale
+
     def variances(self, tangent: Product, *, keep_root: bool) -> Variances:
         """Delta-method variances ``diag(J H^-1 J')`` of the values whose Jacobian is ``J``.
 
@@ -172,7 +180,7 @@ class IterativeCurvature:
     product : callable
         ``v (n,) -> H v (n,)``.
     scale : array (n,)
-        Jacobi preconditioner, ``diag(H) ** -0.5`` as far as it is known.
+        Preconditioner: under it the rows of ``H`` have about the same norm.
     empty : array of bool (n,)
         Coordinates whose whole row of ``H`` is exactly zero.
     """
@@ -183,20 +191,23 @@ class IterativeCurvature:
 
     @classmethod
     def probe(
-        cls, product: Product, n: int, *, probes: int = 16, seed: int = 0
+        cls, product: Product, n: int, *, rounds: int = 3, seed: int = 0
     ) -> IterativeCurvature:
-        """Estimate the diagonal from products with random signs, for the preconditioner.
+        """Find a scaling under which all rows of the Hessian have about the same norm.
 
-        Source: Bekas, Kokiopoulou and Saad (2007), doi:10.1016/j.apnum.2007.01.003. Exact for
-        a diagonal Hessian whatever the number of probes.
+        Row norms are estimated from products with random signs, and the scaling is refined as
+        in Ruiz's equilibration (2001, Rutherford Appleton Laboratory report RAL-TR-2001-034).
+        For a diagonal Hessian the first round is exact.
         """
         rng = np.random.default_rng(seed)
-        signs = rng.choice([-1.0, 1.0], size=(probes, n))
-        images = np.array([product(sign) for sign in signs])
-        diagonal = np.mean(signs * images, axis=0)
-        typical = np.median(diagonal[diagonal > 0]) if (diagonal > 0).any() else 1.0
-        scale = 1 / np.sqrt(np.maximum(diagonal, 1e-3 * typical))
-        return cls(product, scale, ~images.any(axis=0))
+        scale, empty = np.ones(n), np.ones(n, bool)
+        for _ in range(rounds):
+            signs = rng.choice([-1.0, 1.0], size=(_PROBES, n))
+            images = scale * np.array([product(scale * sign) for sign in signs])
+            norms = np.sqrt(np.mean(images**2, axis=0))
+            empty &= norms == 0
+            scale = scale / np.sqrt(np.where(norms > 0, norms, 1.0))
+        return cls(product, scale, empty)
 
     def solve(self, vector: FloatArray, *, rtol: float = 1e-12) -> FloatArray | None:
         """``H^-1 v``, or None when ``H`` shows no positive curvature or the iteration stalls."""
@@ -232,15 +243,13 @@ def variances_by_solves(
     cotangents : callable
         ``i -> J[i] (n,)``, the gradient of value ``i``.
     indices : sequence of int
-        The values asked for; the variance of every other is NaN.
+        The values asked for; the variance of every other is NaN, and of those whose solve fails.
     m : int
         How many values there are.
     """
     variance = np.full(m, np.nan)
-    unidentified = np.zeros(m, dtype=bool)
     for i in indices:
         row = cotangents(i)
         solution = curvature.solve(row)
-        unidentified[i] = solution is None
-        variance[i] = np.nan if solution is None else max(float(row @ solution), 0.0)
-    return Variances(variance, unidentified, None)
+        variance[i] = np.nan if solution is None else max(0.0, float(row @ solution))
+    return Variances(variance, np.zeros(m, dtype=bool), None)

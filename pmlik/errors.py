@@ -67,6 +67,10 @@ class FlagCode(StrEnum):
     )
 
 
+# A flag names this many variables in words.
+_MOST_NAMES = 6
+
+
 @dataclass(frozen=True)
 class Flag:
     """One thing a reader of an estimate has to know.
@@ -92,7 +96,9 @@ class Flag:
     detail: str = ""
 
     def __str__(self) -> str:
-        about = f"{', '.join(self.variables)}: " if self.variables else ""
+        shown, more = self.variables[:_MOST_NAMES], len(self.variables) - _MOST_NAMES
+        names = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+        about = f"{names}: " if names else ""
         return " ".join(
             part for part in (f"{about}{self.code.value}", self.detail, self.action) if part
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ import xarray as xr
 from pmlik.curvature import EigenvalueSigns
 from pmlik.errors import Flag, Severity
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
-from pmlik.space import Space
+from pmlik.space import FloatArray, Space
 
 __all__ = ["Certificate", "PointEstimate", "PosteriorEstimate", "labelled"]
 
@@ -60,7 +60,7 @@ class Certificate:
 
 
 def _distance(distance: float) -> str:
-    return f"{distance:.1g} SE" if np.isfinite(distance) else "an unknown distance"
+    return f"{distance + 0.0:.1g} SE" if np.isfinite(distance) else "an unknown distance"
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +120,8 @@ class PointEstimate:
 
         Source: Schwarz (1978), doi:10.1214/aos/1176344136.
         """
+        if self.n_observations == 0:  # a likelihood made of pm.Potential alone
+            return np.nan
         return float(self.n_parameters * np.log(self.n_observations) - 2 * self._maximised())
 
     def _maximised(self) -> float:
@@ -132,10 +134,10 @@ class PointEstimate:
 
     def sheet(self) -> Sheet:
         """The estimate as a table of strings."""
-        values, errors = labelled(self.values), labelled(self.std_error)
+        columns = {"value": labelled(self.values), "error": labelled(self.std_error)}
         rows = tuple(
-            (label, format_to(value, errors[label]), format_number(errors[label], 3))
-            for label, value in values.items()
+            (label, format_to(n["value"], n["error"]), format_number(n["error"], 3))
+            for label, _, n in display_rows(space_of(self.values), columns)
         )
         name = self.kind.upper()
         notes = [
@@ -192,22 +194,25 @@ class PosteriorEstimate:
 
     def sheet(self) -> Sheet:
         """The posterior as a table of strings."""
-        means, sds = labelled(self.values), labelled(self.std_error)
-        lower = labelled(self.interval.sel(ci_bound="lower", drop=True))
-        upper = labelled(self.interval.sel(ci_bound="upper", drop=True))
+        columns = {
+            "mean": labelled(self.values),
+            "sd": labelled(self.std_error),
+            "lower": labelled(self.interval.sel(ci_bound="lower", drop=True)),
+            "upper": labelled(self.interval.sel(ci_bound="upper", drop=True)),
+        }
         rows = tuple(
             (
                 label,
-                format_to(mean, sds[label]),
-                format_number(sds[label], 3),
-                f"{format_to(lower[label], sds[label])} .. {format_to(upper[label], sds[label])}",
+                format_to(n["mean"], n["sd"]),
+                format_number(n["sd"], 3),
+                f"{format_to(n['lower'], n['sd'])} .. {format_to(n['upper'], n['sd'])}",
             )
-            for label, mean in means.items()
+            for label, _, n in display_rows(space_of(self.values), columns)
         )
         notes = [("chains", describe_chains(self.diagnostics))]
         notes += [("flag", str(flag)) for flag in self.flags]
-        columns = ("parameter", "mean", "sd", describe_interval(self.interval))
-        return Sheet("Posterior", columns, rows, tuple(notes))
+        heads = ("parameter", "mean", "sd", describe_interval(self.interval))
+        return Sheet("Posterior", heads, rows, tuple(notes))
 
     def __str__(self) -> str:
         return to_text(self.sheet())
@@ -223,11 +228,64 @@ def describe_interval(interval: xr.Dataset) -> str:
 
 def describe_chains(diagnostics: Mapping[str, float]) -> str:
     """The worst convergence figures in one line."""
-    return (
-        f"R-hat at most {diagnostics['r_hat']:.3f}, ESS at least "
-        f"{min(diagnostics['ess_bulk'], diagnostics['ess_tail']):.0f}, "
-        f"{diagnostics['divergences']:.0f} divergences"
-    )
+    r_hat, ess = diagnostics["r_hat"], min(diagnostics["ess_bulk"], diagnostics["ess_tail"])
+    parts = [
+        f"R-hat at most {r_hat:.3f}" if np.isfinite(r_hat) else "R-hat unknown",
+        f"ESS at least {ess:.0f}" if np.isfinite(ess) else "ESS unknown",
+        f"{diagnostics['divergences']:.0f} divergences",
+    ]
+    return ", ".join(parts)
+
+
+#: A variable with more elements than this is summarised in print.
+_HANDFUL = 8
+
+
+class DisplayRow(NamedTuple):
+    """A row of a printed table: its label, the scalars it stands for, and its numbers."""
+
+    label: str
+    scalars: tuple[str, ...]
+    numbers: Mapping[str, float]
+
+
+def display_rows(space: Space, columns: Mapping[str, Mapping[str, float]]) -> list[DisplayRow]:
+    """One row a scalar; three for a variable of more than a handful: min, median and max.
+
+    Parameters
+    ----------
+    space : Space
+        The variables.
+    columns : mapping of str to mapping
+        Numbers by column and label.
+    """
+    rows = []
+    for name in space.names:
+        labels = space.labels_of(name)
+        if len(labels) <= _HANDFUL:
+            for label in labels:
+                numbers = {key: column.get(label, np.nan) for key, column in columns.items()}
+                rows.append(DisplayRow(label, (label,), numbers))
+            continue
+        for word, function in _SUMMARIES.items():
+            numbers = {
+                key: _over_finite(function, [column.get(label, np.nan) for label in labels])
+                for key, column in columns.items()
+            }
+            rows.append(DisplayRow(f"{name} ({len(labels)}) {word}", labels, numbers))
+    return rows
+
+
+_SUMMARIES: dict[str, Callable[[FloatArray], Any]] = {
+    "min": np.min,
+    "median": np.median,
+    "max": np.max,
+}
+
+
+def _over_finite(function: Callable[[FloatArray], Any], values: Sequence[float]) -> float:
+    known = np.array([value for value in values if not np.isnan(value)])
+    return float(function(known)) if known.size else np.nan
 
 
 def labelled(dataset: xr.Dataset) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -19,11 +19,19 @@ from pmlik.comparison import Comparison, merge_estimates
 from pmlik.errors import Flag, FlagCode, ModelError, Severity, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point, usable_start
+from pmlik.functions import compile_mode
 from pmlik.optimizer import Kind
 from pmlik.problem import Problem, build_problem
 from pmlik.progress import Say, steps
 from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
-from pmlik.sampler import CiKind, diagnose, draw, interval_of, numeric_posterior
+from pmlik.sampler import (
+    CiKind,
+    check_sample_kwargs,
+    diagnose,
+    draw,
+    interval_of,
+    numeric_posterior,
+)
 from pmlik.space import FloatArray
 
 __all__ = ["compare", "find_MAP", "find_MLE", "sample_posterior"]
@@ -161,6 +169,8 @@ def sample_posterior(
     """
     model = resolve_model(model)
     _check_interval(ci_kind, ci_prob)
+    options = check_sample_kwargs(sample_kwargs)
+    compile_mode(backend)
     names = [var.name for var in model.unobserved_RVs]
     posterior = _posterior(
         model,
@@ -169,7 +179,7 @@ def sample_posterior(
         progressbar=progressbar,
         backend=backend,
         ci=(ci_kind, ci_prob),
-        sample_kwargs=sample_kwargs or {},
+        sample_kwargs=options,
     )
     raise_if_strict(posterior.flags, strict)
     return posterior
@@ -242,6 +252,7 @@ def compare(
     p          0.2  0.25
     """
     _check_interval(ci_kind, ci_prob)
+    options = check_sample_kwargs(sample_kwargs)
     arguments = _Arguments(model, var_names, random_seed, progressbar, backend, potentials)
     clock = _Clock()
     with steps(progressbar) as say:
@@ -259,17 +270,17 @@ def compare(
                     progressbar=progressbar,
                     backend=backend,
                     ci=(ci_kind, ci_prob),
-                    sample_kwargs=sample_kwargs or {},
+                    sample_kwargs=options,
                 )
             )
-    dataset, flags = merge_estimates(mle, map_estimate, posterior)
+    names = [name for name in setup.names if var_names is None or name in var_names]
+    dataset, flags = merge_estimates(mle, map_estimate, posterior, names)
     raise_if_strict((*failure, *flags), strict)
-    shown = [name for name in setup.names if name in dataset]
     return Comparison(
         mle=mle,
         map=map_estimate,
         posterior=posterior,
-        dataset=dataset[[name for name in shown if var_names is None or name in var_names]],
+        dataset=dataset,
         flags=(*failure, *flags),
         timings=clock.seconds,
         random_seed=setup.seed,
@@ -340,6 +351,7 @@ def _set_up(arguments: _Arguments, say: Say, clock: _Clock) -> _Setup:
     roles = read_roles(model, arguments.potentials)
     refuse_latents(roles)
     _check_names(model, arguments.var_names)
+    compile_mode(arguments.backend)
     seed = _seed(arguments.random_seed)
     say("Building the likelihood")
     with clock("building"):
@@ -361,6 +373,8 @@ def _one_point(arguments: _Arguments, kind: Kind, strict: bool) -> PointEstimate
 def _check_names(model: pm.Model, var_names: Sequence[str] | None) -> None:
     if isinstance(var_names, str):
         raise ModelError(f"var_names: got the string {var_names!r}, need a list of names.")
+    if not isinstance(var_names, Iterable | None):
+        raise ModelError(f"var_names: got {var_names!r}, need a list of names.")
     known = [var.name for var in model.unobserved_RVs]
     unknown = [name for name in var_names or () if name not in known]
     if unknown:
@@ -373,14 +387,15 @@ def _check_names(model: pm.Model, var_names: Sequence[str] | None) -> None:
 def _check_interval(ci_kind: str | None, ci_prob: float | None) -> None:
     if ci_kind not in (None, "eti", "hdi"):
         raise ModelError(f"ci_kind: got {ci_kind!r}, need 'eti' or 'hdi'.")
-    if ci_prob is not None and not 0 < ci_prob < 1:
+    if ci_prob is not None and not (isinstance(ci_prob, float) and 0 < ci_prob < 1):
         raise ModelError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
 
 
 def _seed(random_seed: int | None) -> int:
     if random_seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
-    if not isinstance(random_seed, int | np.integer) or random_seed < 0:
+    integer = isinstance(random_seed, int | np.integer) and not isinstance(random_seed, bool)
+    if not integer or random_seed < 0:
         raise ModelError(f"random_seed: got {random_seed!r}, need an integer from 0 up, or None.")
     return int(random_seed)
 
@@ -426,5 +441,6 @@ def _posterior_or_flag(
     except KeyboardInterrupt:
         detail = "It was interrupted."
     except Exception as error:  # noqa: BLE001 - whatever the sampler raises, the MLE and MAP stay
-        detail = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    return None, [Flag(FlagCode.NO_POSTERIOR, Severity.ERROR, (), "", detail)]
+        detail = f"{': '.join([type(error).__name__, *str(error).splitlines()[:1]])}."
+    action = "Call sample_posterior for the whole error, or pass other sample_kwargs."
+    return None, [Flag(FlagCode.NO_POSTERIOR, Severity.ERROR, (), action, detail)]

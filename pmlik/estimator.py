@@ -36,26 +36,36 @@ def usable_start(problem: Problem, seed: int) -> FloatArray:
     ModelError
         Naming the covariate that is NaN.
     """
+    outside = np.flatnonzero(problem.pinned & ~np.isfinite(problem.initial))
+    if outside.size:
+        natural = dict(zip(problem.unconstrained.names, problem.parameters.names, strict=True))
+        names = [natural[name] for name in problem.unconstrained.owners(outside)]
+        raise StartError(
+            f"{', '.join(names)}: the initval lies outside the support. Give one inside it, or "
+            "none."
+        )
     start = find_start(problem, seed)
     if start is not None:
         return start
     at = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
+    tried = "." if problem.pinned.all() else ", and no start near it does better."
     for density, what in ((problem.likelihood, "likelihood"), (problem.prior, "prior density")):
         for name, terms in density.pointwise(at).items():
             if np.isfinite(terms).all():
                 continue
-            undefined = density.undefined_inputs(name)
-            if undefined:
-                raise ModelError(
-                    f"{name}: its distribution is computed from values that are missing: "
-                    f"{'; '.join(undefined)}. Remove or impute them before building the model."
-                )
             index = [int(i) for i in np.argwhere(~np.isfinite(terms))[0]]
             state = "undefined" if np.isnan(terms[tuple(index)]) else "zero"
+            blame = density.blame(name)
+            if blame and state == "undefined":
+                raise ModelError(
+                    f"{name}: the {what} is undefined, as its distribution is computed from values "
+                    f"that are not finite: {'; '.join(blame)}. Remove or impute them before "
+                    "building the model."
+                )
             place = f" at index {index}" if index else ""
             raise StartError(
                 f"{name}: the {what} is {state}{place} at the start "
-                f"({_describe(problem, at)}), and no start near it does better. "
+                f"({_describe(problem, at)}){tried} "
                 "Check that the data lie inside the distribution's support, or give other initvals."
             )
     raise StartError("The gradient of the log-density is not finite anywhere near the start.")
@@ -133,7 +143,8 @@ def _starts(
     host_model = terms_model(model, terms)
 
     def from_host() -> FloatArray | None:
-        return find_MAP_point(host_model, start, problem.unconstrained, problem.mode)
+        given = None if start is problem.initial else start
+        return find_MAP_point(host_model, given, problem.unconstrained, problem.mode)
 
     def from_map() -> FloatArray:
         joint = Objective.of(problem, "map", start)

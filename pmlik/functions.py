@@ -14,10 +14,11 @@ from pymc.pytensorf import compile as pm_compile
 from pymc.pytensorf import rewrite_pregrad
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.gradient import NullTypeGradError, grad
-from pytensor.graph.traversal import graph_inputs
+from pytensor.graph.rewriting.utils import rewrite_graph
+from pytensor.graph.traversal import ancestors, walk
 from pytensor.graph.utils import MethodNotDefined
 
-from pmlik.admission import constant_data
+from pmlik.admission import describe_not_finite
 from pmlik.errors import ModelError
 from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
@@ -48,7 +49,7 @@ def compile_mode(backend: str | None) -> Mode:
         return Mode("py", optimizer="fast_run").excluding(
             "fusion", "inplace", "BlasOpt", "blas_opt_inplace", "c_blas"
         )
-    if backend not in BACKENDS:
+    if backend not in BACKENDS:  # PyTensor itself would take other spellings
         raise ModelError(f"backend: got {backend!r}, need one of {', '.join(BACKENDS)}, or None.")
     return get_mode("cvm" if backend == "c" else backend)
 
@@ -68,6 +69,30 @@ def compile_quiet(
             return function(*args)
 
     return quiet
+
+
+def _plain_arrays(graphs: Sequence[Any]) -> list[Any]:
+    """PyMC's labelled arrays lowered to plain ones, which alone have gradients."""
+    if not any(hasattr(var.type, "dims") for var in ancestors(graphs)):
+        return list(graphs)  # asking for a rewrite that is not loaded would keep it from loading
+    return list(rewrite_graph(list(graphs), include=("lower_xtensor",)))
+
+
+_STEPS = {"floor", "ceil", "trunc", "round_half_even", "round_half_away", "sign", "int_div"}
+
+
+def _is_step_function(graph: Any, x: Any) -> bool:
+    """Whether a graph depends on ``x`` only through roundings, comparisons and the like.
+
+    PyTensor gives these a derivative of zero, which says nothing of their uncertainty.
+    """
+
+    def smooth_inputs(var: Any) -> list[Any]:
+        scalar = getattr(getattr(var.owner and var.owner.op, "scalar_op", None), "name", None)
+        steps = getattr(var.type, "dtype", "")[:5] != "float" or scalar in _STEPS
+        return [] if var.owner is None or steps else var.owner.inputs
+
+    return x in set(ancestors([graph])) and x not in set(walk([graph], smooth_inputs))
 
 
 class Density:
@@ -155,10 +180,10 @@ class Density:
         self.n_products += 1
         if self._product is not None:
             return np.array(self._product(x, v)[0], dtype=float)
-        length = float(np.linalg.norm(v))
-        if length == 0:
+        fastest = float(np.max(np.abs(v) / np.maximum(np.abs(x), 1.0), initial=0.0))
+        if fastest == 0:
             return np.zeros(len(x))
-        step = np.cbrt(np.finfo(float).eps) * max(1.0, float(np.linalg.norm(x))) / length
+        step = np.cbrt(np.finfo(float).eps) / fastest
         ahead, behind = (self.value_and_gradient(x + s * step * v)[1] for s in (1, -1))
         return np.asarray((ahead - behind) / (2 * step))
 
@@ -167,17 +192,10 @@ class Density:
         values = map(np.asarray, self._pointwise(x))
         return dict(zip(self._factors, values, strict=True))
 
-    def undefined_inputs(self, name: str) -> list[str]:
-        """The arrays with NaN that a term is computed from, described for an error message."""
-        found = []
-        for var in graph_inputs([self._factors[name]]):
-            data = constant_data(var)
-            if data is None or data.ndim == 0 or data.dtype.kind != "f" or not np.isnan(data).any():
-                continue
-            at = [int(i) for i in np.argwhere(np.isnan(data))[0]]
-            what = var.name or f"an array of shape {data.shape}"
-            found.append(f"{what} is NaN at index {at}")
-        return found
+    def blame(self, name: str) -> list[str]:
+        """The inputs that are not finite and may be why a term is undefined."""
+        rv = self._model[name]
+        return describe_not_finite(rv) if rv in self._model.basic_RVs else []
 
 
 class Values:
@@ -193,7 +211,8 @@ class Values:
     """
 
     def __init__(self, graphs: Sequence[Any], x: Any, model: TermsModel, mode: Mode) -> None:
-        self._graphs, self._x, self._model, self._mode = list(graphs), x, model, mode
+        self._graphs = _plain_arrays(graphs)
+        self._x, self._model, self._mode = x, model, mode
 
     @cached_property
     def _function(self) -> Callable[..., Any]:
@@ -212,7 +231,7 @@ class Values:
         return [self._is_smooth(graph) for graph in self._graphs]
 
     def _is_smooth(self, graph: Any) -> bool:
-        if not graph.dtype.startswith("float"):
+        if _is_step_function(graph, self._x):
             return False
         try:
             _ = grad(graph.sum(), self._x, disconnected_inputs="ignore", null_gradients="raise")

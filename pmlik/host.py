@@ -38,7 +38,7 @@ def quiet_host(logger: str = "pymc") -> Iterator[None]:
 
 
 def find_MAP_point(
-    model: TermsModel, start: FloatArray, space: Space, mode: Mode
+    model: TermsModel, start: FloatArray | None, space: Space, mode: Mode
 ) -> FloatArray | None:
     """Where ``pm.find_MAP`` stops on this model, as a flat unconstrained vector.
 
@@ -46,8 +46,8 @@ def find_MAP_point(
     ----------
     model : TermsModel
         Its log-density is what is maximised, without Jacobian.
-    start : array (n,)
-        Where it starts.
+    start : array (n,), optional
+        Where it starts; default the model's initial point.
     space : Space
         The value variables that ``start`` and the result hold.
     mode : Mode
@@ -60,8 +60,8 @@ def find_MAP_point(
     """
     accepted = inspect.signature(pm.find_MAP).parameters
     arguments: dict[str, Any] = {k: v for k, v in _SINCE_6_4.items() if k in accepted}
-    point = space.split(start)
-    arguments["initvals" if "initvals" in accepted else "start"] = point
+    if start is not None:
+        arguments["initvals" if "initvals" in accepted else "start"] = space.split(start)
     try:
         # The flag reaches every compilation of the call; `compile_kwargs` is not in 6.3.
         with quiet_host(), pytensor.config.change_flags(mode=mode):

@@ -17,7 +17,7 @@ from scipy import optimize
 
 from pmlik.curvature import DENSE_LIMIT, Curvature, IterativeCurvature, hessian_from_products
 from pmlik.errors import StartError
-from pmlik.functions import BoolArray, Density
+from pmlik.functions import BoolArray, Density, Values
 from pmlik.problem import Problem
 from pmlik.space import FloatArray
 
@@ -39,8 +39,10 @@ _TRUST_STEPS = 60
 _FLAT_GRADIENT = 1e-6
 
 # One standard error away from a regular optimum a log-density has fallen by about 1/2.
-_FALL = 0.01
-_FALL_DIRECTIONS = 100
+_RISE = 0.01
+_DIRECTIONS = 100
+_OVERSHOOT = 100
+_SATURATED = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +53,21 @@ class Objective:
     ----------
     densities : tuple of Density
         ``(likelihood,)`` for the MLE, ``(likelihood, prior)`` for the MAP.
+    values : Values
+        The natural values.
     base : array (n,)
-        Supplies the coordinates that are not active.
+        Supplies the coordinates that are not active, and a point inside the support.
     """
 
     densities: tuple[Density, ...]
+    values: Values
     base: FloatArray
 
     @classmethod
     def of(cls, problem: Problem, kind: Kind, base: FloatArray) -> Objective:
         """The objective of an estimate of the given kind."""
         prior = (problem.prior,) if kind == "map" else ()
-        return cls((problem.likelihood, *prior), base)
+        return cls((problem.likelihood, *prior), problem.values, base)
 
     @property
     def active(self) -> BoolArray:
@@ -215,7 +220,7 @@ class _Memory:
 
 def _newton_decrement(gradient: FloatArray, step: FloatArray) -> float:
     """``sqrt(g' H^-1 g)`` from the Newton step ``-H^-1 g``."""
-    return math.sqrt(max(-float(gradient @ step), 0.0))
+    return math.sqrt(max(0.0, -float(gradient @ step)))
 
 
 def _rises_along_flat(curvature: Curvature, gradient: FloatArray) -> bool:
@@ -244,24 +249,64 @@ def climb(objective: Objective, z: FloatArray, start: str) -> Optimum:
             break
         best = _newton(memory, moved)
     best.start = start
-    if best.usable and not _falls_off(memory, best):
+    if best.usable and not _is_inside(memory, best):
         best.converged = best.contracted = False
     return best
 
 
-def _falls_off(memory: _Memory, optimum: Optimum) -> bool:
+def _is_inside(memory: _Memory, optimum: Optimum) -> bool:
+    """Whether a stationary point is an optimum, and not far out on a tail that levels off.
+
+    Where parameters run off to infinity, or to the border of their support, the curvature fades
+    with the gradient, so that any point far out looks like an optimum.
+    """
+    if not _pulls_back(memory, optimum):
+        return False
+    if isinstance(optimum.curvature, Curvature):
+        return _rises(memory, optimum) and not _is_saturated(memory.objective, optimum)
+    return True
+
+
+def _pulls_back(memory: _Memory, optimum: Optimum) -> bool:
+    """Whether a hundred Newton steps further the slope points back, 99 times as steep.
+
+    It does wherever the curvature holds; on a tail the slope has died out by then.
+    """
+    slope = float(optimum.step @ optimum.gradient)
+    if slope == 0:
+        return True
+    beyond = memory.value_and_gradient(optimum.z + _OVERSHOOT * optimum.step)
+    return bool(optimum.step @ beyond[1] / slope < -_OVERSHOOT / 10) or bool(np.isinf(beyond[0]))
+
+
+def _is_saturated(objective: Objective, optimum: Optimum) -> bool:
+    """Whether a flat direction is one in which the natural values no longer move.
+
+    Then the parameter sits on the border of its support, and its transform is exhausted.
+    """
+    assert isinstance(optimum.curvature, Curvature)
+    flat = optimum.curvature.flat_directions()
+    if not flat.size:
+        return False
+    here, inside = (
+        objective.values.tangents(x) for x in (objective.expand(optimum.z), objective.base)
+    )
+    return any(
+        np.linalg.norm(here(step)) < _SATURATED * np.linalg.norm(inside(step))
+        for step in map(objective.lift, flat)
+    )
+
+
+def _rises(memory: _Memory, optimum: Optimum) -> bool:
     """Whether the objective has really risen one standard error away, in every direction.
 
-    Where parameters run off to infinity the curvature fades with the gradient, so that any
-    point far out looks like an optimum; but one of its own standard errors further it is as
-    flat. Sides outside the support have infinite rise.
+    Sides outside the support have infinite rise.
     """
-    if not isinstance(optimum.curvature, Curvature):
-        return True
-    for step in optimum.curvature.unit_errors(_FALL_DIRECTIONS):
+    assert isinstance(optimum.curvature, Curvature)
+    for step in optimum.curvature.unit_errors(_DIRECTIONS):
         for sign in (1.0, -1.0):
             rise = memory.value_and_gradient(optimum.z + sign * step)[0] - optimum.value
-            if abs(rise) < _FALL:
+            if abs(rise) < _RISE:
                 return False
     return True
 

@@ -158,7 +158,15 @@ def _tensor(graph: Any) -> Any:
 def _factors(model: TermsModel, names: Sequence[str]) -> dict[str, Any]:
     if not names:
         return {}
-    graphs = model.logp(vars=[model[name] for name in names], jacobian=False, sum=False)
+    try:
+        graphs = model.logp(vars=[model[name] for name in names], jacobian=False, sum=False)
+    except (NotImplementedError, RuntimeError, ValueError) as error:
+        if len(names) > 1:  # find the one
+            return {name: _factors(model, [name])[name] for name in names}
+        raise ModelError(
+            f"{names[0]}: PyMC has no density for its distribution. Pass `logp=` to pm.CustomDist, "
+            f"or add the term as a pm.Potential. ({str(error).splitlines()[0]})"
+        ) from error
     return dict(zip(names, map(_tensor, graphs), strict=True))
 
 

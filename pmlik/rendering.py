@@ -13,9 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Sheet", "format_number", "format_to", "to_html", "to_text"]
+__all__ = ["Sheet", "format_fixed", "format_number", "format_to", "to_html", "to_text"]
 
 MINUS = "\N{MINUS SIGN}"
+
+# A label keeps at least this width before the columns beside it move to a table of their own.
+_LABEL_WIDTH = 24
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,15 @@ class Sheet:
     rows : tuple of tuple of str
     notes : tuple of (heading, text)
         Lines under the table.
+    breaks : tuple of int
+        Columns before which a table that is too wide is best divided.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[tuple[str, str], ...]
+    breaks: tuple[int, ...] = ()
 
 
 def decimals_for(error: float, digits: int = 2) -> int:
@@ -68,40 +74,71 @@ def format_to(value: float, error: float) -> str:
 
 
 def _real_minus(text: str) -> str:
+    if text.startswith("-") and float(text) == 0:
+        text = text[1:]
     return text.replace("-", MINUS)
 
 
+def format_fixed(value: float, decimals: int) -> str:
+    """A number with that many decimals whatever its size."""
+    return _real_minus(f"{value:.{decimals}f}") if math.isfinite(value) else format_number(value)
+
+
 def to_text(sheet: Sheet, width: int | None = None) -> str:
-    """Plain text for a terminal ``width`` columns wide (default: the terminal's, or 80)."""
-    console = Console(
-        file=StringIO(), width=width or _terminal_width(), color_system=None, highlight=False
-    )
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title=None, header_style="")
-    for i, column in enumerate(sheet.columns):
-        table.add_column(
-            Text(column),
-            justify="left" if i == 0 else "right",
-            overflow="fold" if i == 0 else "ellipsis",
-            no_wrap=i > 0,
-            min_width=8 if i == 0 else None,
-        )
-    for row in sheet.rows:
-        table.add_row(*(Text(cell) for cell in row))
+    """Plain text for a terminal ``width`` columns wide (default: the terminal's, or 80).
+
+    Columns that do not fit are carried over to a second table under the first.
+    """
+    width = width or _terminal_width()
+    console = Console(file=StringIO(), width=width, color_system=None, highlight=False)
     console.print(Text(sheet.title))
     console.print()
     if sheet.rows:
-        console.print(table)
-        console.print()
+        for columns in _blocks(sheet, width):
+            console.print(_table(sheet, columns))
+            console.print()
     console.print(_notes(sheet.notes))
     file = console.file
     assert isinstance(file, StringIO)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
+def _blocks(sheet: Sheet, width: int) -> list[list[int]]:
+    """Columns by table, the first column in each of them."""
+    widths = [
+        max(len(sheet.columns[i]), *(len(row[i]) for row in sheet.rows)) + 1
+        for i in range(len(sheet.columns))
+    ]
+    label = min(widths[0], max(_LABEL_WIDTH, width - sum(widths[1:])))
+    divide = label + sum(widths[1:]) > width
+    blocks, used = [[0]], label
+    for i, needed in enumerate(widths[1:], start=1):
+        if (divide and i in sheet.breaks) or (used + needed > width and len(blocks[-1]) > 1):
+            blocks.append([0])
+            used = label
+        blocks[-1].append(i)
+        used += needed
+    return blocks
+
+
+def _table(sheet: Sheet, columns: Sequence[int]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+    for i in columns:
+        table.add_column(
+            Text(sheet.columns[i]),
+            justify="left" if i == 0 else "right",
+            overflow="fold",
+            no_wrap=i > 0,
+        )
+    for row in sheet.rows:
+        table.add_row(*(Text(row[i]) for i in columns))
+    return table
+
+
 def _notes(notes: Sequence[tuple[str, str]]) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
-    grid.add_column()
+    grid.add_column(overflow="fold")
     for heading, text in notes:
         grid.add_row(Text(heading), Text(text))
     return grid

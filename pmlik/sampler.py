@@ -13,7 +13,14 @@ import xarray as xr
 
 from pmlik.errors import ModelError
 
-__all__ = ["CiKind", "diagnose", "draw", "interval_of"]
+__all__ = [
+    "CiKind",
+    "check_sample_kwargs",
+    "diagnose",
+    "draw",
+    "interval_of",
+    "numeric_posterior",
+]
 
 CiKind = Literal["eti", "hdi"]
 
@@ -28,6 +35,33 @@ _CORRELATED_LIMIT = 50
 _CHOICES = {"step", "init", "trace", "callback", "compile_kwargs", "nuts_sampler_kwargs"}
 
 
+def check_sample_kwargs(sample_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options for ``pm.sample`` as a dict, refused before any work where they can't be.
+
+    Raises
+    ------
+    ModelError
+    """
+    if sample_kwargs is None:
+        return {}
+    if not isinstance(sample_kwargs, Mapping):
+        raise ModelError(
+            f"sample_kwargs: got {sample_kwargs!r}, need a dict such as {{'draws': 2000}}."
+        )
+    taken = {"model", "random_seed", "progressbar", "backend"} & set(sample_kwargs)
+    if taken:
+        raise ModelError(
+            f"sample_kwargs: got {', '.join(sorted(taken))}; pass it as an argument of its own."
+        )
+    if sample_kwargs.get("return_inferencedata", True) is not True:
+        raise ModelError("sample_kwargs: return_inferencedata must stay True.")
+    for name in ("draws", "chains"):
+        number = sample_kwargs.get(name, 1)
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise ModelError(f"sample_kwargs: got {name}={number!r}, need an integer from 1 up.")
+    return dict(sample_kwargs)
+
+
 def draw(
     model: pm.Model,
     *,
@@ -38,13 +72,6 @@ def draw(
 ) -> xr.DataTree:
     """Call ``pm.sample``: 4 chains, nutpie when it can be used, and whatever the user says."""
     chosen = dict(sample_kwargs)
-    if chosen.pop("return_inferencedata", True) is not True:
-        raise ModelError("sample_kwargs: return_inferencedata must stay True.")
-    taken = {"model", "random_seed", "progressbar"} & set(chosen)
-    if taken:
-        raise ModelError(
-            f"sample_kwargs: got {', '.join(sorted(taken))}; pass it as an argument of its own."
-        )
     kwargs = _DEFAULTS | {"quiet": not progressbar}
     if backend is not None and "compile_kwargs" not in chosen:
         kwargs["backend"] = backend

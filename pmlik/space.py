@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -56,6 +56,8 @@ class Space:
     def split(self, flat: ArrayLike) -> dict[str, NDArray[Any]]:
         """Cut a flat vector of length ``size`` into the named arrays."""
         vector = np.asarray(flat)
+        if vector.shape != (self.size,):
+            raise ValueError(f"flat: got shape {vector.shape}, need ({self.size},)")
         return {
             name: vector[where].reshape(shape)
             for (name, where), shape in zip(self.slices.items(), self.shapes, strict=True)
@@ -97,9 +99,9 @@ class Space:
         axes = [self._index(dim, n) for dim, n in zip(self.dims[i], self.shapes[i], strict=True)]
         return tuple(f"{name}[{', '.join(map(str, at))}]" for at in product(*axes))
 
-    def owners(self, indices: Sequence[int]) -> tuple[str, ...]:
+    def owners(self, indices: Iterable[int]) -> tuple[str, ...]:
         """The variables that the given places of the flat vector belong to, each once."""
-        at = set(indices)
+        at = {int(i) for i in indices}
         return tuple(
             name for name, where in self.slices.items() if at & set(range(where.start, where.stop))
         )

@@ -33,7 +33,8 @@ _STANDARD: dict[str, tuple[Any, ...]] = {
 # Operations that only move numbers about, in PyTensor's own arrays and in its labelled ones.
 _MOVES = {
     "AdvancedSubtensor", "AdvancedSubtensor1", "Alloc", "Broadcast", "Concat", "CumOp",
-    "DimShuffle", "ExpandDims", "Index", "Join", "MakeVector", "Rename", "Reshape", "SpecifyShape", "Squeeze",
+    "DimShuffle", "ExpandDims", "Index", "Join", "MakeVector", "Rename", "Reshape",
+    "SpecifyShape", "Squeeze",
     "Stack", "Subtensor", "TensorFromXTensor", "Transpose", "Unbroadcast", "ViewOp",
     "XTensorFromTensor",
 }  # fmt: skip

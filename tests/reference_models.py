@@ -115,9 +115,7 @@ def ar1_lh() -> pm.Model:
 def mixture_faithful() -> pm.Model:
     eruptions = data("08_mixture_faithful")["eruptions"].to_numpy(float)
     with pm.Model(coords={"component": ["short", "long"]}) as model:
-        mu = pm.Normal(
-            "mu", 3, 3, dims="component", transform=pm.distributions.transforms.ordered
-        )
+        mu = pm.Normal("mu", 3, 3, dims="component", transform=pm.distributions.transforms.ordered)
         sd = pm.HalfNormal("sd", 1, dims="component")
         w1 = pm.Beta("w1", 1, 1)
         pm.NormalMixture("eruptions", pt.stack([w1, 1 - w1]), mu, sd, observed=eruptions)
@@ -131,9 +129,7 @@ def ordered_logit_housing() -> pm.Model:
     repeat = np.repeat(np.arange(len(frame)), frame["Freq"])
     with pm.Model(coords={"term": list(X.columns)}) as model:
         beta = pm.Normal("beta", 0, 5, dims="term")
-        cuts = pm.Normal(
-            "cuts", 0, 5, shape=2, transform=pm.distributions.transforms.ordered
-        )
+        cuts = pm.Normal("cuts", 0, 5, shape=2, transform=pm.distributions.transforms.ordered)
         eta = (X.to_numpy(float) @ beta)[repeat]
         pm.OrderedLogistic("sat", eta=eta, cutpoints=cuts, observed=level[repeat])
     return model

@@ -200,14 +200,13 @@ class TestObservedData:
             pm.Normal("y", pm.Normal("a"), 1.0, observed=shared)
         assert "y: the observed data hold nan at index [3]" in refusal(pmlik.find_MLE, model)
 
-    def test_infinite_data_beside_missing_ones_have_the_index_in_the_users_array(self):
+    def test_infinite_data_beside_missing_ones_are_counted_without_them(self):
         data = holed(holed(Y, 0), 3, value=np.inf)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyMC's own about imputation
             model = mean_model(data)
         message = refusal(pmlik.find_MLE, model)
-        assert "inf" in message
-        assert "[3]" in message
+        assert message.startswith("y: the observed data hold inf at index [2] (counted without")
 
 
 class TestCovariates:

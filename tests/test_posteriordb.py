@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pymc as pm
-import pytest
 import pytensor.tensor as pt
+import pytest
 
 import pmlik
 
@@ -61,7 +61,10 @@ def test_map_and_posterior_are_the_reference(case: str) -> None:
     comparison = pmlik.compare(CASES[case](), random_seed=1, progressbar=False)
     table = comparison.table
     np.testing.assert_allclose(
-        table["MAP"], list(expected["map"]["values"].values()), rtol=0, atol=1e-6 * table["sd"].min()
+        table["MAP"],
+        list(expected["map"]["values"].values()),
+        rtol=0,
+        atol=1e-6 * table["sd"].min(),
     )
     means = np.array([part["mean"] for part in expected["posterior"].values()])
     mcse = np.array([part["mcse_mean"] for part in expected["posterior"].values()])

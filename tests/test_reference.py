@@ -1,4 +1,4 @@
-"""Published answers: R's packages through shared reference tables (see tests/reference/*/NOTE.md)."""
+"""Published answers of R's packages; their sources are in tests/reference/*/NOTE.md."""
 
 from __future__ import annotations
 

@@ -88,7 +88,16 @@ def measure_here(name: str, rows: int, groups: int) -> None:
 def measure(name: str, cache: str, rows: int, groups: int) -> float:
     environment = os.environ | {"PYTENSOR_FLAGS": f"base_compiledir={cache}"}
     environment["NUMBA_CACHE_DIR"] = os.path.join(cache, "numba")
-    command = [sys.executable, __file__, "--side", name, "--rows", str(rows), "--groups", str(groups)]
+    command = [
+        sys.executable,
+        __file__,
+        "--side",
+        name,
+        "--rows",
+        str(rows),
+        "--groups",
+        str(groups),
+    ]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return float(json.loads(run.stdout.splitlines()[-1]))
 
@@ -102,10 +111,18 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.side:
         return measure_here(chosen.side, chosen.rows, chosen.groups)
-    pairs = [("two_find_map", "mle_and_map", "`pm.find_MAP` twice", "`find_MLE` + `find_MAP`, with SE")]
+    pairs = [
+        ("two_find_map", "mle_and_map", "`pm.find_MAP` twice", "`find_MLE` + `find_MAP`, with SE")
+    ]
     if not chosen.skip_sampling:
-        pairs.append(("bare", "compare", "`pm.find_MAP` twice with Hessian, `pm.sample`, `az.summary`",
-                      "`compare`"))
+        pairs.append(
+            (
+                "bare",
+                "compare",
+                "`pm.find_MAP` twice with Hessian, `pm.sample`, `az.summary`",
+                "`compare`",
+            )
+        )
     print(f"{chosen.rows} rows, {chosen.groups} groups\n")
     print("| bare PyMC | s | pmlik | s | ratio | cache |")
     print("|---|---|---|---|---|---|")
@@ -114,8 +131,10 @@ def main() -> None:
             for state in ("cold", "warm"):
                 t = measure(theirs, a, chosen.rows, chosen.groups)
                 o = measure(ours, b, chosen.rows, chosen.groups)
-                print(f"| {their_name} | {t:.1f} | {our_name} | {o:.1f} | {o / t:.2f} | {state} |",
-                      flush=True)
+                print(
+                    f"| {their_name} | {t:.1f} | {our_name} | {o:.1f} | {o / t:.2f} | {state} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
