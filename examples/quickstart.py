@@ -5,6 +5,8 @@ Fowlkes and Hoadley 1989, doi:10.1080/01621459.1989.10478858). R's published log
 intercept 15.0429 (7.3786), slope -0.2322 (0.1082).
 """
 
+import textwrap
+
 import pymc as pm
 
 import pmlik
@@ -41,4 +43,4 @@ if __name__ == "__main__":
     comparison = pmlik.compare(model, random_seed=1)
     print(comparison)
     print()
-    print(differences(comparison))
+    print(textwrap.fill(differences(comparison), 80))

@@ -13,7 +13,7 @@ from pmlik.checks import check_certificate, check_higher, check_identified, chec
 from pmlik.curvature import Curvature, IterativeCurvature, Variances, variances_by_solves
 from pmlik.errors import Flag, FlagCode, ModelError, Severity, StartError
 from pmlik.estimates import Certificate, PointEstimate
-from pmlik.functions import BoolArray
+from pmlik.functions import BoolArray, compile_mode
 from pmlik.host import find_MAP_point
 from pmlik.optimizer import Kind, Objective, Optimum, climb, find_start, search
 from pmlik.problem import Problem
@@ -144,7 +144,8 @@ def _starts(
 
     def from_host() -> FloatArray | None:
         given = None if start is problem.initial else start
-        return find_MAP_point(host_model, given, problem.unconstrained, problem.mode)
+        mode = compile_mode(problem.backend, for_start=True)
+        return find_MAP_point(host_model, given, problem.unconstrained, mode)
 
     def from_map() -> FloatArray:
         joint = Objective.of(problem, "map", start)

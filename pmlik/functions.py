@@ -34,11 +34,17 @@ BACKENDS = ("numba", "jax", "c")
 _NO_GRADIENT = (MethodNotDefined, NotImplementedError, NullTypeGradError, AttributeError, TypeError)
 
 
-def compile_mode(backend: str | None) -> Mode:
+def compile_mode(backend: str | None, *, for_start: bool = False) -> Mode:
     """PyTensor's mode for one of PyMC's backends; None interprets the graph with NumPy.
 
-    Interpreting builds in a fraction of a second where compiling takes tens of seconds. All
-    rewrites that keep the numbers stable are on.
+    Interpreting builds in a fraction of a second where compiling takes tens of seconds.
+
+    Parameters
+    ----------
+    backend : {"numba", "jax", "c"}, optional
+    for_start : bool
+        Build as fast as can be, for a start that is polished anyway. Else an interpreted graph
+        has all the rewrites that keep the numbers stable.
 
     Raises
     ------
@@ -46,7 +52,8 @@ def compile_mode(backend: str | None) -> Mode:
         For an unknown backend.
     """
     if backend is None:
-        return Mode("py", optimizer="fast_run").excluding(
+        query = "fast_compile" if for_start else "fast_run"
+        return Mode("py", optimizer=query).excluding(
             "fusion", "inplace", "BlasOpt", "blas_opt_inplace", "c_blas"
         )
     if backend not in BACKENDS:  # PyTensor itself would take other spellings

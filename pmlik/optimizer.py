@@ -40,7 +40,7 @@ _FLAT_GRADIENT = 1e-6
 
 # One standard error away from a regular optimum a log-density has fallen by about 1/2.
 _RISE = 0.01
-_DIRECTIONS = 100
+_DIRECTIONS = 30
 _OVERSHOOT = 100
 _SATURATED = 1e-6
 

@@ -13,7 +13,6 @@ import pytensor
 import pytensor.tensor as pt
 from pymc.distributions import timeseries
 from pymc.pytensorf import join_nonshared_inputs
-from pytensor.compile.mode import Mode
 from pytensor.graph.traversal import ancestors
 
 from pmlik.curvature import DENSE_LIMIT
@@ -50,8 +49,8 @@ class Problem:
         ``x`` to the natural values, parameters first.
     n_observations : int
         How many observations the likelihood is of.
-    mode : Mode
-        How the functions are compiled.
+    backend : str or None
+        How the functions are compiled; None: interpreted.
     """
 
     unconstrained: Space
@@ -63,7 +62,7 @@ class Problem:
     prior: Density
     values: Values
     n_observations: int
-    mode: Mode
+    backend: str | None
 
 
 def build_problem(
@@ -90,7 +89,7 @@ def build_problem(
         If the likelihood depends on no parameter, or has no gradient.
     """
     clone = terms_model(model, likelihood_terms(roles, potentials), exact_constants=True)
-    problem = _assemble(clone, roles, potentials, compile_mode(backend))
+    problem = _assemble(clone, roles, potentials, backend)
     if not problem.likelihood.active.any():
         raise ModelError(
             f"{', '.join(likelihood_terms(roles, potentials))}: the likelihood does not depend on "
@@ -98,7 +97,7 @@ def build_problem(
             "estimate. Use them in the distribution of the data."
         )
     if backend is None and _seconds_ahead(problem) > _PATIENCE_SECONDS:
-        return _assemble(clone, roles, potentials, compile_mode("numba"))
+        return _assemble(clone, roles, potentials, "numba")
     return problem
 
 
@@ -113,7 +112,10 @@ def _seconds_ahead(problem: Problem) -> float:
     return seconds * (200 + 3 * products)
 
 
-def _assemble(clone: TermsModel, roles: Roles, potentials: Potentials, mode: Mode) -> Problem:
+def _assemble(
+    clone: TermsModel, roles: Roles, potentials: Potentials, backend: str | None
+) -> Problem:
+    mode = compile_mode(backend)
     parameters = [clone[name] for name in roles.parameters]
     derived = _derived_without_missing(clone, roles)
     point = clone.initial_point(0)
@@ -147,7 +149,7 @@ def _assemble(clone: TermsModel, roles: Roles, potentials: Potentials, mode: Mod
         prior=prior,
         values=values,
         n_observations=_count_observations(clone),
-        mode=mode,
+        backend=backend,
     )
 
 
