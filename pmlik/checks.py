@@ -7,11 +7,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.estimates import Certificate
-from pmlik.optimizer import Optimum
+from pmlik.estimates import Certificate, PointEstimate
+from pmlik.objective import Optimum
 from pmlik.roles import Potentials, Roles
 
-__all__ = ["check_certificate", "check_chains", "check_higher", "check_identified", "check_roles"]
+__all__ = [
+    "check_certificate",
+    "check_chains",
+    "check_draws",
+    "check_higher",
+    "check_identified",
+    "check_order",
+    "check_roles",
+    "check_standard_errors",
+]
 
 _R_HAT = 1.01
 _ESS_PER_CHAIN = 100
@@ -86,14 +95,73 @@ def check_identified(
     flags = []
     absent = tuple(label for label, u in zip(labels, unused, strict=True) if u)
     if absent:
-        action = "Its posterior is its prior." if kind == "mle" else "It has a flat prior."
-        flags.append(Flag(FlagCode.NOT_IN_LIKELIHOOD, Severity.WARNING, absent, action))
+        code, action = FlagCode.NOT_IN_OBJECTIVE, "Give it a prior that is not flat."
+        if kind == "mle":
+            code, action = FlagCode.NOT_IN_LIKELIHOOD, "Its posterior is its prior."
+        flags.append(Flag(code, Severity.WARNING, absent, action))
     flat = tuple(
         label for label, f, u in zip(labels, unidentified, unused, strict=True) if f and not u
     )
     if flat:
         action = "Only a combination of them is determined: drop or fix one."
         flags.append(Flag(FlagCode.NOT_IDENTIFIED, Severity.WARNING, flat, action))
+    return flags
+
+
+def check_standard_errors(
+    labels: Sequence[str], lacking: Sequence[bool], asked: Sequence[bool]
+) -> list[Flag]:
+    """Which scalars have an estimate but no standard error, and why.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        One a scalar.
+    lacking : sequence of bool
+        Without standard error.
+    asked : sequence of bool
+        Whose standard error was tried.
+    """
+    flags = []
+    if any(lack and not ask for lack, ask in zip(lacking, asked, strict=True)):
+        action = "The model is large: name the variables that need one in var_names."
+        flags.append(Flag(FlagCode.NO_STANDARD_ERROR, Severity.INFO, (), action))
+    failed = tuple(
+        label for label, lack, ask in zip(labels, lacking, asked, strict=True) if lack and ask
+    )
+    if failed:
+        action = "It is no smooth function of the parameters, or the curvature along it is lost."
+        flags.append(Flag(FlagCode.NO_STANDARD_ERROR, Severity.WARNING, failed, action))
+    return flags
+
+
+def check_order(mle: PointEstimate, map_estimate: PointEstimate) -> list[Flag]:
+    """Whether the MAP has a higher likelihood than what was found to be its maximum."""
+    gain = map_estimate.log_likelihood - mle.log_likelihood
+    if not (mle.trusted and map_estimate.trusted and gain > 1e-6):
+        return []
+    detail = f"The likelihood at the MAP is higher, by {gain:.3g} in its logarithm."
+    action = "The MLE is a lesser optimum: give other initvals."
+    return [Flag(FlagCode.HIGHER_ELSEWHERE, Severity.ERROR, (), action, detail)]
+
+
+def check_draws(broken: Sequence[str], n_draws: int, n_asked: int) -> list[Flag]:
+    """Whether all draws are there and are numbers.
+
+    Parameters
+    ----------
+    broken : sequence of str
+        Variables with draws that are not finite.
+    n_draws, n_asked : int
+        Draws a chain that there are, and that were asked for.
+    """
+    flags = []
+    if n_draws < n_asked:
+        detail = f"{n_draws} of {n_asked} draws a chain."
+        flags.append(Flag(FlagCode.CUT_SHORT, Severity.ERROR, (), "Sample again.", detail))
+    if broken:
+        action = "They have no mean; look at how they are computed."
+        flags.append(Flag(FlagCode.DRAWS_NOT_FINITE, Severity.WARNING, tuple(broken), action))
     return flags
 
 

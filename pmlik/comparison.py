@@ -131,6 +131,8 @@ class Comparison:
 
     @staticmethod
     def _is_about(flag: Flag, scalars: Sequence[str]) -> bool:
+        if not flag.variables:  # about all of them, which only an error has to say in each row
+            return flag.severity is Severity.ERROR
         names = {*scalars, *(label.split("[")[0] for label in scalars)}
         return not names.isdisjoint(flag.variables)
 
@@ -172,8 +174,15 @@ class Comparison:
             notes.append(("chains", _verdict(self.posterior.trusted, chains)))
         seconds = ", ".join(f"{step} {s:.1f} s" for step, s in self.timings.items())
         notes.append(("time", f"{seconds}; random_seed={self.random_seed}"))
-        notes += [(f"flag {numbers[flag]}", f"{flag.severity}: {flag}") for flag in self.flags]
+        for flag in self.flags:
+            notes.append((f"flag {numbers[flag]}", f"{flag.severity}{self._whose(flag)}: {flag}"))
         return notes
+
+    def _whose(self, flag: Flag) -> str:
+        """Which of the estimates a flag is about, where it is not all that there are."""
+        estimates = {"MLE": self.mle, "MAP": self.map, "posterior": self.posterior}
+        whose = [n for n, estimate in estimates.items() if estimate and flag in estimate.flags]
+        return f" ({', '.join(whose)})" if 0 < len(whose) < 2 else ""
 
     def __str__(self) -> str:
         return to_text(self.sheet())

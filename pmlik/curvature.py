@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scipy.sparse.linalg import LinearOperator, cg
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh
 
 from pmlik.space import FloatArray
 
@@ -52,8 +52,8 @@ class EigenvalueSigns(NamedTuple):
 class Variances(NamedTuple):
     """Delta-method variances of ``m`` values and what could not be had.
 
-    ``variance`` (m,) is NaN where ``unidentified`` (m,) is true. ``root`` (m, n) satisfies
-    ``root @ root.T = covariance``, or is None where it was not asked for.
+    ``variance`` (m,) is NaN where ``unidentified`` (m,) is true. ``root`` (rows, n) satisfies
+    ``root @ root.T = covariance`` of the first values, or is None where it was not asked for.
     """
 
     variance: FloatArray
@@ -124,8 +124,13 @@ class Curvature:
         step = vectors @ ((vectors.T @ (self.scale * gradient)) / self.eigenvalues[keep])
         return -self.scale * step
 
+    @property
+    def is_indefinite(self) -> bool:
+        """Whether the curvature is negative in some direction."""
+        return self.signs.negative > 0
+
     def steepest_negative(self) -> FloatArray:
-        """Unit-scaled direction of the most negative curvature."""
+        """The scaled direction of least curvature."""
         return self.scale * self.eigenvectors[:, 0]
 
     def unit_errors(self, most: int) -> FloatArray:
@@ -139,35 +144,35 @@ class Curvature:
         flat = np.abs(self.eigenvalues) <= self.tolerance
         return (self.eigenvectors[:, flat]).T * self.scale
 
-    def variances(self, tangent: Product, *, keep_root: bool) -> Variances:
+    def variances(self, tangent: Product, *, n_root: int = 0) -> Variances:
         """Delta-method variances ``diag(J H^-1 J')`` of the values whose Jacobian is ``J``.
 
         Parameters
         ----------
         tangent : callable
             ``v (n,) -> J v (m,)``; called ``n`` times.
-        keep_root : bool
-            Keep the (m, n) root of the covariance as well.
+        n_root : int
+            Of how many values, from the first, to keep the root of the covariance.
 
         Notes
         -----
         A value is unidentified if a direction of zero curvature moves it. Its variance is NaN;
         the others are those of the pseudo-inverse, which for them is exact.
         """
-        images = [tangent(self.scale * column) for column in self.eigenvectors.T]
-        zeros = np.zeros_like(images[0]) if images else np.zeros(0)
-        sensitivity, flat, variance = zeros.copy(), zeros.copy(), zeros.copy()
+        m = len(tangent(np.zeros(len(self.scale))))
+        sensitivity, flat, variance = np.zeros(m), np.zeros(m), np.zeros(m)
         columns = []
-        for image, eigenvalue in zip(images, self.eigenvalues, strict=True):
+        for direction, eigenvalue in zip(self.eigenvectors.T, self.eigenvalues, strict=True):
+            image = tangent(self.scale * direction)
             sensitivity += image**2
             if eigenvalue > self.tolerance:
                 variance += image**2 / eigenvalue
-                columns.append(image / np.sqrt(eigenvalue))
+                columns.append(image[:n_root] / np.sqrt(eigenvalue))
             else:
                 flat += image**2
         unidentified = flat > _FLAT_SHARE * sensitivity
         variance[unidentified] = np.nan
-        root = np.column_stack(columns) if keep_root and columns else None
+        root = np.column_stack(columns) if n_root and columns else None
         return Variances(variance, unidentified, root)
 
 
@@ -209,6 +214,39 @@ class IterativeCurvature:
             scale = scale / np.sqrt(np.where(norms > 0, norms, 1.0))
         return cls(product, scale, empty)
 
+    @cached_property
+    def _least(self) -> tuple[float, FloatArray]:
+        """A bound from above on the least eigenvalue of the scaled Hessian, and its direction.
+
+        By Lanczos' method from a random start: a negative value proves negative curvature.
+        """
+        n = len(self.scale)
+        rng = np.random.default_rng(1)
+        try:
+            values, vectors = eigsh(
+                self._operator(), k=1, which="SA", tol=1e-3, maxiter=30, v0=rng.normal(size=n)
+            )
+        except ArpackNoConvergence as stopped:
+            values, vectors = stopped.eigenvalues, stopped.eigenvectors
+        if not len(values):
+            return np.inf, np.zeros(n)
+        return float(values[0]), np.asarray(vectors[:, 0])
+
+    @property
+    def is_indefinite(self) -> bool:
+        """Whether negative curvature was found in some direction."""
+        return self._least[0] < -1e-8
+
+    def steepest_negative(self) -> FloatArray:
+        """The scaled direction of least curvature that was found."""
+        return self.scale * self._least[1]
+
+    def _operator(self) -> LinearOperator:
+        n = len(self.scale)
+        return LinearOperator(
+            (n, n), matvec=lambda v: self.scale * self.product(self.scale * v.ravel()), dtype=float
+        )
+
     def solve(self, vector: FloatArray, *, rtol: float = 1e-12) -> FloatArray | None:
         """``H^-1 v``, or None when ``H`` shows no positive curvature or the iteration stalls."""
         n = len(vector)
@@ -221,7 +259,8 @@ class IterativeCurvature:
             return image
 
         operator = LinearOperator((n, n), matvec=scaled_product, dtype=float)
-        solution, _ = cg(operator, self.scale * vector, rtol=rtol, maxiter=2 * n + 100)
+        with np.errstate(all="ignore"):
+            solution, _ = cg(operator, self.scale * vector, rtol=rtol, maxiter=2 * n + 100)
         residual = np.linalg.norm(scaled_product(solution) - self.scale * vector)
         stalled = residual > 1e-6 * np.linalg.norm(self.scale * vector)
         if lowest[0] <= 0 or stalled or not np.isfinite(residual):

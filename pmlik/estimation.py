@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-import arviz as az
 import numpy as np
 import pymc as pm
 
 from pmlik.admission import resolve_model
-from pmlik.checks import check_chains
+from pmlik.checks import check_order
 from pmlik.comparison import Comparison, merge_estimates
-from pmlik.errors import Flag, FlagCode, ModelError, Severity, raise_if_strict
+from pmlik.errors import ModelError, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
-from pmlik.estimator import estimate_point, usable_start
+from pmlik.estimator import estimate_point
 from pmlik.functions import compile_mode
-from pmlik.optimizer import Kind
+from pmlik.objective import Kind
+from pmlik.posterior import estimate_posterior, posterior_or_flag
 from pmlik.problem import Problem, build_problem
 from pmlik.progress import Say, steps
 from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
-from pmlik.sampler import (
-    CiKind,
-    check_sample_kwargs,
-    diagnose,
-    draw,
-    interval_of,
-    numeric_posterior,
-)
+from pmlik.sampler import CiKind, check_sample_kwargs
 from pmlik.space import FloatArray
+from pmlik.starting import usable_start
 
 __all__ = ["compare", "find_MAP", "find_MLE", "sample_posterior"]
 
@@ -109,8 +103,21 @@ def find_MAP(
 ) -> PointEstimate:
     """Maximum of likelihood times prior in natural units, as ``pm.find_MAP`` defines it.
 
-    Parameters, returns and errors are those of `find_MLE`; standard errors are of the
-    log-likelihood plus the log-prior, Jacobian off.
+    Parameters
+    ----------
+    model, var_names, random_seed, progressbar, backend, potentials, strict
+        As in `find_MLE`.
+
+    Returns
+    -------
+    PointEstimate
+        Natural units. Standard errors are of the log-likelihood plus the log-prior, Jacobian
+        off.
+
+    Raises
+    ------
+    ModelError, EstimationError
+        As in `find_MLE`.
 
     Examples
     --------
@@ -163,22 +170,24 @@ def sample_posterior(
     Raises
     ------
     ModelError
-        If there is no model.
+        If there is no model, or an argument is not what it has to be.
     EstimationError
-        With ``strict=True``, if a flag of severity ``error`` is raised.
+        With ``strict=True``, if a flag of severity ``error`` is raised. What ``pm.sample``
+        itself raises is passed on.
     """
     model = resolve_model(model)
     _check_interval(ci_kind, ci_prob)
     options = check_sample_kwargs(sample_kwargs)
     compile_mode(backend)
     names = [var.name for var in model.unobserved_RVs]
-    posterior = _posterior(
+    posterior = estimate_posterior(
         model,
         names,
         random_seed=_seed(random_seed),
         progressbar=progressbar,
         backend=backend,
-        ci=(ci_kind, ci_prob),
+        ci_kind=ci_kind,
+        ci_prob=ci_prob,
         sample_kwargs=options,
     )
     raise_if_strict(posterior.flags, strict)
@@ -208,7 +217,8 @@ def compare(
     model : pm.Model, optional
         Default: the model on the context stack. It is not changed.
     var_names : sequence of str, optional
-        The variables in the table; default all.
+        The variables in the table; default all. In a model of more than 2000 coordinates also
+        those whose standard errors are computed.
     random_seed : int, optional
         Default: a fresh one, which the result keeps.
     progressbar : bool
@@ -258,30 +268,33 @@ def compare(
     with steps(progressbar) as say:
         setup = _set_up(arguments, say, clock)
         mle, map_estimate = (setup.estimate(kind, say, clock) for kind in ("mle", "map"))
+    found = [*check_order(mle, map_estimate)]
+    raise_if_strict((*found, *mle.flags, *map_estimate.flags), strict)
     posterior: PosteriorEstimate | None = None
-    failure: list[Flag] = []
     if sample:
         with clock("sampling"):
-            posterior, failure = _posterior_or_flag(
-                lambda: _posterior(
+            posterior, failure = posterior_or_flag(
+                lambda: estimate_posterior(
                     setup.model,
                     setup.names,
                     random_seed=setup.seed,
                     progressbar=progressbar,
                     backend=backend,
-                    ci=(ci_kind, ci_prob),
+                    ci_kind=ci_kind,
+                    ci_prob=ci_prob,
                     sample_kwargs=options,
                 )
             )
+        found += failure
     names = [name for name in setup.names if var_names is None or name in var_names]
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names)
-    raise_if_strict((*failure, *flags), strict)
+    raise_if_strict((*found, *flags), strict)
     return Comparison(
         mle=mle,
         map=map_estimate,
         posterior=posterior,
         dataset=dataset,
-        flags=(*failure, *flags),
+        flags=(*found, *flags),
         timings=clock.seconds,
         random_seed=setup.seed,
         versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
@@ -398,49 +411,3 @@ def _seed(random_seed: int | None) -> int:
     if not integer or random_seed < 0:
         raise ModelError(f"random_seed: got {random_seed!r}, need an integer from 0 up, or None.")
     return int(random_seed)
-
-
-def _posterior(
-    model: pm.Model,
-    names: Sequence[str],
-    *,
-    random_seed: int,
-    progressbar: bool,
-    backend: str | None,
-    ci: tuple[CiKind | None, float | None],
-    sample_kwargs: Mapping[str, Any],
-) -> PosteriorEstimate:
-    tree = draw(
-        model,
-        random_seed=random_seed,
-        progressbar=progressbar,
-        backend=backend,
-        sample_kwargs=sample_kwargs,
-    )
-    draws = numeric_posterior(tree, names)
-    diagnostics = diagnose(tree, draws)
-    kind, prob = ci[0] or az.rcParams["stats.ci_kind"], ci[1] or az.rcParams["stats.ci_prob"]
-    return PosteriorEstimate(
-        tree=tree,
-        values=draws.mean(("chain", "draw")),
-        std_error=draws.std(("chain", "draw"), ddof=1),
-        interval=interval_of(draws, kind, prob),
-        diagnostics=diagnostics,
-        flags=tuple(check_chains(diagnostics, draws.sizes["chain"], draws.sizes["draw"])),
-    )
-
-
-def _posterior_or_flag(
-    sample: Callable[[], PosteriorEstimate],
-) -> tuple[PosteriorEstimate | None, list[Flag]]:
-    """The posterior, or why there is none; what is already estimated is not lost with it."""
-    try:
-        return sample(), []
-    except ModelError:
-        raise
-    except KeyboardInterrupt:
-        detail = "It was interrupted."
-    except Exception as error:  # noqa: BLE001 - whatever the sampler raises, the MLE and MAP stay
-        detail = f"{': '.join([type(error).__name__, *str(error).splitlines()[:1]])}."
-    action = "Call sample_posterior for the whole error, or pass other sample_kwargs."
-    return None, [Flag(FlagCode.NO_POSTERIOR, Severity.ERROR, (), action, detail)]

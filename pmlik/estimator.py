@@ -9,66 +9,29 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from pmlik.checks import check_certificate, check_higher, check_identified, check_roles
+from pmlik.checks import (
+    check_certificate,
+    check_higher,
+    check_identified,
+    check_roles,
+    check_standard_errors,
+)
 from pmlik.curvature import Curvature, IterativeCurvature, Variances, variances_by_solves
-from pmlik.errors import Flag, FlagCode, ModelError, Severity, StartError
+from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, PointEstimate
 from pmlik.functions import BoolArray, compile_mode
 from pmlik.host import find_MAP_point
-from pmlik.optimizer import Kind, Objective, Optimum, climb, find_start, search
+from pmlik.objective import Kind, Objective, Optimum
+from pmlik.optimizer import climb, search
 from pmlik.problem import Problem
 from pmlik.roles import Potentials, Roles
 from pmlik.space import FloatArray
+from pmlik.starting import describe_point, jitter
 from pmlik.submodels import likelihood_terms, prior_terms, terms_model
 
-__all__ = ["estimate_point", "usable_start"]
+__all__ = ["estimate_point"]
 
 _JITTERED_STARTS = 3
-
-
-def usable_start(problem: Problem, seed: int) -> FloatArray:
-    """A start with a non-zero likelihood.
-
-    Raises
-    ------
-    StartError
-        Naming the observed variable and an index where the likelihood is zero.
-    ModelError
-        Naming the covariate that is NaN.
-    """
-    outside = np.flatnonzero(problem.pinned & ~np.isfinite(problem.initial))
-    if outside.size:
-        natural = dict(zip(problem.unconstrained.names, problem.parameters.names, strict=True))
-        names = [natural[name] for name in problem.unconstrained.owners(outside)]
-        raise StartError(
-            f"{', '.join(names)}: the initval lies outside the support. Give one inside it, or "
-            "none."
-        )
-    start = find_start(problem, seed)
-    if start is not None:
-        return start
-    at = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
-    tried = "." if problem.pinned.all() else ", and no start near it does better."
-    for density, what in ((problem.likelihood, "likelihood"), (problem.prior, "prior density")):
-        for name, terms in density.pointwise(at).items():
-            if np.isfinite(terms).all():
-                continue
-            index = [int(i) for i in np.argwhere(~np.isfinite(terms))[0]]
-            state = "undefined" if np.isnan(terms[tuple(index)]) else "zero"
-            blame = density.blame(name)
-            if blame and state == "undefined":
-                raise ModelError(
-                    f"{name}: the {what} is undefined, as its distribution is computed from values "
-                    f"that are not finite: {'; '.join(blame)}. Remove or impute them before "
-                    "building the model."
-                )
-            place = f" at index {index}" if index else ""
-            raise StartError(
-                f"{name}: the {what} is {state}{place} at the start "
-                f"({_describe(problem, at)}){tried} "
-                "Check that the data lie inside the distribution's support, or give other initvals."
-            )
-    raise StartError("The gradient of the log-density is not finite anywhere near the start.")
 
 
 def estimate_point(
@@ -114,15 +77,15 @@ def estimate_point(
         ),
         n_gradients=problem.likelihood.n_gradients - before[0],
         n_products=problem.likelihood.n_products - before[1],
-        moved=not np.allclose(x, problem.initial, rtol=1e-8, atol=1e-8),
+        moved=not np.allclose(x, start, rtol=1e-8, atol=1e-8),
         start=optimum.start,
     )
     flags = [
         *check_roles(roles, potentials),
         *_check_start(problem, start, optimum),
-        *check_certificate(certificate, optimum, f"Stopped at {_describe(problem, x)}."),
+        *check_certificate(certificate, optimum, f"Stopped at {describe_point(problem, x)}."),
         *check_higher(optimum.value - lowest if optimum.usable else 0.0),
-        *_check_variances(problem, optimum, variances, unused, kind),
+        *_check_variances(problem, objective, optimum, variances, unused, kind, var_names),
     ]
     return _record(problem, objective, optimum, variances, unused, kind, certificate, flags)
 
@@ -149,10 +112,10 @@ def _starts(
 
     def from_map() -> FloatArray:
         joint = Objective.of(problem, "map", start)
-        return joint.expand(climb(joint, start[joint.active], "MAP").z)
+        return joint.expand(climb(joint, start[joint.active], "MAP")[0].z)
 
     def jittered(i: int) -> FloatArray:
-        return start + np.random.default_rng([seed, i]).uniform(-1, 1, size=len(start))
+        return jitter(problem, start, 1.0, np.random.default_rng([seed, i]))
 
     starts: list[tuple[str, Callable[[], FloatArray | None]]] = [
         ("pm.find_MAP", from_host),
@@ -179,7 +142,7 @@ def _variances(
     if isinstance(optimum.curvature, Curvature):
         tangent = problem.values.tangents(x)
         found = optimum.curvature.variances(
-            lambda v: tangent(objective.lift(v)), keep_root=problem.parameters.size <= 2000
+            lambda v: tangent(objective.lift(v)), n_root=problem.parameters.size
         )
         return found._replace(variance=np.where(problem.values.smooth(x), found.variance, np.nan))
     if isinstance(optimum.curvature, IterativeCurvature) and var_names is not None:
@@ -212,7 +175,7 @@ def _unused(problem: Problem, objective: Objective, optimum: Optimum, x: FloatAr
     the Hessian are exactly zero (a group without data).
     """
     absent = ~objective.active
-    if optimum.curvature is not None:
+    if optimum.usable and optimum.curvature is not None:
         empty = optimum.curvature.empty & (optimum.gradient == 0)
         absent[np.flatnonzero(objective.active)[empty]] = True
     if not absent.any():
@@ -233,27 +196,26 @@ def _check_start(problem: Problem, start: FloatArray, optimum: Optimum) -> list[
 
 
 def _check_variances(
-    problem: Problem, optimum: Optimum, variances: Variances, unused: BoolArray, kind: Kind
+    problem: Problem,
+    objective: Objective,
+    optimum: Optimum,
+    variances: Variances,
+    unused: BoolArray,
+    kind: Kind,
+    var_names: Sequence[str] | None,
 ) -> list[Flag]:
     labels = problem.parameters.labels + problem.derived.labels
     flags = check_identified(labels, list(variances.unidentified), list(unused), kind)
-    if problem.likelihood.by_differences:
+    if any(density.by_differences for density in objective.densities):
         flags.append(Flag(FlagCode.HESSIAN_BY_DIFFERENCES, Severity.INFO))
     if not optimum.usable:
         return flags
-    known = variances.unidentified | unused
-    without = tuple(
-        label
-        for label, variance, why in zip(labels, variances.variance, known, strict=True)
-        if np.isnan(variance) and not why
-    )
-    if isinstance(optimum.curvature, IterativeCurvature) and without:
-        action = "Name the variables you need in var_names."
-        flags.append(Flag(FlagCode.NO_STANDARD_ERROR, Severity.INFO, (), action))
-    elif without:
-        action = "It is no smooth function of the parameters."
-        flags.append(Flag(FlagCode.NO_STANDARD_ERROR, Severity.INFO, without, action))
-    return flags
+    lacking = np.isnan(variances.variance) & ~(variances.unidentified | unused)
+    asked = np.ones(len(labels), bool)
+    if isinstance(optimum.curvature, IterativeCurvature):
+        asked[:] = False
+        asked[_places(problem, var_names or ())] = True
+    return flags + check_standard_errors(labels, list(lacking), list(asked))
 
 
 def _record(
@@ -281,7 +243,7 @@ def _record(
         std_error=_dataset(problem, errors),
         covariance=_covariance(problem, variances, unknown[:k]),
         log_likelihood=log_likelihood,
-        log_prior=np.nan if unused.any() else log_prior,
+        log_prior=np.nan if unknown[:k].any() else log_prior,
         n_observations=problem.n_observations,
         n_parameters=objective.size - _count_flat(optimum),
         certificate=certificate,
@@ -305,8 +267,7 @@ def _dataset(problem: Problem, flat: FloatArray) -> xr.Dataset:
 def _covariance(problem: Problem, variances: Variances, unknown: BoolArray) -> xr.DataArray | None:
     if variances.root is None:
         return None
-    root = variances.root[: problem.parameters.size]
-    covariance = root @ root.T
+    covariance = variances.root @ variances.root.T
     covariance[unknown, :] = np.nan
     covariance[:, unknown] = np.nan
     labels = list(problem.parameters.labels)
@@ -315,11 +276,3 @@ def _covariance(problem: Problem, variances: Variances, unknown: BoolArray) -> x
         dims=("parameter", "parameter_bis"),
         coords={"parameter": labels, "parameter_bis": labels},
     )
-
-
-def _describe(problem: Problem, x: FloatArray, most: int = 6) -> str:
-    """A point in natural units, in words."""
-    labels = problem.parameters.labels
-    values = problem.values(x)[: len(labels)]
-    shown = [f"{label} = {value:.4g}" for label, value in zip(labels, values, strict=True)]
-    return ", ".join(shown[:most]) + (", ..." if len(shown) > most else "")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 from pymc.pytensorf import compile as pm_compile
@@ -30,7 +32,8 @@ BoolArray = NDArray[np.bool_]
 #: PyMC's words for compiled backends.
 BACKENDS = ("numba", "jax", "c")
 
-# How PyTensor says that an operation has no derivative.
+# How an operation says that it has no value at a point, and PyTensor that it has no derivative.
+_NO_VALUE = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError, ValueError)
 _NO_GRADIENT = (MethodNotDefined, NotImplementedError, NullTypeGradError, AttributeError, TypeError)
 
 
@@ -58,14 +61,21 @@ def compile_mode(backend: str | None, *, for_start: bool = False) -> Mode:
         )
     if backend not in BACKENDS:  # PyTensor itself would take other spellings
         raise ModelError(f"backend: got {backend!r}, need one of {', '.join(BACKENDS)}, or None.")
+    if backend == "jax" and find_spec("jax") is None:
+        raise ModelError("backend: got 'jax', which is not installed. Install it: pip install jax.")
     return get_mode("cvm" if backend == "c" else backend)
 
 
 def compile_quiet(
-    inputs: Sequence[Any], outputs: Sequence[Any], model: TermsModel, mode: Mode
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    model: TermsModel,
+    mode: Mode,
+    check_bounds: bool = True,
 ) -> Callable[..., Any]:
     """Compile with PyMC's rewrites; a parameter outside its bounds gives ``-inf``, no error."""
-    with model, warnings.catch_warnings():
+    context = model if check_bounds else pm.Model(check_bounds=False)
+    with context, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         function = pm_compile(
             list(inputs), list(outputs), mode=mode, trust_input=True, on_unused_input="ignore"
@@ -160,13 +170,14 @@ class Density:
         v = pt.vector("v", dtype=self._x.dtype)
         try:
             image = grad((self._gradient * v).sum(), self._x, disconnected_inputs="ignore")
-            return compile_quiet([self._x, v], [image], self._model, self._mode)
         except _NO_GRADIENT:
             return None
+        return compile_quiet([self._x, v], [image], self._model, self._mode)
 
-    @cached_property
-    def _pointwise(self) -> Callable[..., Any]:
-        return compile_quiet([self._x], list(self._factors.values()), self._model, self._mode)
+    @cache  # noqa: B019 - one small function a problem, kept as long as the problem
+    def _pointwise(self, check_bounds: bool) -> Callable[..., Any]:
+        graphs = list(self._factors.values())
+        return compile_quiet([self._x], graphs, self._model, self._mode, check_bounds)
 
     @property
     def by_differences(self) -> bool:
@@ -176,7 +187,11 @@ class Density:
     def value_and_gradient(self, x: FloatArray) -> tuple[float, FloatArray]:
         """Log-density, with all constants, and its gradient (n,)."""
         self.n_gradients += 1
-        value, gradient = self._value_and_gradient(x)
+        function = self._value_and_gradient
+        try:
+            value, gradient = function(x)
+        except _NO_VALUE:
+            return np.nan, np.full(len(x), np.nan)
         return float(value), np.array(gradient, dtype=float)
 
     def product(self, x: FloatArray, v: FloatArray) -> FloatArray:
@@ -185,8 +200,12 @@ class Density:
         Exact, or by central differences of the exact gradient (see `by_differences`).
         """
         self.n_products += 1
-        if self._product is not None:
-            return np.array(self._product(x, v)[0], dtype=float)
+        function = self._product
+        if function is not None:
+            try:
+                return np.array(function(x, v)[0], dtype=float)
+            except _NO_VALUE:
+                return np.full(len(x), np.nan)
         fastest = float(np.max(np.abs(v) / np.maximum(np.abs(x), 1.0), initial=0.0))
         if fastest == 0:
             return np.zeros(len(x))
@@ -194,9 +213,13 @@ class Density:
         ahead, behind = (self.value_and_gradient(x + s * step * v)[1] for s in (1, -1))
         return np.asarray((ahead - behind) / (2 * step))
 
-    def pointwise(self, x: FloatArray) -> dict[str, FloatArray]:
-        """The terms before they are summed: one array a variable, one entry an observation."""
-        values = map(np.asarray, self._pointwise(x))
+    def pointwise(self, x: FloatArray, *, check_bounds: bool = True) -> dict[str, FloatArray]:
+        """The terms before they are summed: one array a variable, one entry an observation.
+
+        With ``check_bounds=False`` a parameter outside its bounds gives any number at its own
+        place, where otherwise all terms of the variable are ``-inf``.
+        """
+        values = map(np.asarray, self._pointwise(check_bounds)(x))
         return dict(zip(self._factors, values, strict=True))
 
     def blame(self, name: str) -> list[str]:
@@ -282,9 +305,9 @@ class Values:
         v = pt.vector("v", dtype=self._x.dtype)
         try:
             pushed = grad((image * v).sum() + 0 * u.sum(), u)
-            return compile_quiet([self._x, v, u], [pushed], self._model, self._mode)
         except _NO_GRADIENT:
             return None
+        return compile_quiet([self._x, v, u], [pushed], self._model, self._mode)
 
     def tangents(self, x: FloatArray) -> Callable[[FloatArray], FloatArray]:
         """The map ``v -> J v`` (m,) at ``x``."""

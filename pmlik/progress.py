@@ -20,12 +20,11 @@ def steps(show: bool) -> Iterator[Say]:
     Parameters
     ----------
     show : bool
-        Show anything at all. When the error stream is not a terminal, nothing is shown either.
+        Show anything at all. Outside terminals and notebooks nothing is shown either.
     """
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not (show and console.is_terminal)
-    ) as bar:
+    visible = show and (console.is_terminal or console.is_jupyter)
+    with Progress(*columns, console=console, transient=True, disable=not visible) as bar:
         task = bar.add_task("pmlik", total=None)
         yield lambda text: bar.update(task, description=text)

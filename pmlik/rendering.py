@@ -153,14 +153,6 @@ def _environment() -> Environment:
     return Environment(loader=PackageLoader("pmlik"), autoescape=True)
 
 
-def to_html(sheet: Sheet, *, numeric: Sequence[int] = ()) -> str:
-    """An HTML fragment for a notebook; every string in it appears as text.
-
-    Parameters
-    ----------
-    sheet : Sheet
-    numeric : sequence of int
-        Columns to align to the right; default all but the first.
-    """
-    right = set(numeric or range(1, len(sheet.columns)))
-    return _environment().get_template("sheet.html.jinja").render(sheet=sheet, right=right)
+def to_html(sheet: Sheet) -> str:
+    """An HTML fragment for a notebook; every string in it appears as text."""
+    return _environment().get_template("sheet.html.jinja").render(sheet=sheet)

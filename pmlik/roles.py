@@ -90,13 +90,17 @@ def refuse_latents(roles: Roles) -> None:
 
 def _missing(model: pm.Model) -> tuple[str, ...]:
     """PyMC splits observed data with gaps into ``y_observed`` and a free ``y_unobserved``."""
-    observed = {rv.name for rv in model.observed_RVs}
-    suffix = "_unobserved"
-    return tuple(
-        rv.name
-        for rv in model.free_RVs
-        if rv.name.endswith(suffix) and f"{rv.name.removesuffix(suffix)}_observed" in observed
-    )
+    observed = {rv.name: rv for rv in model.observed_RVs}
+    joined = {var.name: var for var in model.deterministics}
+    names = []
+    for rv in model.free_RVs:
+        base = rv.name.removesuffix("_unobserved")
+        other = observed.get(f"{base}_observed")
+        if base != rv.name and other is not None and base in joined:
+            parts = set(ancestors([joined[base]]))  # PyMC puts the two together again
+            if rv in parts and other in parts:
+                names.append(rv.name)
+    return tuple(names)
 
 
 def _is_used(rv: Any, model: pm.Model) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any, Literal
 
 import arviz as az
@@ -18,6 +19,7 @@ __all__ = [
     "check_sample_kwargs",
     "diagnose",
     "draw",
+    "draws_asked",
     "interval_of",
     "numeric_posterior",
 ]
@@ -26,6 +28,8 @@ CiKind = Literal["eti", "hdi"]
 
 # pmlik judges the chains itself, once.
 _DEFAULTS: dict[str, Any] = {"chains": 4, "compute_convergence_checks": False}
+
+_PYMC_DRAWS: int = signature(pm.sample).parameters["draws"].default
 
 # Up to this many coordinates nutpie is asked for a mass matrix with correlations: on a regression
 # with an intercept far from the data it gives ten times the effective draws at the same cost.
@@ -62,6 +66,11 @@ def check_sample_kwargs(sample_kwargs: Mapping[str, Any] | None) -> dict[str, An
     return dict(sample_kwargs)
 
 
+def draws_asked(sample_kwargs: Mapping[str, Any]) -> int:
+    """How many draws a chain ``pm.sample`` was asked for."""
+    return int(sample_kwargs.get("draws", _PYMC_DRAWS))
+
+
 def draw(
     model: pm.Model,
     *,
@@ -75,10 +84,17 @@ def draw(
     kwargs = _DEFAULTS | {"quiet": not progressbar}
     if backend is not None and "compile_kwargs" not in chosen:
         kwargs["backend"] = backend
-    kwargs |= _adaptation(model, chosen, backend) | chosen
-    tree: xr.DataTree = pm.sample(
-        model=model, random_seed=random_seed, progressbar=progressbar, **kwargs
-    )
+    kwargs |= chosen
+    fixed = {"model": model, "random_seed": random_seed, "progressbar": progressbar}
+    tree: xr.DataTree
+    if correlated := _adaptation(model, chosen, backend):
+        try:
+            tree = pm.sample(**fixed, **(kwargs | correlated))
+            return tree
+        except ValueError as error:  # pm.sample took another sampler, which lacks the option
+            if "nuts" not in str(error):
+                raise
+    tree = pm.sample(**fixed, **kwargs)
     return tree
 
 
@@ -95,7 +111,7 @@ def _adaptation(
     )
     if not nutpie or sum(np.size(v) for v in model.initial_point(0).values()) > _CORRELATED_LIMIT:
         return {}
-    return {"nuts": {"adaptation": "low_rank"} | chosen.pop("nuts", {})}
+    return {"nuts": {"adaptation": "low_rank"} | chosen.get("nuts", {})}
 
 
 def numeric_posterior(tree: xr.DataTree, names: Sequence[str]) -> xr.Dataset:
@@ -127,7 +143,7 @@ def diagnose(tree: xr.DataTree, posterior: xr.Dataset) -> dict[str, float]:
 
 
 def _extreme(dataset: xr.Dataset, of: Any) -> float:
-    """The extreme over all scalars that have a value (a constant has none)."""
+    """The extreme over all scalars that have one (constants and broken draws have none)."""
     values = np.concatenate([np.zeros(0), *map(np.ravel, dataset.data_vars.values())])
     finite = values[np.isfinite(values)]
     return float(of(finite)) if finite.size else np.nan

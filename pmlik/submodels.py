@@ -88,7 +88,7 @@ def likelihood_model(
     ...     y = pm.Binomial("y", n=10, p=p, observed=2)
     >>> likelihood = pmlik.likelihood_model(model)
     >>> float(likelihood.compile_logp()({"p_logodds__": 0.0}).round(6))
-    -3.124719
+    -3.124809
     """
     model = resolve_model(model)
     roles = read_roles(model, potentials)

@@ -76,7 +76,7 @@ def test_the_newton_step_solves_the_linear_system(n, seed):
 @given(sizes, seeds)
 def test_variances_are_the_diagonal_of_the_inverse(n, seed):
     matrix = positive_definite(n, seed)
-    found = Curvature.of(matrix).variances(lambda v: v, keep_root=True)
+    found = Curvature.of(matrix).variances(lambda v: v, n_root=len(matrix))
     inverse = np.linalg.inv(matrix)
     np.testing.assert_allclose(found.variance, np.diag(inverse), rtol=1e-9)
     np.testing.assert_allclose(found.root @ found.root.T, inverse, rtol=1e-7, atol=1e-12)
@@ -87,14 +87,14 @@ def test_variances_are_the_diagonal_of_the_inverse(n, seed):
 def test_variances_of_functions_are_by_the_delta_method(n, m, seed):
     matrix = positive_definite(n, seed)
     jacobian = np.random.default_rng(seed).normal(size=(m, n))
-    found = Curvature.of(matrix).variances(lambda v: jacobian @ v, keep_root=False)
+    found = Curvature.of(matrix).variances(lambda v: jacobian @ v)
     expected = np.diag(jacobian @ np.linalg.inv(matrix) @ jacobian.T)
     np.testing.assert_allclose(found.variance, expected, rtol=1e-9)
     assert found.root is None
 
 
 def test_a_constant_function_has_no_variance_and_is_identified():
-    found = Curvature.of(np.eye(2)).variances(lambda v: 0 * v, keep_root=True)
+    found = Curvature.of(np.eye(2)).variances(lambda v: 0 * v, n_root=2)
     np.testing.assert_array_equal(found.variance, 0)
     assert not found.unidentified.any()
 
@@ -132,7 +132,7 @@ def test_badly_scaled_coordinates_lose_no_digits(seed):
     curvature = Curvature.of(rescaled(matrix, scales))
     assert curvature.signs == EigenvalueSigns(6, 0, 0)
     exact = np.diag(np.linalg.inv(matrix)) / scales**2
-    found = curvature.variances(lambda v: v, keep_root=True)
+    found = curvature.variances(lambda v: v, n_root=len(matrix))
     np.testing.assert_allclose(found.variance, exact, rtol=1e-9)
     gradient = scales * np.ones(6)
     step = -np.linalg.solve(matrix, np.ones(6)) / scales
@@ -159,7 +159,7 @@ def test_of_a_singular_matrix_the_estimable_functions_are_right_and_others_have_
     curvature = Curvature.of(collinear(scales))
     functions = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 1, 2], [1, -1, 0.0]])
     jacobian = functions * scales
-    found = curvature.variances(lambda v: jacobian @ v, keep_root=True)
+    found = curvature.variances(lambda v: jacobian @ v, n_root=len(functions))
     assert found.unidentified.tolist() == [True, True, False, False, False, True]
     reduced = np.linalg.inv(
         np.array([[3.0, 0.5], [0.5, 1.25]])  # of (a + b, c)
@@ -189,7 +189,7 @@ def test_the_newton_step_of_a_saddle_climbs_nowhere_along_the_negative_direction
 
 
 def test_a_value_moved_by_negative_curvature_has_no_variance():
-    found = Curvature.of(np.diag([2.0, -1.0])).variances(lambda v: v, keep_root=False)
+    found = Curvature.of(np.diag([2.0, -1.0])).variances(lambda v: v)
     assert found.variance[0] == pytest.approx(0.5)
     assert np.isnan(found.variance[1])
 
@@ -215,7 +215,7 @@ def test_entries_that_are_not_finite_are_refused(wrong):
 
 def test_extreme_diagonals_do_not_overflow():
     matrix = np.diag([1e-280, 1.0, 1e280])
-    found = Curvature.of(matrix).variances(lambda v: v, keep_root=False)
+    found = Curvature.of(matrix).variances(lambda v: v)
     np.testing.assert_allclose(found.variance, [1e280, 1.0, 1e-280], rtol=1e-12)
 
 
@@ -282,7 +282,7 @@ def test_a_singular_matrix_gives_an_answer_where_the_vector_is_in_its_range():
     vector = np.array([1.0, 1.0, 0.0])
     solution = iterative(collinear(np.ones(3))).solve(vector)
     assert solution is not None
-    dense = Curvature.of(collinear(np.ones(3))).variances(lambda v: v[:1] + v[1:2], keep_root=False)
+    dense = Curvature.of(collinear(np.ones(3))).variances(lambda v: v[:1] + v[1:2])
     assert vector @ solution == pytest.approx(dense.variance[0])
 
 
@@ -304,7 +304,7 @@ def test_rows_without_any_entry_are_found_by_probing():
 def test_variances_by_solves_are_the_dense_ones():
     matrix = positive_definite(30, 5)
     jacobian = np.random.default_rng(5).normal(size=(8, 30))
-    dense = Curvature.of(matrix).variances(lambda v: jacobian @ v, keep_root=False)
+    dense = Curvature.of(matrix).variances(lambda v: jacobian @ v)
     found = variances_by_solves(iterative(matrix), lambda i: jacobian[i], range(8), 8)
     np.testing.assert_allclose(found.variance, dense.variance, rtol=1e-8)
     assert not found.unidentified.any()

@@ -437,7 +437,7 @@ class TestPrinted:
         heading = next(line for line in table.splitlines() if "89% HDI" in line)
         assert heading.split()[-2:] == ["shift/sd", "flags"]
         flagged = [line for line in table.splitlines() if "(200)" in line][-1]
-        assert flagged.split()[-1] == "4"
+        assert flagged.split()[-1] == "1,2,4"  # two errors about everything, one flag of its own
 
     def test_no_column_is_left_out_where_numbers_are_long(self):
         comparison = comparison_of(sampled=True)
@@ -493,10 +493,10 @@ class TestPrinted:
     def test_the_table_keeps_every_scalar(self):
         table = comparison_of(sampled=True).table
         assert len(table) == 205
-        assert table.loc["scalar", "flags"].startswith("NOT_IN_LIKELIHOOD")
+        assert table.loc["scalar", "flags"].endswith("NOT_IN_LIKELIHOOD")
         assert table.index[0] == LONG
 
     def test_a_flag_about_one_element_is_marked_in_its_row_only(self):
         table = comparison_of(sampled=False).table
         assert "POTENTIAL_IN_LIKELIHOOD" in table.loc["few[plain]", "flags"]
-        assert table.loc["few[<b>bold</b>]", "flags"] == ""
+        assert "POTENTIAL_IN_LIKELIHOOD" not in table.loc["few[<b>bold</b>]", "flags"]

@@ -265,11 +265,6 @@ def test_html_has_a_row_for_each_row_and_aligns_numbers():
     assert reader.attributes.count(("class", "number")) == 7 * (1 + len(ORDINARY.rows))
 
 
-def test_html_can_leave_columns_to_the_left():
-    html = to_html(Sheet("t", ("a", "b", "c"), (("1", "2", "3"),), ()), numeric=[2])
-    assert read(html).attributes.count(("class", "number")) == 2
-
-
 def test_html_of_an_empty_sheet_is_well_formed():
     assert "table" in read(to_html(Sheet("t", ("parameter",), (), ()))).tags
 

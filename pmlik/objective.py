@@ -1,0 +1,212 @@
+"""What is minimised, and what is known of a point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from pmlik.curvature import DENSE_LIMIT, Curvature, IterativeCurvature, hessian_from_products
+from pmlik.functions import BoolArray, Density, Values
+from pmlik.problem import Problem
+from pmlik.space import FloatArray
+
+__all__ = ["NEAR", "Examiner", "Kind", "Objective", "Optimum"]
+
+Kind = Literal["mle", "map"]
+
+#: Nearer than this many standard errors to an optimum, Newton steps finish by themselves.
+NEAR = 1e-2
+
+# More slope than this along a direction without curvature, and nothing bounds the step.
+_FLAT_GRADIENT = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """The negative sum of log-densities over their active coordinates.
+
+    Parameters
+    ----------
+    densities : tuple of Density
+        ``(likelihood,)`` for the MLE, ``(likelihood, prior)`` for the MAP.
+    values : Values
+        The natural values.
+    base : array (n,)
+        Supplies the coordinates that are not active, and a point inside the support.
+    """
+
+    densities: tuple[Density, ...]
+    values: Values
+    base: FloatArray
+
+    @classmethod
+    def of(cls, problem: Problem, kind: Kind, base: FloatArray) -> Objective:
+        """The objective of an estimate of the given kind."""
+        prior = (problem.prior,) if kind == "map" else ()
+        return cls((problem.likelihood, *prior), problem.values, base)
+
+    @property
+    def active(self) -> BoolArray:
+        """Which coordinates of ``x`` are optimised."""
+        return np.any([density.active for density in self.densities], axis=0)
+
+    @property
+    def size(self) -> int:
+        """How many coordinates are optimised."""
+        return int(self.active.sum())
+
+    def expand(self, z: FloatArray) -> FloatArray:
+        """The full vector ``x`` of the active coordinates ``z``."""
+        x = self.base.copy()
+        x[self.active] = z
+        return x
+
+    def lift(self, z: FloatArray) -> FloatArray:
+        """A direction in ``x``: zero where ``z`` has no coordinate."""
+        x = np.zeros(len(self.base))
+        x[self.active] = z
+        return x
+
+    def value_and_gradient(self, z: FloatArray) -> tuple[float, FloatArray]:
+        """Objective and gradient; infinite wherever either is not a number."""
+        x = self.expand(z)
+        parts = [density.value_and_gradient(x) for density in self.densities]
+        value = -sum(part[0] for part in parts)
+        gradient = -np.sum([part[1] for part in parts], axis=0)[self.active]
+        usable = np.isfinite(value) and np.isfinite(gradient).all()
+        return (value, gradient) if usable else (np.inf, np.zeros(len(z)))
+
+    def product(self, z: FloatArray, v: FloatArray) -> FloatArray:
+        """Hessian-vector product of the objective."""
+        x, direction = self.expand(z), self.lift(v)
+        parts = [density.product(x, direction) for density in self.densities]
+        return -np.sum(parts, axis=0)[self.active]
+
+
+@dataclass(eq=False)
+class Optimum:
+    """A point, what is known about it, and whether that certifies it.
+
+    Parameters
+    ----------
+    z : array (k,)
+        Active coordinates.
+    value : float
+        The objective there.
+    gradient : array (k,)
+    curvature : Curvature, IterativeCurvature or None
+        None where the Hessian is not finite.
+    step : array (k,)
+        The Newton step from here.
+    distance : float
+        ``sqrt(g' H^-1 g)``: estimated distance to the optimum, in standard errors.
+    converged : bool
+        Certified.
+    contracted : bool
+        Whether a Newton step has shortened the distance as it does at a regular optimum.
+    start : str
+        Which start led here.
+    """
+
+    z: FloatArray
+    value: float
+    gradient: FloatArray
+    curvature: Curvature | IterativeCurvature | None
+    step: FloatArray
+    distance: float
+    converged: bool = False
+    contracted: bool = False
+    start: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Certified, or as near as rounding lets it come to a regular optimum."""
+        return self.converged or (self.contracted and self.distance < NEAR)
+
+    @property
+    def is_saddle(self) -> bool:
+        """Whether the curvature is negative in some direction."""
+        return self.curvature is not None and self.curvature.is_indefinite
+
+    @property
+    def is_stationary(self) -> bool:
+        """Whether the gradient is zero, in the units of the curvature."""
+        if self.curvature is None:
+            return False
+        return bool(np.linalg.norm(self.curvature.scale * self.gradient) < NEAR)
+
+
+@dataclass(eq=False)
+class Examiner:
+    """The objective with its last evaluations, since SciPy asks for each thing by itself.
+
+    Parameters
+    ----------
+    objective : Objective
+    lowest : float
+        The lowest value met so far.
+    """
+
+    objective: Objective
+    lowest: float = np.inf
+    _at: dict[bytes, tuple[float, FloatArray]] = field(default_factory=dict)
+    _hessian: tuple[bytes, FloatArray] | None = None
+    _optimum: tuple[bytes, Optimum] | None = None
+
+    def value_and_gradient(self, z: FloatArray) -> tuple[float, FloatArray]:
+        """Objective and gradient at ``z``."""
+        key = z.tobytes()
+        if key not in self._at:
+            if len(self._at) > 8:
+                self._at.clear()
+            self._at[key] = self.objective.value_and_gradient(z)
+            self.lowest = min(self.lowest, self._at[key][0])
+        return self._at[key]
+
+    def hessian(self, z: FloatArray) -> FloatArray:
+        """The dense Hessian at ``z``."""
+        key = z.tobytes()
+        if self._hessian is None or self._hessian[0] != key:
+            dense = hessian_from_products(lambda v: self.objective.product(z, v), len(z))
+            self._hessian = (key, dense)
+        return self._hessian[1]
+
+    def examine(self, z: FloatArray) -> Optimum:
+        """Derivatives at ``z`` and what they say of the distance to the optimum."""
+        key = z.tobytes()
+        if self._optimum is None or self._optimum[0] != key:
+            self._optimum = (key, self._examine(z))
+        return self._optimum[1]
+
+    def _examine(self, z: FloatArray) -> Optimum:
+        value, gradient = self.value_and_gradient(z)
+        here = Optimum(z, value, gradient, None, np.zeros(len(z)), np.inf)
+        if not np.isfinite(value):
+            return here
+        curvature: Curvature | IterativeCurvature
+        step: FloatArray | None
+        if len(z) > DENSE_LIMIT:
+            curvature = IterativeCurvature.probe(lambda v: self.objective.product(z, v), len(z))
+            step = curvature.solve(-gradient)
+        else:
+            hessian = self.hessian(z)
+            if not np.isfinite(hessian).all():
+                return here
+            curvature = Curvature.of(hessian)
+            step = (
+                None if _slopes_along_flat(curvature, gradient) else curvature.newton_step(gradient)
+            )
+        here.curvature = curvature
+        if step is not None:  # the Newton decrement, as the step is -H^-1 g
+            here.step, here.distance = step, math.sqrt(max(0.0, -float(gradient @ step)))
+        return here
+
+
+def _slopes_along_flat(curvature: Curvature, gradient: FloatArray) -> bool:
+    """Whether a direction without curvature still has a slope: then nothing bounds the step."""
+    flat = np.abs(curvature.eigenvalues) <= curvature.tolerance
+    slope = curvature.eigenvectors[:, flat].T @ (curvature.scale * gradient)
+    return bool(np.linalg.norm(slope) > _FLAT_GRADIENT)
