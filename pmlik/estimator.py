@@ -31,7 +31,8 @@ from pmlik.submodels import likelihood_terms, prior_terms, terms_model
 
 __all__ = ["estimate_point"]
 
-_JITTERED_STARTS = 3
+# Widths of the jitter of further starts, tried only while no optimum is certified.
+_JITTERS = (1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0)
 
 
 def estimate_point(
@@ -114,8 +115,8 @@ def _starts(
         joint = Objective.of(problem, "map", start)
         return joint.expand(climb(joint, start[joint.active], "MAP")[0].z)
 
-    def jittered(i: int) -> FloatArray:
-        return jitter(problem, start, 1.0, np.random.default_rng([seed, i]))
+    def jittered(i: int, width: float) -> FloatArray:
+        return jitter(problem, start, width, np.random.default_rng([seed, i]))
 
     starts: list[tuple[str, Callable[[], FloatArray | None]]] = [
         ("pm.find_MAP", from_host),
@@ -124,7 +125,7 @@ def _starts(
     if kind == "mle":
         starts.append(("MAP", from_map))
     return starts + [
-        ("jittered initial point", partial(jittered, i)) for i in range(_JITTERED_STARTS)
+        ("jittered initial point", partial(jittered, i, width)) for i, width in enumerate(_JITTERS)
     ]
 
 

@@ -71,8 +71,8 @@ def _explain(problem: Problem, density: Density, what: str) -> None:
 def find_start(problem: Problem, seed: int) -> FloatArray | None:
     """A point with finite log-likelihood, log-prior and gradient: the initial point if it has.
 
-    Otherwise the best of jittered initial points, on several scales. None where there is no
-    such point among them.
+    Otherwise the best of twenty jittered initial points, as near as there are any. None where
+    there is no such point among them.
     """
     joint = Objective.of(problem, "map", problem.initial)
 
@@ -83,14 +83,13 @@ def find_start(problem: Problem, seed: int) -> FloatArray | None:
         return problem.initial
     rng = np.random.default_rng(seed)
     centre = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
-    candidates = [
-        jitter(problem, centre, width, rng)
-        for width in (0.1, 0.5, 1.0, 2.0, 5.0)
-        for _ in range(20)
-    ]
-    values = [value(x) for x in candidates]
-    best = int(np.argmin(values))
-    return candidates[best] if np.isfinite(values[best]) else None
+    for width in (0.1, 0.5, 1.0, 2.0, 5.0):
+        candidates = [jitter(problem, centre, width, rng) for _ in range(20)]
+        values = [value(x) for x in candidates]
+        best = int(np.argmin(values))
+        if np.isfinite(values[best]):
+            return candidates[best]
+    return None
 
 
 def jitter(problem: Problem, x: FloatArray, width: float, rng: np.random.Generator) -> FloatArray:
