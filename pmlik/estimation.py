@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -268,23 +269,23 @@ def compare(
     with steps(progressbar) as say:
         setup = _set_up(arguments, say, clock)
         mle, map_estimate = (setup.estimate(kind, say, clock) for kind in ("mle", "map"))
-    found = [*check_order(mle, map_estimate)]
+    found = check_order(mle, map_estimate)
     raise_if_strict((*found, *mle.flags, *map_estimate.flags), strict)
     posterior: PosteriorEstimate | None = None
     if sample:
+        request = partial(
+            estimate_posterior,
+            setup.model,
+            setup.names,
+            random_seed=setup.seed,
+            progressbar=progressbar,
+            backend=backend,
+            ci_kind=ci_kind,
+            ci_prob=ci_prob,
+            sample_kwargs=options,
+        )
         with clock("sampling"):
-            posterior, failure = posterior_or_flag(
-                lambda: estimate_posterior(
-                    setup.model,
-                    setup.names,
-                    random_seed=setup.seed,
-                    progressbar=progressbar,
-                    backend=backend,
-                    ci_kind=ci_kind,
-                    ci_prob=ci_prob,
-                    sample_kwargs=options,
-                )
-            )
+            posterior, failure = posterior_or_flag(request)
         found += failure
     names = [name for name in setup.names if var_names is None or name in var_names]
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names)

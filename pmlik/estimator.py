@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -66,29 +67,58 @@ def estimate_point(
     objective = Objective.of(problem, kind, start)
     starts = _starts(model, roles, problem, kind, start, potentials, seed)
     optimum, lowest = search(objective, starts)
-    x = objective.expand(optimum.z)
-    variances = _variances(problem, objective, optimum, x, var_names)
-    unused = _unused(problem, objective, optimum, x)
-    certificate = Certificate(
+    fit = _Fit(problem, kind, objective, optimum, objective.expand(optimum.z))
+    asked = _places(problem, var_names or ())
+    variances, unused = _variances(fit, asked), _unused(fit)
+    certificate = _certificate(fit, start, before)
+    where = f"Stopped at {describe_point(problem, fit.x)}."
+    flags = [
+        *check_roles(roles, potentials),
+        *_check_start(fit, start),
+        *check_certificate(certificate, optimum, where),
+        *check_higher(optimum.value - lowest if optimum.usable else 0.0),
+        *_check_variances(fit, variances, unused, asked),
+    ]
+    return _record(fit, variances, unused, certificate, flags)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """Where the search ended, and of what."""
+
+    problem: Problem
+    kind: Kind
+    objective: Objective
+    optimum: Optimum
+    x: FloatArray
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One a natural value, parameters first."""
+        return self.problem.parameters.labels + self.problem.derived.labels
+
+    @property
+    def n_flat(self) -> int:
+        """How many directions the objective says nothing about."""
+        curvature = self.optimum.curvature
+        if isinstance(curvature, Curvature):
+            return curvature.signs.zero
+        return 0 if curvature is None else int(curvature.empty.sum())
+
+
+def _certificate(fit: _Fit, start: FloatArray, before: tuple[int, int]) -> Certificate:
+    optimum, likelihood = fit.optimum, fit.problem.likelihood
+    curvature = optimum.curvature
+    return Certificate(
         converged=optimum.converged,
         estimated_distance=optimum.distance,
         gradient_norm=float(np.linalg.norm(optimum.gradient)),
-        eigenvalue_signs=(
-            optimum.curvature.signs if isinstance(optimum.curvature, Curvature) else None
-        ),
-        n_gradients=problem.likelihood.n_gradients - before[0],
-        n_products=problem.likelihood.n_products - before[1],
-        moved=not np.allclose(x, start, rtol=1e-8, atol=1e-8),
+        eigenvalue_signs=curvature.signs if isinstance(curvature, Curvature) else None,
+        n_gradients=likelihood.n_gradients - before[0],
+        n_products=likelihood.n_products - before[1],
+        moved=not np.allclose(fit.x, start, rtol=1e-8, atol=1e-8),
         start=optimum.start,
     )
-    flags = [
-        *check_roles(roles, potentials),
-        *_check_start(problem, start, optimum),
-        *check_certificate(certificate, optimum, f"Stopped at {describe_point(problem, x)}."),
-        *check_higher(optimum.value - lowest if optimum.usable else 0.0),
-        *_check_variances(problem, objective, optimum, variances, unused, kind, var_names),
-    ]
-    return _record(problem, objective, optimum, variances, unused, kind, certificate, flags)
 
 
 def _starts(
@@ -129,34 +159,24 @@ def _starts(
     ]
 
 
-def _variances(
-    problem: Problem,
-    objective: Objective,
-    optimum: Optimum,
-    x: FloatArray,
-    var_names: Sequence[str] | None,
-) -> Variances:
-    m = problem.parameters.size + problem.derived.size
-    nothing = Variances(np.full(m, np.nan), np.zeros(m, bool), None)
-    if not optimum.usable:
-        return nothing
-    if isinstance(optimum.curvature, Curvature):
-        tangent = problem.values.tangents(x)
-        found = optimum.curvature.variances(
-            lambda v: tangent(objective.lift(v)), n_root=problem.parameters.size
+def _variances(fit: _Fit, asked: Sequence[int]) -> Variances:
+    values, curvature, m = fit.problem.values, fit.optimum.curvature, len(fit.labels)
+    if fit.optimum.usable and isinstance(curvature, Curvature):
+        tangent = values.tangents(fit.x)
+        found = curvature.variances(
+            lambda v: tangent(fit.objective.lift(v)), n_root=fit.problem.parameters.size
         )
-        return found._replace(variance=np.where(problem.values.smooth(x), found.variance, np.nan))
-    if isinstance(optimum.curvature, IterativeCurvature) and var_names is not None:
-        smooth = problem.values.smooth(x)
+        return found._replace(variance=np.where(values.smooth(fit.x), found.variance, np.nan))
+    if fit.optimum.usable and isinstance(curvature, IterativeCurvature) and asked:
+        smooth = values.smooth(fit.x)
 
         def row(i: int) -> FloatArray:
             unit = np.zeros(m)
             unit[i] = 1.0
-            return problem.values.cotangent(x, unit)[objective.active]
+            return values.cotangent(fit.x, unit)[fit.objective.active]
 
-        asked = [i for i in _places(problem, var_names) if smooth[i]]
-        return variances_by_solves(optimum.curvature, row, asked, m)
-    return nothing
+        return variances_by_solves(curvature, row, [i for i in asked if smooth[i]], m)
+    return Variances(np.full(m, np.nan), np.zeros(m, bool), None)
 
 
 def _places(problem: Problem, var_names: Sequence[str]) -> list[int]:
@@ -169,94 +189,76 @@ def _places(problem: Problem, var_names: Sequence[str]) -> list[int]:
     return places
 
 
-def _unused(problem: Problem, objective: Objective, optimum: Optimum, x: FloatArray) -> BoolArray:
+def _unused(fit: _Fit) -> BoolArray:
     """Which natural values are moved by coordinates that the objective does not depend on.
 
     A coordinate is absent when the graph says so, or when its gradient and its whole row of
     the Hessian are exactly zero (a group without data).
     """
-    absent = ~objective.active
+    optimum, active = fit.optimum, fit.objective.active
+    absent = ~active
     if optimum.usable and optimum.curvature is not None:
-        empty = optimum.curvature.empty & (optimum.gradient == 0)
-        absent[np.flatnonzero(objective.active)[empty]] = True
+        absent[np.flatnonzero(active)[optimum.curvature.empty & (optimum.gradient == 0)]] = True
     if not absent.any():
-        return np.zeros(problem.parameters.size + problem.derived.size, bool)
+        return np.zeros(len(fit.labels), bool)
     # One random direction moves whatever any of them moves.
-    direction = np.where(absent, np.random.default_rng(0).uniform(1, 2, size=len(x)), 0.0)
-    return np.asarray(problem.values.tangents(x)(direction) != 0)
+    direction = np.where(absent, np.random.default_rng(0).uniform(1, 2, size=len(fit.x)), 0.0)
+    return np.asarray(fit.problem.values.tangents(fit.x)(direction) != 0)
 
 
-def _check_start(problem: Problem, start: FloatArray, optimum: Optimum) -> list[Flag]:
+def _check_start(fit: _Fit, start: FloatArray) -> list[Flag]:
     flags = []
-    if start is not problem.initial:
+    if start is not fit.problem.initial:
         flags.append(Flag(FlagCode.START_REPLACED, Severity.INFO))
-    if optimum.usable and optimum.start != "pm.find_MAP":
-        detail = f"It was reached from the {optimum.start}."
+    if fit.optimum.usable and fit.optimum.start != "pm.find_MAP":
+        detail = f"It was reached from the {fit.optimum.start}."
         flags.append(Flag(FlagCode.OTHER_START, Severity.INFO, (), "", detail))
     return flags
 
 
 def _check_variances(
-    problem: Problem,
-    objective: Objective,
-    optimum: Optimum,
-    variances: Variances,
-    unused: BoolArray,
-    kind: Kind,
-    var_names: Sequence[str] | None,
+    fit: _Fit, variances: Variances, unused: BoolArray, asked: Sequence[int]
 ) -> list[Flag]:
-    labels = problem.parameters.labels + problem.derived.labels
-    flags = check_identified(labels, list(variances.unidentified), list(unused), kind)
-    if any(density.by_differences for density in objective.densities):
+    flags = check_identified(fit.labels, list(variances.unidentified), list(unused), fit.kind)
+    if any(density.by_differences for density in fit.objective.densities):
         flags.append(Flag(FlagCode.HESSIAN_BY_DIFFERENCES, Severity.INFO))
-    if not optimum.usable:
+    if not fit.optimum.usable:
         return flags
     lacking = np.isnan(variances.variance) & ~(variances.unidentified | unused)
-    asked = np.ones(len(labels), bool)
-    if isinstance(optimum.curvature, IterativeCurvature):
-        asked[:] = False
-        asked[_places(problem, var_names or ())] = True
-    return flags + check_standard_errors(labels, list(lacking), list(asked))
+    tried = np.ones(len(fit.labels), bool)
+    if isinstance(fit.optimum.curvature, IterativeCurvature):
+        tried[:] = False
+        tried[list(asked)] = True
+    return flags + check_standard_errors(fit.labels, list(lacking), list(tried))
 
 
 def _record(
-    problem: Problem,
-    objective: Objective,
-    optimum: Optimum,
+    fit: _Fit,
     variances: Variances,
     unused: BoolArray,
-    kind: Kind,
     certificate: Certificate,
     flags: Sequence[Flag],
 ) -> PointEstimate:
-    x = objective.expand(optimum.z)
+    problem, k = fit.problem, fit.problem.parameters.size
     unknown = variances.unidentified | unused
-    naturals = np.where(unknown, np.nan, problem.values(x))
+    naturals = np.where(unknown, np.nan, problem.values(fit.x))
     errors = np.sqrt(np.where(unused, np.nan, variances.variance))
-    log_likelihood = problem.likelihood.value_and_gradient(x)[0]
-    log_prior = problem.prior.value_and_gradient(x)[0]
-    if not optimum.usable:
+    log_likelihood = problem.likelihood.value_and_gradient(fit.x)[0]
+    log_prior = problem.prior.value_and_gradient(fit.x)[0]
+    if not fit.optimum.usable:
         naturals, log_likelihood, log_prior = np.full(len(naturals), np.nan), np.nan, np.nan
-    k = problem.parameters.size
     return PointEstimate(
-        kind=kind,
+        kind=fit.kind,
         values=_dataset(problem, naturals),
         std_error=_dataset(problem, errors),
         covariance=_covariance(problem, variances, unknown[:k]),
         log_likelihood=log_likelihood,
         log_prior=np.nan if unknown[:k].any() else log_prior,
         n_observations=problem.n_observations,
-        n_parameters=objective.size - _count_flat(optimum),
+        n_parameters=fit.objective.size - fit.n_flat,
         certificate=certificate,
         flags=tuple(flags),
     )
-
-
-def _count_flat(optimum: Optimum) -> int:
-    """How many directions the objective says nothing about."""
-    if isinstance(optimum.curvature, Curvature):
-        return optimum.curvature.signs.zero
-    return 0 if optimum.curvature is None else int(optimum.curvature.empty.sum())
 
 
 def _dataset(problem: Problem, flat: FloatArray) -> xr.Dataset:
