@@ -32,6 +32,8 @@ from pmlik.submodels import likelihood_terms, prior_terms, terms_model
 
 __all__ = ["estimate_point"]
 
+_SMALL = 5000
+
 # Widths of the jitter of further starts, tried only while no optimum is certified.
 _JITTERS = (1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0)
 
@@ -138,7 +140,9 @@ def _starts(
 
     def from_host() -> FloatArray | None:
         given = None if start is problem.initial else start
-        mode = compile_mode(problem.backend, for_start=True)
+        # On large data building is cheap against the hundreds of evaluations that follow.
+        small = problem.n_observations + len(start) < _SMALL
+        mode = compile_mode(problem.backend, for_start=small)
         return find_MAP_point(host_model, given, problem.unconstrained, mode)
 
     def from_map() -> FloatArray:

@@ -117,6 +117,7 @@ def test_a_covariate_that_makes_all_terms_zero_is_named_with_its_place() -> None
         mle(model)
 
 
+@pytest.mark.slow
 def test_a_compiled_backend_gives_the_numbers_of_the_interpreted_one() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(50, 2)), rng.integers(0, 2, 50)
