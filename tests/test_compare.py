@@ -24,8 +24,7 @@ def challenger() -> pmlik.Comparison:
     return pmlik.compare(model, random_seed=1, progressbar=False)
 
 
-@pytest.fixture(scope="module")
-def binomial() -> pmlik.Comparison:
+def compare_binomial() -> pmlik.Comparison:
     with pm.Model() as model:
         p = pm.Beta("p", 1, 1)
         pm.Binomial("y", n=10, p=p, observed=2)
@@ -37,6 +36,11 @@ def binomial() -> pmlik.Comparison:
         ci_prob=0.9,
         sample_kwargs={"draws": 4000},
     )
+
+
+@pytest.fixture(scope="module")
+def binomial() -> pmlik.Comparison:
+    return compare_binomial()
 
 
 def test_challenger_is_the_published_fit(challenger) -> None:
@@ -102,17 +106,7 @@ def test_binomial_has_three_different_answers_each_in_closed_form(binomial) -> N
 
 
 def test_the_same_seed_gives_the_same_comparison(binomial) -> None:
-    with pm.Model() as model:
-        p = pm.Beta("p", 1, 1)
-        pm.Binomial("y", n=10, p=p, observed=2)
-    again = pmlik.compare(
-        model,
-        random_seed=1,
-        progressbar=False,
-        ci_kind="eti",
-        ci_prob=0.9,
-        sample_kwargs={"draws": 4000},
-    )
+    again = compare_binomial()
     np.testing.assert_array_equal(
         binomial.table.drop(columns="flags").to_numpy(),
         again.table.drop(columns="flags").to_numpy(),
