@@ -9,9 +9,12 @@ from pmlik.errors import (
     PmlikError,
     Severity,
     StartError,
+    UnderflowWarning,
+    ValuesError,
 )
 from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
+from pmlik.likelihood import Likelihood
 from pmlik.submodels import likelihood_model
 
 __all__ = [
@@ -20,12 +23,15 @@ __all__ = [
     "EstimationError",
     "Flag",
     "FlagCode",
+    "Likelihood",
     "ModelError",
     "PmlikError",
     "PointEstimate",
     "PosteriorEstimate",
     "Severity",
     "StartError",
+    "UnderflowWarning",
+    "ValuesError",
     "compare",
     "find_MAP",
     "find_MLE",

@@ -14,6 +14,8 @@ __all__ = [
     "PmlikError",
     "Severity",
     "StartError",
+    "UnderflowWarning",
+    "ValuesError",
     "raise_if_strict",
 ]
 
@@ -28,6 +30,14 @@ class ModelError(PmlikError, ValueError):
 
 class StartError(ModelError):
     """The likelihood is zero or undefined wherever a search could start."""
+
+
+class ValuesError(PmlikError, ValueError):
+    """Values given for parameters have wrong names, shapes or labels."""
+
+
+class UnderflowWarning(UserWarning):
+    """A likelihood is too small (or large) for a number in linear space."""
 
 
 class EstimationError(PmlikError, RuntimeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from pmlik.errors import Flag, Severity
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
 from pmlik.space import FloatArray, Space
 
-__all__ = ["Certificate", "PointEstimate", "PosteriorEstimate", "labelled"]
+__all__ = ["Certificate", "Counts", "PointEstimate", "PosteriorEstimate", "labelled"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,13 @@ def _distance(distance: float) -> str:
     return f"{distance + 0.0:.1g} SE" if np.isfinite(distance) else "an unknown distance"
 
 
+class Counts(NamedTuple):
+    """How many observations the likelihood is of, and how many parameters are identified."""
+
+    observations: int
+    parameters: int
+
+
 @dataclass(frozen=True, eq=False)
 class PointEstimate:
     """A maximum of the likelihood (MLE) or of likelihood times prior (MAP).
@@ -84,12 +91,11 @@ class PointEstimate:
         ``log p(y | theta)`` at ``values``, all constants included.
     log_prior : float
         ``log p(theta)`` at ``values``, natural scale; NaN where the prior has no value there.
-    n_observations : int
-        Rows of multivariate data, elements of other data and of time series.
-    n_parameters : int
-        Free scalars that the likelihood (MAP: or the prior) identifies.
+    counts : Counts
     certificate : Certificate
     flags : tuple of Flag
+    prepared : object, optional
+        The compiled problem that the estimate was made from, for what is computed of it later.
     """
 
     kind: Literal["mle", "map"]
@@ -98,10 +104,20 @@ class PointEstimate:
     covariance: xr.DataArray | None
     log_likelihood: float
     log_prior: float
-    n_observations: int
-    n_parameters: int
+    counts: Counts
     certificate: Certificate
     flags: tuple[Flag, ...]
+    prepared: Any = field(default=None, repr=False)
+
+    @property
+    def n_observations(self) -> int:
+        """Rows of multivariate data, elements of other data and of time series."""
+        return self.counts.observations
+
+    @property
+    def n_parameters(self) -> int:
+        """Free scalars that the likelihood (MAP: or the prior) identifies."""
+        return self.counts.parameters
 
     @property
     def nll(self) -> float:

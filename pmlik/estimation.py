@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import pymc as pm
 
 from pmlik.admission import resolve_model
 from pmlik.checks import check_order
 from pmlik.comparison import Comparison, merge_estimates
+from pmlik.compilation import compile_mode
 from pmlik.errors import ModelError, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
-from pmlik.estimator import estimate_point
-from pmlik.functions import compile_mode
 from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
-from pmlik.problem import Problem, build_problem
-from pmlik.progress import Say, steps
-from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
+from pmlik.preparation import Arguments, Clock, prepare, seed_of
+from pmlik.progress import steps
+from pmlik.roles import Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
-from pmlik.space import FloatArray
-from pmlik.starting import usable_start
 
 __all__ = ["compare", "find_MAP", "find_MLE", "sample_posterior"]
 
@@ -88,7 +81,7 @@ def find_MLE(
     >>> print(f"{mle.values['p']:.4f} {mle.std_error['p']:.4f} {mle.log_likelihood:.4f}")
     0.2000 0.1265 -1.1974
     """
-    arguments = _Arguments(model, var_names, random_seed, progressbar, backend, potentials)
+    arguments = Arguments(model, var_names, random_seed, progressbar, backend, potentials)
     return _one_point(arguments, "mle", strict)
 
 
@@ -129,7 +122,7 @@ def find_MAP(
     >>> print(f"{pmlik.find_MAP(model, progressbar=False).values['p']:.4f}")  # 3 / 12
     0.2500
     """
-    arguments = _Arguments(model, var_names, random_seed, progressbar, backend, potentials)
+    arguments = Arguments(model, var_names, random_seed, progressbar, backend, potentials)
     return _one_point(arguments, "map", strict)
 
 
@@ -184,7 +177,7 @@ def sample_posterior(
     posterior = estimate_posterior(
         model,
         names,
-        random_seed=_seed(random_seed),
+        random_seed=seed_of(random_seed),
         progressbar=progressbar,
         backend=backend,
         ci_kind=ci_kind,
@@ -264,20 +257,20 @@ def compare(
     """
     _check_interval(ci_kind, ci_prob)
     options = check_sample_kwargs(sample_kwargs)
-    arguments = _Arguments(model, var_names, random_seed, progressbar, backend, potentials)
-    clock = _Clock()
+    arguments = Arguments(model, var_names, random_seed, progressbar, backend, potentials)
+    clock = Clock()
     with steps(progressbar) as say:
-        setup = _set_up(arguments, say, clock)
-        mle, map_estimate = (setup.estimate(kind, say, clock) for kind in ("mle", "map"))
+        prepared = prepare(arguments, say, clock)
+        mle, map_estimate = (prepared.estimate(kind, say, clock) for kind in ("mle", "map"))
     found = check_order(mle, map_estimate)
     raise_if_strict((*found, *mle.flags, *map_estimate.flags), strict)
     posterior: PosteriorEstimate | None = None
     if sample:
         request = partial(
             estimate_posterior,
-            setup.model,
-            setup.names,
-            random_seed=setup.seed,
+            prepared.model,
+            prepared.names,
+            random_seed=prepared.seed,
             progressbar=progressbar,
             backend=backend,
             ci_kind=ci_kind,
@@ -287,7 +280,7 @@ def compare(
         with clock("sampling"):
             posterior, failure = posterior_or_flag(request)
         found += failure
-    names = [name for name in setup.names if var_names is None or name in var_names]
+    names = [name for name in prepared.names if var_names is None or name in var_names]
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names)
     raise_if_strict((*found, *flags), strict)
     return Comparison(
@@ -297,105 +290,17 @@ def compare(
         dataset=dataset,
         flags=(*found, *flags),
         timings=clock.seconds,
-        random_seed=setup.seed,
+        random_seed=prepared.seed,
         versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
     )
 
 
-@dataclass(frozen=True)
-class _Arguments:
-    """What `find_MLE`, `find_MAP` and `compare` have in common."""
-
-    model: pm.Model | None
-    var_names: Sequence[str] | None
-    random_seed: int | None
-    progressbar: bool
-    backend: str | None
-    potentials: Potentials
-
-
-@dataclass(eq=False)
-class _Clock:
-    """Seconds by step."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[step] = time.perf_counter() - begin
-
-
-@dataclass(frozen=True, eq=False)
-class _Setup:
-    """A model made ready: one problem serves every estimate."""
-
-    model: pm.Model
-    roles: Roles
-    problem: Problem
-    start: FloatArray
-    seed: int
-    arguments: _Arguments
-
-    @property
-    def names(self) -> list[str]:
-        """Free variables, then derived ones, in the model's order."""
-        return [var.name for var in self.model.unobserved_RVs]
-
-    def estimate(self, kind: Kind, say: Say, clock: _Clock) -> PointEstimate:
-        say({"mle": "Maximising the likelihood", "map": "Maximising likelihood x prior"}[kind])
-        with clock(kind.upper()):
-            return estimate_point(
-                self.model,
-                self.roles,
-                self.problem,
-                kind,
-                start=self.start,
-                potentials=self.arguments.potentials,
-                var_names=self.arguments.var_names,
-                seed=self.seed,
-            )
-
-
-def _set_up(arguments: _Arguments, say: Say, clock: _Clock) -> _Setup:
-    model = resolve_model(arguments.model)
-    roles = read_roles(model, arguments.potentials)
-    refuse_latents(roles)
-    _check_names(model, arguments.var_names)
-    compile_mode(arguments.backend)
-    seed = _seed(arguments.random_seed)
-    say("Building the likelihood")
-    with clock("building"):
-        problem = build_problem(
-            model, roles, potentials=arguments.potentials, backend=arguments.backend
-        )
-        start = usable_start(problem, seed)
-    return _Setup(model, roles, problem, start, seed, arguments)
-
-
-def _one_point(arguments: _Arguments, kind: Kind, strict: bool) -> PointEstimate:
-    clock = _Clock()
+def _one_point(arguments: Arguments, kind: Kind, strict: bool) -> PointEstimate:
+    clock = Clock()
     with steps(arguments.progressbar) as say:
-        estimate = _set_up(arguments, say, clock).estimate(kind, say, clock)
+        estimate = prepare(arguments, say, clock).estimate(kind, say, clock)
     raise_if_strict(estimate.flags, strict)
     return estimate
-
-
-def _check_names(model: pm.Model, var_names: Sequence[str] | None) -> None:
-    if isinstance(var_names, str):
-        raise ModelError(f"var_names: got the string {var_names!r}, need a list of names.")
-    if not isinstance(var_names, Iterable | None):
-        raise ModelError(f"var_names: got {var_names!r}, need a list of names.")
-    known = [var.name for var in model.unobserved_RVs]
-    unknown = [name for name in var_names or () if name not in known]
-    if unknown:
-        raise ModelError(
-            f"var_names: {', '.join(map(repr, unknown))} not in the model, which has "
-            f"{', '.join(known)}."
-        )
 
 
 def _check_interval(ci_kind: str | None, ci_prob: float | None) -> None:
@@ -403,12 +308,3 @@ def _check_interval(ci_kind: str | None, ci_prob: float | None) -> None:
         raise ModelError(f"ci_kind: got {ci_kind!r}, need 'eti' or 'hdi'.")
     if ci_prob is not None and not (isinstance(ci_prob, float) and 0 < ci_prob < 1):
         raise ModelError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
-
-
-def _seed(random_seed: int | None) -> int:
-    if random_seed is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    integer = isinstance(random_seed, int | np.integer) and not isinstance(random_seed, bool)
-    if not integer or random_seed < 0:
-        raise ModelError(f"random_seed: got {random_seed!r}, need an integer from 0 up, or None.")
-    return int(random_seed)

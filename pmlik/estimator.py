@@ -17,10 +17,11 @@ from pmlik.checks import (
     check_roles,
     check_standard_errors,
 )
+from pmlik.compilation import compile_mode
 from pmlik.curvature import Curvature, IterativeCurvature, Variances, variances_by_solves
 from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.estimates import Certificate, PointEstimate
-from pmlik.functions import BoolArray, compile_mode
+from pmlik.estimates import Certificate, Counts, PointEstimate
+from pmlik.functions import BoolArray
 from pmlik.host import find_MAP_point
 from pmlik.objective import Kind, Objective, Optimum
 from pmlik.optimizer import climb, search
@@ -258,8 +259,7 @@ def _record(
         covariance=_covariance(problem, variances, unknown[:k]),
         log_likelihood=log_likelihood,
         log_prior=np.nan if unknown[:k].any() else log_prior,
-        n_observations=problem.n_observations,
-        n_parameters=fit.objective.size - fit.n_flat,
+        counts=Counts(problem.n_observations, fit.objective.size - fit.n_flat),
         certificate=certificate,
         flags=tuple(flags),
     )

@@ -2,98 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
-from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
-from pymc.pytensorf import compile as pm_compile
 from pymc.pytensorf import rewrite_pregrad
-from pytensor.compile.mode import Mode, get_mode
-from pytensor.gradient import NullTypeGradError, grad
-from pytensor.graph.rewriting.utils import rewrite_graph
+from pytensor.compile.mode import Mode
+from pytensor.gradient import grad
 from pytensor.graph.traversal import ancestors, walk
-from pytensor.graph.utils import MethodNotDefined
 
 from pmlik.admission import describe_not_finite
+from pmlik.batching import Batched
+from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
+from pmlik.curvature import hessian_from_products
 from pmlik.errors import ModelError
+from pmlik.progress import Say
 from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
 
-__all__ = ["BACKENDS", "BoolArray", "Density", "Values", "compile_mode"]
+__all__ = ["BoolArray", "Density", "Values"]
 
 BoolArray = NDArray[np.bool_]
-
-#: PyMC's words for compiled backends.
-BACKENDS = ("numba", "jax", "c")
-
-# How an operation says that it has no value at a point, and PyTensor that it has no derivative.
-_NO_VALUE = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError, ValueError)
-_NO_GRADIENT = (MethodNotDefined, NotImplementedError, NullTypeGradError, AttributeError, TypeError)
-
-
-def compile_mode(backend: str | None, *, for_start: bool = False) -> Mode:
-    """PyTensor's mode for one of PyMC's backends; None interprets the graph with NumPy.
-
-    Interpreting builds in a fraction of a second where compiling takes tens of seconds.
-
-    Parameters
-    ----------
-    backend : {"numba", "jax", "c"}, optional
-    for_start : bool
-        Build as fast as can be, for a start that is polished anyway. Else an interpreted graph
-        has all the rewrites that keep the numbers stable.
-
-    Raises
-    ------
-    ModelError
-        For an unknown backend.
-    """
-    if backend is None:
-        query = "fast_compile" if for_start else "fast_run"
-        return Mode("py", optimizer=query).excluding(
-            "fusion", "inplace", "BlasOpt", "blas_opt_inplace", "c_blas"
-        )
-    if backend not in BACKENDS:  # PyTensor itself would take other spellings
-        raise ModelError(f"backend: got {backend!r}, need one of {', '.join(BACKENDS)}, or None.")
-    if backend == "jax" and find_spec("jax") is None:
-        raise ModelError("backend: got 'jax', which is not installed. Install it: pip install jax.")
-    return get_mode("cvm" if backend == "c" else backend)
-
-
-def compile_quiet(
-    inputs: Sequence[Any],
-    outputs: Sequence[Any],
-    model: TermsModel,
-    mode: Mode,
-    check_bounds: bool = True,
-) -> Callable[..., Any]:
-    """Compile with PyMC's rewrites; a parameter outside its bounds gives ``-inf``, no error."""
-    context = model if check_bounds else pm.Model(check_bounds=False)
-    with context, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        function = pm_compile(
-            list(inputs), list(outputs), mode=mode, trust_input=True, on_unused_input="ignore"
-        )
-
-    def quiet(*args: FloatArray) -> Any:
-        with np.errstate(all="ignore"):
-            return function(*args)
-
-    return quiet
-
-
-def _plain_arrays(graphs: Sequence[Any]) -> list[Any]:
-    """PyMC's labelled arrays lowered to plain ones, which alone have gradients."""
-    if not any(hasattr(var.type, "dims") for var in ancestors(graphs)):
-        return list(graphs)  # asking for a rewrite that is not loaded would keep it from loading
-    return list(rewrite_graph(list(graphs), include=("lower_xtensor",)))
-
+What = Literal["value", "gradient", "pointwise"]
 
 _STEPS = {"floor", "ceil", "trunc", "round_half_even", "round_half_away", "sign", "int_div"}
 
@@ -144,6 +77,11 @@ class Density:
         self.n_gradients = 0
         self.n_products = 0
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms."""
+        return tuple(self._factors)
+
     @cached_property
     def _graph(self) -> Any:
         total = pt.zeros(())
@@ -155,7 +93,7 @@ class Density:
     def _gradient(self) -> Any:
         try:
             return grad(self._graph, self._x, disconnected_inputs="ignore")
-        except _NO_GRADIENT as error:
+        except NO_GRADIENT as error:
             raise ModelError(
                 f"{', '.join(self._factors)}: the log-density has no gradient ({error}). "
                 "pmlik needs one: write it with PyTensor operations."
@@ -170,7 +108,7 @@ class Density:
         v = pt.vector("v", dtype=self._x.dtype)
         try:
             image = grad((self._gradient * v).sum(), self._x, disconnected_inputs="ignore")
-        except _NO_GRADIENT:
+        except NO_GRADIENT:
             return None
         return compile_quiet([self._x, v], [image], self._model, self._mode)
 
@@ -190,7 +128,7 @@ class Density:
         function = self._value_and_gradient
         try:
             value, gradient = function(x)
-        except _NO_VALUE:
+        except NO_VALUE:
             return np.nan, np.full(len(x), np.nan)
         return float(value), np.array(gradient, dtype=float)
 
@@ -204,7 +142,7 @@ class Density:
         if function is not None:
             try:
                 return np.array(function(x, v)[0], dtype=float)
-            except _NO_VALUE:
+            except NO_VALUE:
                 return np.full(len(x), np.nan)
         fastest = float(np.max(np.abs(v) / np.maximum(np.abs(x), 1.0), initial=0.0))
         if fastest == 0:
@@ -221,6 +159,36 @@ class Density:
         """
         values = map(np.asarray, self._pointwise(check_bounds)(x))
         return dict(zip(self._factors, values, strict=True))
+
+    @cache  # noqa: B019 - a few small functions a problem, kept as long as the problem
+    def _batched(self, what: What) -> Batched:
+        graphs = {
+            "value": lambda: [self._graph],
+            "gradient": lambda: [self._gradient],
+            "pointwise": lambda: list(self._factors.values()),
+        }[what]()
+        return Batched(graphs, self._x, self._model, self._mode)
+
+    def many(self, what: What, points: FloatArray, say: Say | None = None) -> list[FloatArray]:
+        """The log-density, its gradient or its terms at each row of ``points`` (b, n).
+
+        Parameters
+        ----------
+        what : {"value", "gradient", "pointwise"}
+        points : array (b, n)
+        say : callable, optional
+            Told how far it is.
+
+        Returns
+        -------
+        list of array (b, ...)
+            One array, and for ``"pointwise"`` one a term.
+        """
+        return self._batched(what)(points, say)
+
+    def hessian(self, x: FloatArray) -> FloatArray:
+        """The dense (n, n) Hessian of the log-density."""
+        return hessian_from_products(lambda v: self.product(x, v), len(x))
 
     def blame(self, name: str) -> list[str]:
         """The inputs that are not finite and may be why a term is undefined."""
@@ -241,7 +209,7 @@ class Values:
     """
 
     def __init__(self, graphs: Sequence[Any], x: Any, model: TermsModel, mode: Mode) -> None:
-        self._graphs = _plain_arrays(graphs)
+        self._graphs = plain_arrays(graphs)
         self._x, self._model, self._mode = x, model, mode
 
     @cached_property
@@ -265,7 +233,7 @@ class Values:
             return False
         try:
             _ = grad(graph.sum(), self._x, disconnected_inputs="ignore", null_gradients="raise")
-        except _NO_GRADIENT:
+        except NO_GRADIENT:
             return False
         return True
 
@@ -305,7 +273,7 @@ class Values:
         v = pt.vector("v", dtype=self._x.dtype)
         try:
             pushed = grad((image * v).sum() + 0 * u.sum(), u)
-        except _NO_GRADIENT:
+        except NO_GRADIENT:
             return None
         return compile_quiet([self._x, v, u], [pushed], self._model, self._mode)
 

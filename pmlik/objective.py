@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -36,11 +37,14 @@ class Objective:
         The natural values.
     base : array (n,)
         Supplies the coordinates that are not active, and a point inside the support.
+    held : array of bool (n,), optional
+        Coordinates that stay at their base although a density depends on them.
     """
 
     densities: tuple[Density, ...]
     values: Values
     base: FloatArray
+    held: BoolArray | None = None
 
     @classmethod
     def of(cls, problem: Problem, kind: Kind, base: FloatArray) -> Objective:
@@ -48,10 +52,11 @@ class Objective:
         prior = (problem.prior,) if kind == "map" else ()
         return cls((problem.likelihood, *prior), problem.values, base)
 
-    @property
+    @cached_property
     def active(self) -> BoolArray:
         """Which coordinates of ``x`` are optimised."""
-        return np.any([density.active for density in self.densities], axis=0)
+        active: BoolArray = np.any([density.active for density in self.densities], axis=0)
+        return active if self.held is None else active & ~self.held
 
     @property
     def size(self) -> int:

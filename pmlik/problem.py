@@ -5,25 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pymc as pm
 import pytensor
-import pytensor.tensor as pt
 from pymc.distributions import timeseries
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.traversal import ancestors
 
+from pmlik.compilation import compile_mode
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError
-from pmlik.functions import BoolArray, Density, Values, compile_mode
+from pmlik.functions import BoolArray, Density, Values
 from pmlik.precision import in_double_precision
 from pmlik.roles import Potentials, Roles
 from pmlik.space import FloatArray, Space
-from pmlik.submodels import TermsModel, likelihood_terms, prior_terms, terms_model
+from pmlik.submodels import (
+    TermsModel,
+    as_tensor,
+    factor_graphs,
+    likelihood_terms,
+    prior_terms,
+    terms_model,
+)
 
-__all__ = ["Problem", "build_problem"]
+__all__ = ["Problem", "build_problem", "label_space"]
 
 # Interpreting is left for compiling when the work ahead would take longer than this.
 _PATIENCE_SECONDS = 20.0
@@ -47,8 +55,8 @@ class Problem:
         Of ``x``, on the natural scale (no Jacobian), all constants included.
     values : Values
         ``x`` to the natural values, parameters first.
-    n_observations : int
-        How many observations the likelihood is of.
+    model : TermsModel
+        The likelihood's model that all of these are compiled from.
     backend : str or None
         How the functions are compiled; None: interpreted.
     """
@@ -61,8 +69,13 @@ class Problem:
     likelihood: Density
     prior: Density
     values: Values
-    n_observations: int
+    model: TermsModel
     backend: str | None
+
+    @cached_property
+    def n_observations(self) -> int:
+        """How many observations the likelihood is of."""
+        return _count_observations(self.model)
 
 
 def build_problem(
@@ -120,8 +133,10 @@ def _assemble(
     derived = _derived_without_missing(clone, roles)
     point = clone.initial_point(0)
     inputs = [clone.rvs_to_values[rv] for rv in parameters]
-    terms = [_factors(clone, names(roles, potentials)) for names in (likelihood_terms, prior_terms)]
-    naturals = [_tensor(graph) for graph in clone.replace_rvs_by_values([*parameters, *derived])]
+    terms = [
+        factor_graphs(clone, names(roles, potentials)) for names in (likelihood_terms, prior_terms)
+    ]
+    naturals = [as_tensor(graph) for graph in clone.replace_rvs_by_values([*parameters, *derived])]
     active = [_mask([v in _reached(term) for v in inputs], inputs, point) for term in terms]
     joined, x = join_nonshared_inputs(
         point=point,
@@ -141,35 +156,16 @@ def _assemble(
     pinned = [clone.rvs_to_initial_values[rv] is not None for rv in parameters]
     return Problem(
         unconstrained=unconstrained,
-        parameters=_space(clone, roles.parameters, arrays[:k]),
-        derived=_space(clone, [var.name for var in derived], arrays[k:]),
+        parameters=label_space(clone, roles.parameters, arrays[:k]),
+        derived=label_space(clone, [var.name for var in derived], arrays[k:]),
         initial=initial,
         pinned=_mask(pinned, inputs, point),
         likelihood=likelihood,
         prior=prior,
         values=values,
-        n_observations=_count_observations(clone),
+        model=clone,
         backend=backend,
     )
-
-
-def _tensor(graph: Any) -> Any:
-    return pt.as_tensor(graph, allow_xtensor_conversion=True)
-
-
-def _factors(model: TermsModel, names: Sequence[str]) -> dict[str, Any]:
-    if not names:
-        return {}
-    try:
-        graphs = model.logp(vars=[model[name] for name in names], jacobian=False, sum=False)
-    except (NotImplementedError, RuntimeError, ValueError) as error:
-        if len(names) > 1:  # find the one
-            return {name: _factors(model, [name])[name] for name in names}
-        raise ModelError(
-            f"{names[0]}: PyMC has no density for its distribution. Pass `logp=` to pm.CustomDist, "
-            f"or add the term as a pm.Potential. ({str(error).splitlines()[0]})"
-        ) from error
-    return dict(zip(names, map(_tensor, graphs), strict=True))
 
 
 def _reached(factors: Mapping[str, Any]) -> set[Any]:
@@ -202,13 +198,18 @@ def _unconstrained(names: Sequence[str], point: Mapping[str, Any]) -> Space:
     )
 
 
-def _space(model: TermsModel, names: Sequence[str], arrays: Sequence[FloatArray]) -> Space:
-    """The natural space of the named variables, with the model's dims and coords."""
+def label_space(model: TermsModel, names: Sequence[str], arrays: Sequence[FloatArray]) -> Space:
+    """The space of the named variables, with the model's dims and coords.
+
+    An array with fewer axes than its variable (a density, one entry a row) has the first dims.
+    """
     all_dims, coords = [], {}
     for name, array in zip(names, arrays, strict=True):
-        named = model.named_vars_to_dims.get(name) or (None,) * array.ndim
         default = _default_dims(name, array.ndim)
-        dims = tuple(dim or fallback for dim, fallback in zip(named, default, strict=True))
+        named = model.named_vars_to_dims.get(name) or ()
+        if len(named) < array.ndim:
+            named = (None,) * array.ndim
+        dims = tuple(dim or fallback for dim, fallback in zip(named, default, strict=False))
         all_dims.append(dims)
         for dim, n in zip(dims, array.shape, strict=True):
             index = model.coords.get(dim)
@@ -244,5 +245,5 @@ def _observed_shape(value: Any) -> tuple[int, ...]:
     static = value.type.shape
     if None not in static:
         return tuple(static)
-    shape = pytensor.function([], _tensor(value).shape, mode=compile_mode(None))()
+    shape = pytensor.function([], as_tensor(value).shape, mode=compile_mode(None))()
     return tuple(int(n) for n in shape)

@@ -71,16 +71,14 @@ class Space:
     def to_dataset(self, flat: ArrayLike) -> xr.Dataset:
         """Label a flat vector with the variables' dims and coords."""
         arrays = self.split(flat)
-        return xr.Dataset(
-            {
-                name: xr.DataArray(
-                    arrays[name],
-                    dims=dims,
-                    coords={dim: self._index(dim, n) for dim, n in zip(dims, shape, strict=True)},
-                )
-                for name, dims, shape in zip(self.names, self.dims, self.shapes, strict=True)
-            }
-        )
+        return xr.Dataset({name: self.empty(name).copy(data=arrays[name]) for name in self.names})
+
+    def empty(self, name: str) -> xr.DataArray:
+        """A labelled array of a variable's shape, filled with NaN."""
+        i = self.names.index(name)
+        dims, shape = self.dims[i], self.shapes[i]
+        coords = {dim: self._index(dim, n) for dim, n in zip(dims, shape, strict=True)}
+        return xr.DataArray(np.full(shape, np.nan), dims=dims, coords=coords)
 
     def _index(self, dim: str, length: int) -> NDArray[Any]:
         index = self.coords.get(dim)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pymc as pm
+import pytensor.tensor as pt
 from pymc.initial_point import make_initial_point_fn
 from pymc.model.fgraph import fgraph_from_model, model_from_fgraph
+from pymc.model.transform.conditioning import remove_value_transforms
 from pytensor.graph import FunctionGraph
 from pytensor.graph.basic import Constant, Variable
 
 from pmlik.admission import resolve_model
+from pmlik.errors import ModelError
 from pmlik.precision import in_double_precision
 from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
 
-__all__ = ["TermsModel", "likelihood_model", "likelihood_terms", "prior_terms", "terms_model"]
+__all__ = [
+    "TermsModel",
+    "as_tensor",
+    "factor_graphs",
+    "likelihood_model",
+    "likelihood_terms",
+    "prior_terms",
+    "terms_model",
+    "untransformed_model",
+]
 
 
 class TermsModel(pm.Model):
@@ -108,15 +120,58 @@ def terms_model(
     exact_constants : bool
         Hold the constants of the clone's graph in double precision.
     """
-    # The graph round trip refuses initial values, so they go around it. It works on a second
-    # face of the same model, because the user's own is not to be touched.
+    graph, _ = fgraph_from_model(_without_initial_values(model))
+    if exact_constants:
+        graph = _with_exact_constants(graph)
+    return _as_terms_model(model_from_fgraph(graph, mutate_fgraph=True), model, terms)
+
+
+def untransformed_model(model: TermsModel) -> TermsModel:
+    """The same model with natural value variables, and without initial values."""
+    face = _without_initial_values(model)
+    return _as_terms_model(remove_value_transforms(face), face, model._terms)
+
+
+def factor_graphs(model: TermsModel, names: Sequence[str]) -> dict[str, Any]:
+    """The named terms before they are summed, natural scale, as graphs of the value variables.
+
+    Raises
+    ------
+    ModelError
+        Naming the variable whose distribution has no density.
+    """
+    if not names:
+        return {}
+    try:
+        graphs = model.logp(vars=[model[name] for name in names], jacobian=False, sum=False)
+    except (NotImplementedError, RuntimeError, ValueError) as error:
+        if len(names) > 1:  # find the one
+            return {name: factor_graphs(model, [name])[name] for name in names}
+        raise ModelError(
+            f"{names[0]}: PyMC has no density for its distribution. Pass `logp=` to pm.CustomDist, "
+            f"or add the term as a pm.Potential. ({str(error).splitlines()[0]})"
+        ) from error
+    return dict(zip(names, map(as_tensor, graphs), strict=True))
+
+
+def as_tensor(graph: Any) -> Any:
+    """A plain tensor; PyMC's labelled ones are converted."""
+    return pt.as_tensor(graph, allow_xtensor_conversion=True)
+
+
+def _without_initial_values(model: pm.Model) -> Any:
+    """A second face of the same model, because the graph round trip refuses initial values.
+
+    The user's own model is not to be touched.
+    """
     face = object.__new__(type(model))
     face.__dict__.update(model.__dict__)
     face.rvs_to_initial_values = {}
-    graph, _ = fgraph_from_model(face)
-    if exact_constants:
-        graph = _with_exact_constants(graph)
-    clone: Any = model_from_fgraph(graph, mutate_fgraph=True)
+    return face
+
+
+def _as_terms_model(clone: Any, model: Any, terms: Iterable[str]) -> TermsModel:
+    """Put back what the round trip loses, and give the clone its density."""
     clone.name, clone.check_bounds = model.name, model.check_bounds
     for name, value in _initial_values(model).items():
         clone.rvs_to_initial_values[clone[name]] = value

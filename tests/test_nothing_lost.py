@@ -16,7 +16,7 @@ from pmlik import Flag, FlagCode, Severity
 from pmlik.comparison import Comparison, merge_estimates
 from pmlik.curvature import EigenvalueSigns
 from pmlik.errors import raise_if_strict
-from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
+from pmlik.estimates import Certificate, Counts, PointEstimate, PosteriorEstimate
 
 Y = np.array([0.3, -1.2, 0.8, 1.9, -0.4, 0.6])
 FEW = {"draws": 10, "tune": 10, "chains": 2, "cores": 1}
@@ -325,8 +325,7 @@ def point(kind: str = "mle", flags: tuple[Flag, ...] = FLAGS) -> PointEstimate:
         covariance=None,
         log_likelihood=-123456.789,
         log_prior=np.nan,
-        n_observations=17,
-        n_parameters=204,
+        counts=Counts(17, 204),
         certificate=certificate(converged=not flags),
         flags=flags,
     )

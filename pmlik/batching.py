@@ -1,0 +1,156 @@
+"""A graph of one flat vector, evaluated at many of them in chunks of bounded memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.compile.mode import Mode
+from pytensor.graph.replace import vectorize_graph
+from pytensor.graph.rewriting.utils import rewrite_graph
+
+from pmlik.compilation import NO_VALUE, compile_quiet, plain_arrays
+from pmlik.progress import Say
+from pmlik.space import FloatArray
+from pmlik.submodels import TermsModel
+
+__all__ = ["Batched"]
+
+# Chunks of about this size stay in the processor's cache, which is also where they are fastest.
+_CHUNK_BYTES = 2_000_000
+_MOST_POINTS = 10_000
+
+
+class Batched:
+    """Graphs of one flat vector ``x``, evaluated at many.
+
+    The graphs are vectorised where PyTensor can do that and the result is the same, otherwise
+    evaluated point by point. Functions are built on first use.
+
+    Parameters
+    ----------
+    graphs : sequence of variables
+    x : vector variable
+        Their argument.
+    model : TermsModel
+        Gives the context to compile in.
+    mode : Mode
+        How to compile.
+    """
+
+    def __init__(self, graphs: Sequence[Any], x: Any, model: TermsModel, mode: Mode) -> None:
+        self._graphs = plain_arrays(graphs)
+        self._x, self._model, self._mode = x, model, mode
+
+    @cached_property
+    def _one(self) -> Callable[..., Any]:
+        return compile_quiet([self._x], self._graphs, self._model, self._mode)
+
+    @cached_property
+    def _many(self) -> Callable[..., Any] | None:
+        """The vectorised function, None where there is none."""
+        points = pt.matrix("points", dtype=self._x.dtype)
+        bounds = (
+            "local_check_parameter_to_ninf_switch"
+            if self._model.check_bounds
+            else "local_remove_check_parameter"
+        )
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                # A check of parameters is made a term of the graph first: vectorised as a
+                # check it would fail all points for one.
+                graphs = rewrite_graph(self._graphs, include=("canonicalize", bounds))
+                vectorised = vectorize_graph(graphs, replace={self._x: points})
+                return compile_quiet([points], vectorised, self._model, self._mode)
+        except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
+            return None
+
+    def __call__(self, points: FloatArray, say: Say | None = None) -> list[FloatArray]:
+        """Evaluate at each row of ``points`` (b, n).
+
+        Parameters
+        ----------
+        points : array (b, n)
+        say : callable, optional
+            Told how far it is.
+
+        Returns
+        -------
+        list of array (b, ...)
+            One a graph; NaN where an operation has no value.
+        """
+        first = self._alone(points[:1])
+        if len(points) == 1:
+            return first
+        size, vectorised = self._chunk(points, first)
+        chunks = [points[i : i + size] for i in range(0, len(points), size)]
+        results = [np.empty((len(points), *part.shape[1:])) for part in first]
+        done = 0
+        for chunk in chunks:
+            parts = self._together(chunk) if vectorised else self._alone(chunk, first)
+            for result, part in zip(results, parts, strict=True):
+                result[done : done + len(chunk)] = part
+            done += len(chunk)
+            if say is not None and len(chunks) > 1:
+                say(f"Evaluating at {len(points)} points: {100 * done // len(points)} %")
+        return results
+
+    def _chunk(self, points: FloatArray, first: list[FloatArray]) -> tuple[int, bool]:
+        """How many points at once, and whether by the vectorised function."""
+        if self._many is None:
+            return max(1, len(points) // 100), False
+        tracing = tracemalloc.is_tracing()
+        if not tracing:
+            tracemalloc.start()
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        try:
+            same = self._agrees(points, first)
+            peak = (tracemalloc.get_traced_memory()[1] - before) / min(2, len(points))
+        finally:
+            if not tracing:
+                tracemalloc.stop()
+        if not same:
+            return max(1, len(points) // 100), False
+        return int(np.clip(_CHUNK_BYTES / max(peak, 1.0), 1, _MOST_POINTS)), True
+
+    def _agrees(self, points: FloatArray, first: list[FloatArray]) -> bool:
+        """Whether the vectorised function gives what the plain one gives for the first point."""
+        assert self._many is not None
+        try:
+            parts = self._many(points[:2])
+        except Exception:  # noqa: BLE001 - then the loop serves
+            return False
+        b = len(points[:2])
+        return all(
+            np.shape(part) == (b, *alone.shape[1:])
+            and np.allclose(part[:1], alone, rtol=1e-9, atol=1e-12, equal_nan=True)
+            for part, alone in zip(parts, first, strict=True)
+        )
+
+    def _together(self, chunk: FloatArray) -> list[FloatArray]:
+        assert self._many is not None
+        try:
+            return list(self._many(chunk))
+        except NO_VALUE:  # some point has no value; find which
+            return self._alone(chunk)
+
+    def _alone(self, chunk: FloatArray, like: list[FloatArray] | None = None) -> list[FloatArray]:
+        rows: list[list[FloatArray] | None] = []
+        for point in chunk:
+            try:
+                rows.append([np.asarray(part, dtype=float) for part in self._one(point)])
+            except NO_VALUE:
+                rows.append(None)
+        like = like or [part[None] for part in next((row for row in rows if row), [])]
+        shapes = [part.shape[1:] for part in like] or [()] * len(self._graphs)
+        return [
+            np.array([np.full(shape, np.nan) if row is None else row[i] for row in rows])
+            for i, shape in enumerate(shapes)
+        ]

@@ -1,0 +1,408 @@
+"""The likelihood as an object: a function of the parameters, for fixed data."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+
+from pmlik.comparison import Comparison
+from pmlik.errors import EstimationError, Severity, UnderflowWarning, ValuesError
+from pmlik.estimates import PointEstimate
+from pmlik.naturals import NaturalLikelihood
+from pmlik.points import Points, check_names, read_points
+from pmlik.preparation import Arguments, Clock, Prepared, prepare
+from pmlik.problem import label_space
+from pmlik.profiling import profile_grid
+from pmlik.progress import steps
+from pmlik.roles import Potentials
+from pmlik.space import FloatArray, Space
+
+__all__ = ["Likelihood"]
+
+Reduction = Literal["sum", "mean", "none"]
+
+
+class Likelihood:
+    """The likelihood ``L(theta) = p(y | theta)`` of a model: a function of theta for fixed data.
+
+    It is not a density of theta: it does not integrate to one, and has no Jacobian.
+
+    Parameters are given by name in the user's units, as keywords or as one mapping or
+    xarray.Dataset (which may hold other variables of the model too, as posterior draws do).
+    Values broadcast: plain arrays over the axes before the parameter's own shape, labelled ones
+    by the names of their dims. Results have the dims of the batch first.
+
+    Outside the support of theta the likelihood is zero, its logarithm ``-inf``.
+
+    Parameters
+    ----------
+    model : pm.Model, optional
+        Default: the model on the context stack. It is not changed; changes to its data
+        afterwards are not seen.
+    potentials : {"likelihood", "prior"}
+        What ``pm.Potential`` terms count as.
+    backend : {"numba", "jax", "c"}, optional
+        Default: interpret the graph; compile with Numba where an evaluation is slow.
+    random_seed : int, optional
+        For the search for the MLE.
+    progressbar : bool
+        Show what is being done.
+
+    Raises
+    ------
+    ModelError
+        For models without a likelihood, see `find_MLE`.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     p = pm.Beta("p", 2, 2)
+    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
+    >>> lik = pmlik.Likelihood(model, progressbar=False)
+    >>> float(lik(p=0.2).round(6))
+    0.30199
+    >>> lik.log(p=[0.1, 0.2, 2.0]).values.round(4)
+    array([-1.6418, -1.1974,    -inf])
+    """
+
+    def __init__(
+        self,
+        model: pm.Model | None = None,
+        *,
+        potentials: Potentials = "likelihood",
+        backend: str | None = None,
+        random_seed: int | None = None,
+        progressbar: bool = True,
+    ) -> None:
+        arguments = Arguments(model, None, random_seed, progressbar, backend, potentials)
+        with steps(progressbar) as say:
+            self._begin(prepare(arguments, say, Clock()), progressbar)
+
+    @classmethod
+    def of(cls, estimate: PointEstimate | Comparison, *, progressbar: bool = True) -> Likelihood:
+        """The likelihood that an estimate was made from, without building it again.
+
+        Parameters
+        ----------
+        estimate : PointEstimate or Comparison
+        progressbar : bool
+
+        Raises
+        ------
+        ValuesError
+            For an estimate that does not hold its problem.
+        """
+        point = estimate.mle if isinstance(estimate, Comparison) else estimate
+        prepared = getattr(point, "prepared", None)
+        if prepared is None:
+            raise ValuesError(
+                f"estimate: got {type(estimate).__name__} without its compiled problem; need what "
+                "find_MLE, find_MAP or compare returned. Build Likelihood(model) instead."
+            )
+        likelihood = cls.__new__(cls)
+        likelihood._begin(prepared, progressbar)
+        if point.kind == "mle":
+            likelihood.mle = point
+        return likelihood
+
+    def _begin(self, prepared: Prepared, progressbar: bool) -> None:
+        self._prepared, self._progressbar = prepared, progressbar
+        self._natural = NaturalLikelihood(prepared.problem)
+
+    @property
+    def _space(self) -> Space:
+        return self._prepared.problem.parameters
+
+    @property
+    def var_names(self) -> tuple[str, ...]:
+        """The parameters, in the model's order."""
+        return self._space.names
+
+    @property
+    def n_observations(self) -> int:
+        """Rows of multivariate data, elements of other data and of time series."""
+        return self._prepared.problem.n_observations
+
+    @cached_property
+    def mle(self) -> PointEstimate:
+        """The maximum of the likelihood, found when first asked for."""
+        with steps(self._progressbar) as say:
+            return self._prepared.estimate("mle", say, Clock())
+
+    def __repr__(self) -> str:
+        n = self.n_observations
+        return f"<Likelihood of {', '.join(self.var_names)}, {n} observations>"
+
+    def __call__(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.DataArray:
+        """The likelihood itself, the product of the densities, in linear space.
+
+        With many observations it underflows to 0 (or overflows), and a warning says so: use
+        `log`.
+        """
+        log = self.log(values, **named)
+        with np.errstate(over="ignore", under="ignore"):
+            linear = log.copy(data=np.exp(log.to_numpy()))
+        tiny = (linear < np.finfo(float).tiny) & np.isfinite(log)
+        if bool(tiny.any()) or bool((np.isinf(linear) & np.isfinite(log)).any()):
+            what = "underflows" if bool(tiny.any()) else "overflows"
+            lowest = float(log.where(tiny).min() if what == "underflows" else log.max())
+            warnings.warn(
+                f"The likelihood of {self.n_observations} observations {what} in double precision "
+                f"(its logarithm is {lowest:.6g}). Use `log`.",
+                UnderflowWarning,
+                stacklevel=2,
+            )
+        return linear.rename("likelihood")
+
+    def log(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.DataArray:
+        """The log-likelihood ``log p(y | theta)``, all constants included.
+
+        Returns
+        -------
+        xarray.DataArray
+            With the dims of the batch; ``-inf`` outside the support.
+
+        Raises
+        ------
+        ValuesError
+            For wrong names, shapes or labels.
+        """
+        points = self._read(values, named)
+        return points.label_scalars(self._log(points.flat), "log_likelihood")
+
+    def pointwise(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.Dataset:
+        """``log p(y_i | theta)`` for each observation; they sum to `log`.
+
+        Returns
+        -------
+        xarray.Dataset
+            One variable an observed variable (and a ``pm.Potential`` that counts as likelihood),
+            the dims of the batch, then the variable's own (without those of one multivariate
+            observation).
+        """
+        points = self._read(values, named)
+        with steps(self._progressbar and len(points.flat) > 1) as say:
+            arrays = self._natural.many("pointwise", points.flat, say)
+        names = list(self._natural.density.terms)
+        space = label_space(self._prepared.problem.model, names, [array[0] for array in arrays])
+        return xr.Dataset(
+            {
+                name: points.label(array, space, name)
+                for name, array in zip(names, arrays, strict=True)
+            }
+        )
+
+    def nll(
+        self,
+        values: Mapping[str, Any] | None = None,
+        /,
+        *,
+        reduction: Reduction = "sum",
+        **named: Any,
+    ) -> xr.DataArray | xr.Dataset:
+        """The negative log-likelihood as a loss.
+
+        Parameters
+        ----------
+        values, **named
+            The parameters.
+        reduction : {"sum", "mean", "none"}
+            As in PyTorch's losses: the sum, the mean over all entries of `pointwise`, or those
+            entries themselves (a Dataset).
+        """
+        if reduction == "none":
+            return -self.pointwise(values, **named)
+        if reduction not in ("sum", "mean"):
+            raise ValuesError(f"reduction: got {reduction!r}, need 'sum', 'mean' or 'none'.")
+        points = self._read(values, named)
+        total = -self._log(points.flat)
+        if reduction == "mean":
+            total = total / self._n_terms
+        return points.label_scalars(total, "nll")
+
+    def gradient(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.Dataset:
+        """Gradient of the log-likelihood in the user's units; NaN outside the support.
+
+        Returns
+        -------
+        xarray.Dataset
+            One variable a parameter, the dims of the batch, then the parameter's own.
+        """
+        points = self._read(values, named)
+        with steps(self._progressbar and len(points.flat) > 1) as say:
+            (gradients,) = self._natural.many("gradient", points.flat, say)
+        return xr.Dataset(
+            {
+                name: points.label(gradients[:, where], self._space, name)
+                for name, where in self._space.slices.items()
+            }
+        )
+
+    def hessian(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.DataArray:
+        """Hessian of the log-likelihood in the user's units; NaN outside the support.
+
+        Returns
+        -------
+        xarray.DataArray
+            The dims of the batch, then ``parameter`` and ``parameter_bis``, whose labels are
+            those of ``PointEstimate.covariance``.
+        """
+        points = self._read(values, named)
+        inside = self._natural.inside(points.flat)
+        nothing = np.full((self._space.size, self._space.size), np.nan)
+        blocks = [
+            self._natural.density.hessian(point) if ok else nothing
+            for point, ok in zip(points.flat, inside, strict=True)
+        ]
+        labels = list(self._space.labels)
+        batch = points.template
+        return xr.DataArray(
+            np.reshape(blocks, (*batch.shape, *nothing.shape)),
+            dims=(*batch.dims, "parameter", "parameter_bis"),
+            coords={**batch.coords, "parameter": labels, "parameter_bis": labels},
+            name="hessian",
+        )
+
+    def relative(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.DataArray:
+        """``L(theta) / L(MLE)``, from logarithms, so that it never underflows as a whole.
+
+        Raises
+        ------
+        EstimationError
+            If the likelihood has no certified maximum.
+        """
+        points = self._read(values, named)
+        highest = self._maximum("relative").log_likelihood
+        relative = np.exp(self._log(points.flat) - highest)
+        return points.label_scalars(relative, "relative_likelihood")
+
+    def surface(
+        self,
+        grids: Mapping[str, Any] | None = None,
+        /,
+        *,
+        others: Literal["mle", "profile"] = "mle",
+        **named: Any,
+    ) -> xr.DataArray:
+        """The log-likelihood on a grid.
+
+        Parameters
+        ----------
+        grids, **named
+            By the name of a scalar parameter, or the label of an element (``"beta[age]"``): a
+            1-d array makes an axis, a scalar is held.
+        others : {"mle", "profile"}
+            Hold the parameters that are not given at the MLE, or maximise over them at each
+            point of the grid.
+
+        Returns
+        -------
+        xarray.DataArray
+            One dim a grid, with the grid as its coordinates. ``-inf`` outside the support, NaN
+            where ``others="profile"`` could not certify a maximum.
+
+        Raises
+        ------
+        ValuesError
+            For names or shapes that are wrong.
+        EstimationError
+            If the MLE is needed and could not be certified.
+        """
+        if others not in ("mle", "profile"):
+            raise ValuesError(f"others: got {others!r}, need 'mle' or 'profile'.")
+        given = self._read_grids({**(grids or {}), **named})
+        axes = {label: grid for label, grid in given.items() if grid.ndim}
+        places = [self._space.labels.index(label) for label in given]
+        with steps(self._progressbar) as say:
+            if len(given) == self._space.size or others == "mle":
+                base = np.zeros(self._space.size)
+                if len(given) < self._space.size:
+                    base = self._flat(self._maximum("surface"))
+                flat = _spread(base, places, list(given.values()))
+                values = self._natural.many("value", flat, say)[0]
+            else:
+                self._maximum("surface")
+                columns = [np.atleast_1d(grid) for grid in given.values()]
+                values = profile_grid(self._natural, places, columns, self._optimum, say)
+        return xr.DataArray(
+            np.reshape(values, [len(grid) for grid in axes.values()]),
+            dims=list(axes),
+            coords=axes,
+            name="log_likelihood",
+            attrs={"others": others},
+        )
+
+    @cached_property
+    def _n_terms(self) -> int:
+        at = self._space.join(self._read_start())
+        return sum(part[0].size for part in self._natural.density.many("pointwise", at[None]))
+
+    def _read_start(self) -> dict[str, FloatArray]:
+        problem = self._prepared.problem
+        values = problem.values(self._prepared.start)[: self._space.size]
+        return self._space.split(values)
+
+    @property
+    def _optimum(self) -> FloatArray:
+        return self._natural.to_unconstrained(self._flat(self.mle))
+
+    def _flat(self, estimate: PointEstimate) -> FloatArray:
+        return self._space.join({name: estimate.values[name] for name in self._space.names})
+
+    def _maximum(self, asker: str) -> PointEstimate:
+        if not self.mle.trusted:
+            reasons = [str(f) for f in self.mle.flags if f.severity is Severity.ERROR]
+            raise EstimationError(
+                f"{asker}: the likelihood has no maximum that could be certified. "
+                f"{' '.join(reasons)} Give all parameters, or use `log`."
+            )
+        return self.mle
+
+    def _log(self, flat: FloatArray) -> FloatArray:
+        with steps(self._progressbar and len(flat) > 1) as say:
+            return self._natural.many("value", flat, say)[0]
+
+    def _read(self, values: Mapping[str, Any] | None, named: Mapping[str, Any]) -> Points:
+        if values is not None and not isinstance(values, Mapping):
+            raise ValuesError(f"values: got {type(values).__name__}, need a mapping or keywords.")
+        model = self._prepared.model
+        others = {str(name) for name in model.named_vars} | {v.name for v in model.value_vars}
+        others -= set(self._space.names)
+        check_names(values or (), self._space, others, complete=False)
+        check_names(named, self._space, complete=False)
+        together = {**(values or {}), **named}
+        check_names(together, self._space, others)
+        return read_points(together, self._space)
+
+    def _read_grids(self, grids: Mapping[str, Any]) -> dict[str, FloatArray]:
+        labels = self._space.labels
+        read = {}
+        for label, grid in grids.items():
+            if label not in labels:
+                shown = ", ".join(labels[:6]) + (", ..." if len(labels) > 6 else "")
+                raise ValuesError(
+                    f"{label}: not a scalar of the likelihood's parameters, which has {shown}."
+                )
+            array = np.asarray(grid, dtype=float)
+            if array.ndim > 1 or array.size == 0:
+                raise ValuesError(f"{label}: got shape {array.shape}, need a 1-d grid or a scalar.")
+            read[label] = array
+        if not any(array.ndim for array in read.values()):
+            raise ValuesError("surface: got no grid. Give at least one 1-d array by name.")
+        return read
+
+
+def _spread(base: FloatArray, places: list[int], columns: list[FloatArray]) -> FloatArray:
+    """All combinations of the columns' values, put in their places of ``base``."""
+    mesh = np.meshgrid(*columns, indexing="ij")
+    flat = np.tile(base, (mesh[0].size, 1))
+    for place, values in zip(places, mesh, strict=True):
+        flat[:, place] = values.ravel()
+    return flat

@@ -1,0 +1,122 @@
+"""The likelihood of one problem as a function of the user's values, and where it is defined."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pymc.pytensorf import join_nonshared_inputs
+
+from pmlik.batching import Batched
+from pmlik.compilation import compile_mode
+from pmlik.functions import BoolArray, Density
+from pmlik.precision import in_double_precision
+from pmlik.problem import Problem
+from pmlik.progress import Say
+from pmlik.space import FloatArray
+from pmlik.submodels import as_tensor, factor_graphs, untransformed_model
+
+__all__ = ["NaturalLikelihood"]
+
+# A value on the border of the support belongs to it: it is moved inside by this before the
+# transform is asked.
+_INWARD = 1e-12
+_ROUND_TRIP = 1e-6
+
+
+class NaturalLikelihood:
+    """The log-likelihood of a flat vector ``theta`` of the parameters' natural values.
+
+    Parameters
+    ----------
+    problem : Problem
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self._model = untransformed_model(problem.model)
+        self._mode = compile_mode(problem.backend)
+        self._names = problem.parameters.names
+
+    @cached_property
+    def _centre(self) -> FloatArray:
+        """The natural values of the initial point, inside the support."""
+        initial = self.problem.initial
+        at = np.where(np.isfinite(initial), initial, 0.0)
+        return self.problem.values(at)[: self.problem.parameters.size]
+
+    def _join(self, graphs: list[Any]) -> tuple[list[Any], Any]:
+        """Let graphs of the natural value variables depend on one flat vector."""
+        inputs = [self._model.rvs_to_values[self._model[name]] for name in self._names]
+        point = self.problem.parameters.split(self._centre)
+        joined, theta = join_nonshared_inputs(
+            point={
+                value.name: point[name] for name, value in zip(self._names, inputs, strict=True)
+            },
+            outputs=in_double_precision(graphs),
+            inputs=inputs,
+        )
+        return list(joined), theta
+
+    @cached_property
+    def density(self) -> Density:
+        """The log-density of the observations given ``theta``, all constants included."""
+        terms = factor_graphs(self._model, [term.name for term in self._model.terms])
+        joined, theta = self._join(list(terms.values()))
+        everything = np.ones(self.problem.parameters.size, bool)
+        factors = dict(zip(terms, joined, strict=True))
+        return Density(factors, theta, self._model, self._mode, everything)
+
+    @cached_property
+    def _forward(self) -> Batched:
+        joined, theta = self._join([self._to_unconstrained(name) for name in self._names])
+        return Batched(joined, theta, self._model, self._mode)
+
+    def _to_unconstrained(self, name: str) -> Any:
+        value = self._model.rvs_to_values[self._model[name]]
+        rv = self.problem.model[name]
+        transform = self.problem.model.rvs_to_transforms[rv]
+        return as_tensor(value if transform is None else transform.forward(value, *rv.owner.inputs))
+
+    def to_unconstrained(self, theta: FloatArray) -> FloatArray:
+        """The unconstrained ``x`` (n,) of natural values (k,); not finite at a border."""
+        return np.concatenate([part.ravel() for part in self._forward(theta[None])])
+
+    @cached_property
+    def _inside(self) -> Batched:
+        joined, theta = self._join([self._is_inside(name) for name in self._names])
+        return Batched(joined, theta, self._model, self._mode)
+
+    def _is_inside(self, name: str) -> Any:
+        """Whether a variable is in its support, 1 or 0, as a graph of its natural value.
+
+        The round trip through its transform returns every value inside the support and no
+        other. Without a transform the prior's density tells.
+        """
+        value = self._model.rvs_to_values[self._model[name]]
+        rv = self.problem.model[name]
+        transform = self.problem.model.rvs_to_transforms[rv]
+        if transform is None:
+            density = factor_graphs(self._model, [name])[name]
+            return pt.gt(density, -np.inf).all().astype("float64")
+        inputs = rv.owner.inputs
+        centre = self.problem.parameters.split(self._centre)[name]
+        inward = value + _INWARD * (centre - value)
+        back = transform.backward(transform.forward(inward, *inputs), *inputs)
+        near = pt.abs(back - inward) <= _ROUND_TRIP * (1 + pt.abs(inward))
+        return as_tensor(near).all().astype("float64")
+
+    def inside(self, points: FloatArray) -> BoolArray:
+        """Which rows of ``points`` (b, n) lie in the support of the prior, borders included."""
+        parts = self._inside(points)
+        return np.all([part > 0 for part in parts], axis=0)
+
+    def many(self, what: Any, points: FloatArray, say: Say | None = None) -> list[FloatArray]:
+        """As `Density.many`; outside the support ``-inf``, for the gradient NaN."""
+        outside = ~self.inside(points)
+        results = self.density.many(what, points, say)
+        for result in results:
+            result[outside] = np.nan if what == "gradient" else -np.inf
+        return results

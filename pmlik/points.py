@@ -1,0 +1,184 @@
+"""Values that a user gives for the parameters: names, shapes and labels to flat points and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pmlik.errors import ValuesError
+from pmlik.space import FloatArray, Space
+
+__all__ = ["Points", "check_names", "read_points"]
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points in a space, and the labels of the batch that they form.
+
+    Parameters
+    ----------
+    flat : array (b, n)
+        One point a row.
+    template : xarray.DataArray
+        Dims, coords and shape of the batch, ``b`` elements in all.
+    """
+
+    flat: FloatArray
+    template: xr.DataArray
+
+    def label(self, array: FloatArray, space: Space, name: str) -> xr.DataArray:
+        """Label results (b, ...) of a variable of ``space``: batch dims first, then its own."""
+        own = space.empty(name)
+        return xr.DataArray(
+            np.reshape(array, (*self.template.shape, *own.shape)),
+            dims=(*self.template.dims, *own.dims),
+            coords={**self.template.coords, **own.coords},
+            name=name,
+        )
+
+    def label_scalars(self, array: FloatArray, name: str) -> xr.DataArray:
+        """Label results (b,)."""
+        return self.template.copy(data=np.reshape(array, self.template.shape)).rename(name)
+
+
+def check_names(
+    given: Iterable[str], space: Space, ignored: Iterable[str] = (), *, complete: bool = True
+) -> None:
+    """Raise unless exactly the space's variables are given.
+
+    Parameters
+    ----------
+    given : iterable of str
+    space : Space
+    ignored : iterable of str
+        Other names that may be given.
+    complete : bool
+        Whether none may lack.
+
+    Raises
+    ------
+    ValuesError
+    """
+    given = list(map(str, given))
+    known = ", ".join(space.names)
+    unknown = [name for name in given if name not in space.names and name not in set(ignored)]
+    if unknown:
+        raise ValuesError(
+            f"{', '.join(unknown)}: not a parameter of the likelihood, which has {known}."
+        )
+    lacking = [name for name in space.names if name not in given]
+    if complete and lacking:
+        raise ValuesError(f"{', '.join(lacking)}: no value given. The likelihood needs {known}.")
+
+
+def read_points(values: Mapping[Any, Any], space: Space) -> Points:
+    """Flat points of values given by name, broadcast against each other.
+
+    Plain arrays have the parameter's own shape last and broadcast over the axes before it, by
+    NumPy's rules; labelled ones over the dims that the parameter does not have, by name.
+
+    Parameters
+    ----------
+    values : mapping of str to array-like
+        All of the space's variables, and no others.
+    space : Space
+
+    Raises
+    ------
+    ValuesError
+        Naming the variable, what was got, and what is needed.
+    """
+    arrays = {name: _read(name, values[name], space) for name in space.names}
+    batch_shape = _batch_shape(arrays, space)
+    labelled = [_label_axes(name, arrays[name], batch_shape, space) for name in space.names]
+    own = {dim for dims in space.dims for dim in dims}
+    for name, array, dims in zip(space.names, labelled, space.dims, strict=True):
+        clash = [dim for dim in array.dims if dim in own and dim not in dims]
+        if clash:
+            raise ValuesError(
+                f"{name}: got the dim {clash[0]!r}, which is a dim of another parameter. Rename it."
+            )
+    try:
+        together = xr.broadcast(*xr.align(*labelled, join="exact", exclude=own), exclude=own)
+    except ValueError as error:
+        raise ValuesError(f"{', '.join(space.names)}: can't be broadcast: {error}") from error
+    batch = [dim for dim in together[0].dims if dim not in own]
+    columns = [
+        array.transpose(*batch, *dims).to_numpy().reshape(-1, int(np.prod(shape, dtype=int)))
+        for array, dims, shape in zip(together, space.dims, space.shapes, strict=True)
+    ]
+    template = together[0].isel(dict.fromkeys(space.dims[0], 0), drop=True).transpose(*batch)
+    template = template.drop_vars([c for c in template.coords if c not in batch]).rename(None)
+    return Points(np.concatenate(columns, axis=1), template)
+
+
+def _read(name: str, value: Any, space: Space) -> xr.DataArray | FloatArray:
+    own = space.empty(name)
+    if isinstance(value, xr.DataArray):
+        return _align(name, value, own)
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ValuesError(f"{name}: got {value!r}, need numbers.") from None
+    if array.shape[max(0, array.ndim - own.ndim) :] != own.shape:
+        raise ValuesError(
+            f"{name}: got shape {array.shape}, need {own.shape}, or that with axes before it for "
+            "several values."
+        )
+    return array
+
+
+def _batch_shape(arrays: Mapping[str, xr.DataArray | FloatArray], space: Space) -> tuple[int, ...]:
+    """The common shape of the axes of plain arrays before the parameters' own."""
+    shapes = {
+        name: array.shape[: array.ndim - space.empty(name).ndim]
+        for name, array in arrays.items()
+        if not isinstance(array, xr.DataArray)
+    }
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        got = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
+        raise ValuesError(f"Several values can't be broadcast: got the shapes {got}.") from None
+
+
+def _align(name: str, value: xr.DataArray, own: xr.DataArray) -> xr.DataArray:
+    """A labelled value with the parameter's dims in the model's order of labels."""
+    lacking = [dim for dim in own.dims if dim not in value.dims]
+    if lacking:
+        raise ValuesError(f"{name}: got dims {value.dims}, need {own.dims} among them.")
+    for dim in own.dims:
+        n = own.sizes[dim]
+        if value.sizes[dim] != n:
+            raise ValuesError(f"{name}: got {value.sizes[dim]} elements along {dim!r}, need {n}.")
+        if dim in value.coords and not np.array_equal(value[dim], own[dim]):
+            wanted = own[dim].to_numpy()
+            if set(value[dim].to_numpy().tolist()) != set(wanted.tolist()):
+                raise ValuesError(f"{name}: the labels along {dim!r} are not the model's.")
+            value = value.sel({dim: wanted})
+    try:
+        value = value.astype(float)
+    except (TypeError, ValueError):
+        raise ValuesError(f"{name}: got dtype {value.dtype}, need numbers.") from None
+    return value.drop_vars([c for c in value.coords if c not in value.dims]).assign_coords(
+        {dim: own[dim] for dim in own.dims}
+    )
+
+
+def _label_axes(
+    name: str, value: xr.DataArray | FloatArray, batch_shape: tuple[int, ...], space: Space
+) -> xr.DataArray:
+    """Name the batch axes of plain arrays alike."""
+    if isinstance(value, xr.DataArray):
+        return value
+    own = space.empty(name)
+    n = len(batch_shape)
+    names = ["point"] if n == 1 else [f"point_{i}" for i in range(n)]
+    if value.ndim == own.ndim:  # one value goes with any batch
+        return own.copy(data=value)
+    full = np.broadcast_to(value, (*batch_shape, *own.shape))
+    return xr.DataArray(full, dims=(*names, *own.dims), coords=own.coords)
