@@ -15,6 +15,7 @@ from pmlik.errors import (
 from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
 from pmlik.likelihood import Likelihood
+from pmlik.plots import plot_likelihood
 from pmlik.submodels import likelihood_model
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     "find_MAP",
     "find_MLE",
     "likelihood_model",
+    "plot_likelihood",
     "sample_posterior",
 ]

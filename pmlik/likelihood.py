@@ -114,7 +114,8 @@ class Likelihood:
 
     def _begin(self, prepared: Prepared, progressbar: bool) -> None:
         self._prepared, self._progressbar = prepared, progressbar
-        self._natural = NaturalLikelihood(prepared.problem)
+        #: The compiled functions behind, of flat vectors.
+        self.natural = NaturalLikelihood(prepared.problem)
 
     @property
     def _space(self) -> Space:
@@ -135,6 +136,11 @@ class Likelihood:
         """The maximum of the likelihood, found when first asked for."""
         with steps(self._progressbar) as say:
             return self._prepared.estimate("mle", say, Clock())
+
+    @property
+    def template(self) -> xr.Dataset:
+        """An empty Dataset with the parameters' dims and coords."""
+        return self._space.to_dataset(np.full(self._space.size, np.nan))
 
     def __repr__(self) -> str:
         n = self.n_observations
@@ -189,8 +195,8 @@ class Likelihood:
         """
         points = self._read(values, named)
         with steps(self._progressbar and len(points.flat) > 1) as say:
-            arrays = self._natural.many("pointwise", points.flat, say)
-        names = list(self._natural.density.terms)
+            arrays = self.natural.many("pointwise", points.flat, say)
+        names = list(self.natural.density.terms)
         space = label_space(self._prepared.problem.model, names, [array[0] for array in arrays])
         return xr.Dataset(
             {
@@ -237,7 +243,7 @@ class Likelihood:
         """
         points = self._read(values, named)
         with steps(self._progressbar and len(points.flat) > 1) as say:
-            (gradients,) = self._natural.many("gradient", points.flat, say)
+            (gradients,) = self.natural.many("gradient", points.flat, say)
         return xr.Dataset(
             {
                 name: points.label(gradients[:, where], self._space, name)
@@ -255,10 +261,10 @@ class Likelihood:
             those of ``PointEstimate.covariance``.
         """
         points = self._read(values, named)
-        inside = self._natural.inside(points.flat)
+        inside = self.natural.inside(points.flat)
         nothing = np.full((self._space.size, self._space.size), np.nan)
         blocks = [
-            self._natural.density.hessian(point) if ok else nothing
+            self.natural.density.hessian(point) if ok else nothing
             for point, ok in zip(points.flat, inside, strict=True)
         ]
         labels = list(self._space.labels)
@@ -300,7 +306,7 @@ class Likelihood:
             1-d array makes an axis, a scalar is held.
         others : {"mle", "profile"}
             Hold the parameters that are not given at the MLE, or maximise over them at each
-            point of the grid.
+            point of the grid (which works where the likelihood has no maximum, too).
 
         Returns
         -------
@@ -313,7 +319,7 @@ class Likelihood:
         ValuesError
             For names or shapes that are wrong.
         EstimationError
-            If the MLE is needed and could not be certified.
+            If parameters are to be held at an MLE that could not be certified.
         """
         if others not in ("mle", "profile"):
             raise ValuesError(f"others: got {others!r}, need 'mle' or 'profile'.")
@@ -326,11 +332,10 @@ class Likelihood:
                 if len(given) < self._space.size:
                     base = self._flat(self._maximum("surface"))
                 flat = _spread(base, places, list(given.values()))
-                values = self._natural.many("value", flat, say)[0]
+                values = self.natural.many("value", flat, say)[0]
             else:
-                self._maximum("surface")
                 columns = [np.atleast_1d(grid) for grid in given.values()]
-                values = profile_grid(self._natural, places, columns, self._optimum, say)
+                values = profile_grid(self.natural, places, columns, self._anchor, say)
         return xr.DataArray(
             np.reshape(values, [len(grid) for grid in axes.values()]),
             dims=list(axes),
@@ -342,16 +347,23 @@ class Likelihood:
     @cached_property
     def _n_terms(self) -> int:
         at = self._space.join(self._read_start())
-        return sum(part[0].size for part in self._natural.density.many("pointwise", at[None]))
+        return sum(part[0].size for part in self.natural.density.many("pointwise", at[None]))
 
     def _read_start(self) -> dict[str, FloatArray]:
         problem = self._prepared.problem
         values = problem.values(self._prepared.start)[: self._space.size]
         return self._space.split(values)
 
-    @property
-    def _optimum(self) -> FloatArray:
-        return self._natural.to_unconstrained(self._flat(self.mle))
+    @cached_property
+    def _anchor(self) -> FloatArray:
+        """Where a walk over a profile begins: at the MLE, or what comes nearest to one."""
+        if self.mle.trusted:
+            return self.natural.to_unconstrained(self._flat(self.mle))
+        with steps(self._progressbar) as say:
+            joint = self._prepared.estimate("map", say, Clock())
+        if joint.trusted:
+            return self.natural.to_unconstrained(self._flat(joint))
+        return self._prepared.start
 
     def _flat(self, estimate: PointEstimate) -> FloatArray:
         return self._space.join({name: estimate.values[name] for name in self._space.names})
@@ -367,7 +379,7 @@ class Likelihood:
 
     def _log(self, flat: FloatArray) -> FloatArray:
         with steps(self._progressbar and len(flat) > 1) as say:
-            return self._natural.many("value", flat, say)[0]
+            return self.natural.many("value", flat, say)[0]
 
     def _read(self, values: Mapping[str, Any] | None, named: Mapping[str, Any]) -> Points:
         if values is not None and not isinstance(values, Mapping):

@@ -113,6 +113,50 @@ class NaturalLikelihood:
         parts = self._inside(points)
         return np.all([part > 0 for part in parts], axis=0)
 
+    def stretch(self, place: int, low: float, high: float) -> tuple[float, float]:
+        """The part of an interval of one scalar that lies in the support, others at the start."""
+
+        def ok(value: float) -> bool:
+            point = self._centre.copy()
+            point[place] = value
+            return bool(self.inside(point[None])[0])
+
+        ends = []
+        for end in (low, high):
+            good, bad = float(self._centre[place]), float(end)
+            if ok(bad):
+                good = bad
+            for _ in range(60 if good != bad else 0):
+                middle = (good + bad) / 2
+                good, bad = (middle, bad) if ok(middle) else (good, middle)
+            ends.append(good)
+        return ends[0], ends[1]
+
+    def prior_density(self, place: int, grid: FloatArray) -> FloatArray | None:
+        """Prior density of one scalar on a grid, or None where the prior is multivariate.
+
+        Parameters
+        ----------
+        place : int
+            Where the scalar sits in ``theta``.
+        grid : array (g,)
+
+        Returns
+        -------
+        array (g,) or None
+        """
+        space = self.problem.parameters
+        (name,) = space.owners([place])
+        term = factor_graphs(self._model, [name])[name]
+        if term.type.ndim != len(space.shapes[space.names.index(name)]):
+            return None
+        joined, theta = self._join([term])
+        points = np.tile(self._centre, (len(grid), 1))
+        points[:, place] = grid
+        (terms,) = Batched(joined, theta, self._model, self._mode)(points)
+        log_density = terms.reshape(len(grid), -1)[:, place - space.slices[name].start]
+        return np.asarray(np.exp(np.where(self.inside(points), log_density, -np.inf)))
+
     def many(self, what: Any, points: FloatArray, say: Say | None = None) -> list[FloatArray]:
         """As `Density.many`; outside the support ``-inf``, for the gradient NaN."""
         outside = ~self.inside(points)

@@ -1,0 +1,206 @@
+"""What a picture of prior, likelihood and posterior shows, as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import arviz as az
+import numpy as np
+import xarray as xr
+from scipy import interpolate
+
+from pmlik.comparison import Comparison
+from pmlik.errors import ValuesError
+from pmlik.estimates import PointEstimate, labelled
+from pmlik.likelihood import Likelihood
+from pmlik.space import FloatArray
+
+__all__ = ["Curves", "Joint", "draw_curves", "draw_joint", "select_labels"]
+
+# Points where a profile is really computed; a spline of the log-likelihood draws the curve.
+_KNOTS = 41
+_JOINT_KNOTS = 25
+_FINE = 300
+_REACH = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Prior, profile likelihood and posterior of one scalar, natural units.
+
+    Parameters
+    ----------
+    label : str
+    grid : array (g,)
+    log_likelihood : array (g,)
+        Profile log-likelihood minus its highest value; NaN where it could not be had.
+    prior, posterior : array (g,) or None
+        Densities.
+    marks : mapping of str to float
+        ``MLE``, ``MAP``, ``mean``, those that exist.
+    """
+
+    label: str
+    grid: FloatArray
+    log_likelihood: FloatArray
+    prior: FloatArray | None
+    posterior: FloatArray | None
+    marks: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """Profile likelihood and posterior draws of two scalars.
+
+    Parameters
+    ----------
+    labels : tuple of str
+    grids : tuple of array
+    log_likelihood : array (g, h)
+        Profile log-likelihood minus its highest value.
+    draws : array (d, 2) or None
+    marks : mapping of str to (float, float)
+    """
+
+    labels: tuple[str, str]
+    grids: tuple[FloatArray, FloatArray]
+    log_likelihood: FloatArray
+    draws: FloatArray | None
+    marks: Mapping[str, tuple[float, float]]
+
+
+def select_labels(
+    likelihood: Likelihood, var_names: Sequence[str] | str | None, coords: Mapping[str, Any] | None
+) -> list[str]:
+    """Labels of the parameters' scalars that ``var_names`` and ``coords`` select, as in ArviZ.
+
+    Raises
+    ------
+    ValuesError
+        For names that are not parameters, and coords that are not theirs.
+    """
+    names = [var_names] if isinstance(var_names, str) else var_names
+    if names is None:
+        names = likelihood.var_names
+    unknown = [name for name in names if name not in likelihood.var_names]
+    if unknown:
+        raise ValuesError(
+            f"var_names: {', '.join(map(repr, unknown))} not a parameter of the likelihood, which "
+            f"has {', '.join(likelihood.var_names)}."
+        )
+    template = likelihood.template[list(names)]
+    chosen = {dim: np.atleast_1d(value) for dim, value in (coords or {}).items()}
+    try:
+        template = template.sel(chosen)
+    except (KeyError, ValueError) as error:
+        raise ValuesError(f"coords: {error}. The parameters have {dict(template.sizes)}.") from None
+    return [str(label) for label in labelled(template)]
+
+
+def draw_curves(likelihood: Likelihood, comparison: Comparison | None, label: str) -> Curves:
+    """The curves of one scalar.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    comparison : Comparison, optional
+        Gives MAP and posterior.
+    label : str
+    """
+    draws, place = _draws(comparison, label), _place(likelihood, label)
+    low, high = _range(likelihood, draws, label)
+    knots = np.linspace(low, high, _KNOTS)
+    grid = np.linspace(low, high, _FINE)
+    profile = likelihood.surface({label: knots}, others="profile").to_numpy()
+    return Curves(
+        label=label,
+        grid=grid,
+        log_likelihood=_refine(knots, profile, grid, _highest(likelihood, profile)),
+        prior=likelihood.natural.prior_density(place, grid),
+        posterior=None if draws is None else _density(draws, grid),
+        marks=_marks(likelihood, comparison, label),
+    )
+
+
+def draw_joint(
+    likelihood: Likelihood, comparison: Comparison | None, labels: tuple[str, str]
+) -> Joint:
+    """The profile likelihood of two scalars, and the posterior's draws."""
+    draws = [_draws(comparison, label) for label in labels]
+    ranges = [_range(likelihood, d, label) for d, label in zip(draws, labels, strict=True)]
+    knots = [np.linspace(low, high, _JOINT_KNOTS) for low, high in ranges]
+    surface = likelihood.surface(dict(zip(labels, knots, strict=True)), others="profile").to_numpy()
+    both = None if draws[0] is None or draws[1] is None else np.column_stack([draws[0], draws[1]])
+    marks = [_marks(likelihood, comparison, label) for label in labels]
+    return Joint(
+        labels=labels,
+        grids=(knots[0], knots[1]),
+        log_likelihood=surface - _highest(likelihood, surface),
+        draws=both,
+        marks={name: (marks[0][name], marks[1][name]) for name in marks[0] if name in marks[1]},
+    )
+
+
+def _place(likelihood: Likelihood, label: str) -> int:
+    return list(labelled(likelihood.template)).index(label)
+
+
+def _draws(comparison: Comparison | None, label: str) -> FloatArray | None:
+    if comparison is None or comparison.posterior is None:
+        return None
+    posterior = az.extract(comparison.posterior.tree, group="posterior", keep_dataset=True)
+    for name, array in posterior.data_vars.items():
+        one = xr.Dataset({name: array.isel(sample=0, drop=True)})
+        labels = list(labelled(one)) if array.dtype.kind in "fiu" else []
+        if label in labels:
+            flat = array.transpose("sample", ...).to_numpy().reshape(array.sizes["sample"], -1)
+            return np.asarray(flat[:, labels.index(label)], dtype=float)
+    return None
+
+
+def _range(likelihood: Likelihood, draws: FloatArray | None, label: str) -> tuple[float, float]:
+    """Far enough for the likelihood and the posterior both."""
+    ends = []
+    mle: PointEstimate = likelihood.mle
+    estimate, error = labelled(mle.values)[label], labelled(mle.std_error)[label]
+    if np.isfinite(estimate):
+        reach = _REACH * error if np.isfinite(error) else 0.0
+        ends += [estimate - reach, estimate + reach]
+    if draws is not None:
+        ends += list(np.quantile(draws[np.isfinite(draws)], [0.001, 0.999]))
+    if not ends or min(ends) == max(ends):
+        centre = ends[0] if ends else 0.0
+        ends = [centre - 1.0, centre + 1.0]
+    return likelihood.natural.stretch(_place(likelihood, label), min(ends), max(ends))
+
+
+def _highest(likelihood: Likelihood, profile: FloatArray) -> float:
+    """The maximum of the likelihood, or where it has none the highest value seen."""
+    known = likelihood.mle.log_likelihood
+    return known if np.isfinite(known) else float(np.nanmax(profile, initial=-np.inf))
+
+
+def _refine(knots: FloatArray, profile: FloatArray, grid: FloatArray, highest: float) -> FloatArray:
+    finite = np.isfinite(profile)
+    if finite.sum() < 4:
+        return np.full(len(grid), np.nan)
+    spline = interpolate.Akima1DInterpolator(knots[finite], profile[finite] - highest)
+    return np.asarray(np.minimum(spline(grid), 0.0))
+
+
+def _density(draws: FloatArray, grid: FloatArray) -> FloatArray:
+    """Kernel density of the draws on a grid, zero outside their range."""
+    kde = az.kde(xr.DataArray(draws[np.isfinite(draws)], dims="sample"), dim="sample")
+    x, y = (kde.sel(plot_axis=axis).to_numpy() for axis in ("x", "y"))
+    return np.asarray(np.interp(grid, x, y, left=0.0, right=0.0))
+
+
+def _marks(likelihood: Likelihood, comparison: Comparison | None, label: str) -> dict[str, float]:
+    marks = {"MLE": labelled(likelihood.mle.values)[label]}
+    if comparison is not None:
+        marks["MAP"] = labelled(comparison.map.values).get(label, np.nan)
+        if comparison.posterior is not None:
+            marks["mean"] = labelled(comparison.posterior.values).get(label, np.nan)
+    return {name: float(value) for name, value in marks.items() if np.isfinite(value)}

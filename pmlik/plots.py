@@ -1,0 +1,177 @@
+"""Figures, drawn by Matplotlib in the panels of an ArviZ `PlotCollection`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_plots import PlotCollection
+from scipy import stats
+
+from pmlik.comparison import Comparison
+from pmlik.curves import Curves, Joint, draw_curves, draw_joint, select_labels
+from pmlik.errors import ValuesError
+from pmlik.likelihood import Likelihood
+
+__all__ = ["plot_likelihood"]
+
+# Okabe and Ito's palette, told apart with any kind of colour vision, and by line style too.
+_COLOURS = {
+    "prior": "#E69F00",
+    "likelihood": "#0072B2",
+    "posterior": "#009E73",
+    "MLE": "#0072B2",
+    "MAP": "#D55E00",
+    "mean": "#009E73",
+}
+_MARKERS = {"MLE": "^", "MAP": "D", "mean": "o"}
+# Each mark has its height under the curves, so that none hides another.
+_HEIGHTS = {"MLE": -0.07, "MAP": -0.14, "mean": -0.21}
+_NAMES = {"MLE": "MLE", "MAP": "MAP", "mean": "posterior mean"}
+_REGIONS = (0.5, 0.95)
+_MOST_DOTS = 1000
+
+
+def plot_likelihood(
+    likelihood: Likelihood | Comparison,
+    *,
+    var_names: Sequence[str] | str | None = None,
+    coords: Mapping[str, Any] | None = None,
+    figure_kwargs: Mapping[str, Any] | None = None,
+    **pc_kwargs: Any,
+) -> PlotCollection:
+    """Prior, relative profile likelihood and posterior of each parameter, on one axis.
+
+    Each curve is drawn relative to its own scale: the likelihood to its maximum, the two
+    densities to the posterior's peak (without a posterior: the prior's). Where two scalars are
+    selected, a further panel has the regions of their profile likelihood against posterior draws.
+
+    Parameters
+    ----------
+    likelihood : Likelihood or Comparison
+        A comparison adds MAP and posterior.
+    var_names : str or sequence of str, optional
+        The parameters; default all.
+    coords : mapping, optional
+        Labels to choose along the parameters' dims.
+    figure_kwargs : mapping, optional
+        For the figure, as in ``arviz_plots.PlotCollection.wrap``.
+    **pc_kwargs
+        Passed to ``arviz_plots.PlotCollection.wrap``, such as ``col_wrap``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+        One panel a scalar.
+
+    Raises
+    ------
+    ValuesError
+        For names that are not parameters.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     p = pm.Beta("p", 2, 2)
+    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
+    >>> lik = pmlik.Likelihood(model, progressbar=False)
+    >>> pmlik.plot_likelihood(lik).savefig("p.png")  # doctest: +SKIP
+    """
+    comparison = likelihood if isinstance(likelihood, Comparison) else None
+    if comparison is not None:
+        likelihood = Likelihood.of(comparison)
+    if not isinstance(likelihood, Likelihood):
+        raise ValuesError(
+            f"likelihood: got {type(likelihood).__name__}, need a Likelihood or a Comparison."
+        )
+    labels = select_labels(likelihood, var_names, coords)
+    together = " and ".join(labels) if len(labels) == 2 else None
+    names = [*labels, together] if together else labels
+    collection = _panels(names, figure_kwargs, pc_kwargs)
+    for i, label in enumerate(labels):
+        curves = draw_curves(likelihood, comparison, label)
+        _draw_curves(collection.get_target(f"panel_{i}", {}), curves, first=i == 0)
+    if together:
+        joint = draw_joint(likelihood, comparison, (labels[0], labels[1]))
+        _draw_joint(collection.get_target(f"panel_{len(labels)}", {}), joint)
+    return collection
+
+
+def _panels(
+    names: Sequence[str], figure_kwargs: Mapping[str, Any] | None, pc_kwargs: Mapping[str, Any]
+) -> PlotCollection:
+    """One panel a name, three in a row."""
+    options = {"col_wrap": 3, **pc_kwargs}
+    if options.setdefault("backend", "matplotlib") != "matplotlib":
+        raise ValuesError(f"backend: got {options['backend']!r}, need 'matplotlib'.")
+    columns = min(len(names), options["col_wrap"])
+    rows = -(-len(names) // columns)
+    size = {"figsize": (4.2 * columns, 3.4 * rows), "figsize_units": "inches"}
+    return PlotCollection.wrap(
+        xr.Dataset({f"panel_{i}": ((), 0.0) for i in range(len(names))}),
+        cols=["__variable__"],
+        figure_kwargs={**size, "layout": "constrained", **(figure_kwargs or {})},
+        **options,
+    )
+
+
+def _draw_curves(axes: Any, curves: Curves, *, first: bool) -> None:
+    grid, relative = curves.grid, np.exp(curves.log_likelihood)
+    densities = {"prior": curves.prior, "posterior": curves.posterior}
+    drawn = [d for d in (curves.posterior, curves.prior) if d is not None]
+    peak = float(np.nanmax(drawn[0])) if drawn else 1.0
+    if curves.posterior is not None:
+        axes.fill_between(grid, curves.posterior / peak, color=_COLOURS["posterior"], alpha=0.25)
+    for name, style in (("prior", "--"), ("posterior", "-")):
+        density = densities[name]
+        if density is not None:
+            axes.plot(grid, density / peak, style, color=_COLOURS[name], label=name)
+    axes.plot(grid, relative, color=_COLOURS["likelihood"], lw=2.2, label="relative likelihood")
+    axes.axhline(0, color="0.6", lw=0.8, zorder=0)
+    for name, value in curves.marks.items():
+        _mark(axes, name, value, _HEIGHTS[name])
+    axes.set(xlim=(grid[0], grid[-1]), ylim=(-0.27, 1.08), xlabel=curves.label, yticks=[0, 0.5, 1])
+    axes.set_ylabel("relative to the peak" if first else "")
+    if first:
+        axes.figure.legend(loc="outside upper center", ncols=6, fontsize="small", frameon=False)
+
+
+def _mark(axes: Any, name: str, x: float, y: float) -> None:
+    axes.plot(
+        [x],
+        [y],
+        _MARKERS[name],
+        color=_COLOURS[name],
+        mec="white",
+        ms=8,
+        zorder=5,
+        clip_on=False,
+        ls="none",
+        label=_NAMES[name],
+    )
+
+
+def _draw_joint(axes: Any, joint: Joint) -> None:
+    if joint.draws is not None:
+        dots = joint.draws[:: max(1, len(joint.draws) // _MOST_DOTS)]
+        axes.plot(*dots.T, ".", color=_COLOURS["posterior"], ms=3, alpha=0.35, label="posterior")
+    levels = [-stats.chi2.ppf(prob, 2) / 2 for prob in sorted(_REGIONS, reverse=True)]
+    lowest = 10 * levels[0]
+    shown = np.where(np.isfinite(joint.log_likelihood), joint.log_likelihood, lowest)
+    lines = axes.contour(
+        *joint.grids,
+        np.maximum(shown, lowest).T,
+        levels=levels,
+        colors=_COLOURS["likelihood"],
+        linestyles=["-", "--"],
+        linewidths=1.8,
+    )
+    names = dict(zip(levels, (f"{100 * p:.0f} %" for p in sorted(_REGIONS)[::-1]), strict=True))
+    axes.clabel(lines, fmt=names, fontsize="x-small")
+    for name, (x, y) in joint.marks.items():
+        _mark(axes, name, x, y)
+    axes.set(xlabel=joint.labels[0], ylabel=joint.labels[1])
+    axes.set_title("likelihood regions and posterior draws", fontsize="small")
