@@ -85,9 +85,9 @@ class Batched:
         list of array (b, ...)
             One a graph; NaN where an operation has no value.
         """
-        first = self._alone(points[:1])
-        if len(points) == 1:
-            return first
+        first = self._alone(points[:2] if len(points) else np.ones((1, points.shape[1])))
+        if len(points) < 3:
+            return [part[: len(points)] for part in first]
         size, vectorised = self._chunk(points, first)
         chunks = [points[i : i + size] for i in range(0, len(points), size)]
         results = [np.empty((len(points), *part.shape[1:])) for part in first]
@@ -105,32 +105,31 @@ class Batched:
         """How many points at once, and whether by the vectorised function."""
         if self._many is None:
             return max(1, len(points) // 100), False
+        if not self._agrees(points, first):
+            return max(1, len(points) // 100), False
         tracing = tracemalloc.is_tracing()
         if not tracing:
             tracemalloc.start()
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         try:
-            same = self._agrees(points, first)
-            peak = (tracemalloc.get_traced_memory()[1] - before) / min(2, len(points))
+            self._together(points[:2])
+            peak = (tracemalloc.get_traced_memory()[1] - before) / 2
         finally:
             if not tracing:
                 tracemalloc.stop()
-        if not same:
-            return max(1, len(points) // 100), False
         return int(np.clip(_CHUNK_BYTES / max(peak, 1.0), 1, _MOST_POINTS)), True
 
     def _agrees(self, points: FloatArray, first: list[FloatArray]) -> bool:
-        """Whether the vectorised function gives what the plain one gives for the first point."""
+        """Whether the vectorised function gives what the plain one gives for two points."""
         assert self._many is not None
         try:
             parts = self._many(points[:2])
         except Exception:  # noqa: BLE001 - then the loop serves
             return False
-        b = len(points[:2])
         return all(
-            np.shape(part) == (b, *alone.shape[1:])
-            and np.allclose(part[:1], alone, rtol=1e-9, atol=1e-12, equal_nan=True)
+            np.shape(part) == alone.shape
+            and np.allclose(part, alone, rtol=1e-9, atol=1e-12, equal_nan=True)
             for part, alone in zip(parts, first, strict=True)
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pmlik.curvature import Curvature
-from pmlik.objective import Examiner, Objective, Optimum
+from pmlik.objective import Examiner, Minimised, Optimum
 from pmlik.space import FloatArray
 
 __all__ = ["find_lower", "is_inside"]
@@ -78,7 +78,7 @@ def _rises(examiner: Examiner, optimum: Optimum) -> bool:
     )
 
 
-def _is_saturated(objective: Objective, optimum: Optimum) -> bool:
+def _is_saturated(objective: Minimised, optimum: Optimum) -> bool:
     """Whether a flat direction is one in which the natural values no longer move.
 
     Then the parameter sits on the border of its support, and its transform is exhausted.

@@ -44,6 +44,8 @@ class Certificate:
         initial point where that has a likelihood.
     start : str
         The start that led here.
+    x : array (n,)
+        The point itself, unconstrained.
     """
 
     converged: bool
@@ -54,6 +56,7 @@ class Certificate:
     n_products: int
     moved: bool
     start: str
+    x: FloatArray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
 
     def __str__(self) -> str:
         if not self.converged:

@@ -121,6 +121,7 @@ def _certificate(fit: _Fit, start: FloatArray, before: tuple[int, int]) -> Certi
         n_products=likelihood.n_products - before[1],
         moved=not np.allclose(fit.x, start, rtol=1e-8, atol=1e-8),
         start=optimum.start,
+        x=fit.x,
     )
 
 

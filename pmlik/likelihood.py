@@ -15,7 +15,7 @@ from pmlik.comparison import Comparison
 from pmlik.errors import EstimationError, Severity, UnderflowWarning, ValuesError
 from pmlik.estimates import PointEstimate
 from pmlik.naturals import NaturalLikelihood
-from pmlik.points import Points, check_names, read_points
+from pmlik.points import Points, check_names, read_numbers, read_points
 from pmlik.preparation import Arguments, Clock, Prepared, prepare
 from pmlik.problem import label_space
 from pmlik.profiling import profile_grid
@@ -35,8 +35,9 @@ class Likelihood:
 
     Parameters are given by name in the user's units, as keywords or as one mapping or
     xarray.Dataset (which may hold other variables of the model too, as posterior draws do).
-    Values broadcast: plain arrays over the axes before the parameter's own shape, labelled ones
-    by the names of their dims. Results have the dims of the batch first.
+    A keyword goes before the mapping. Values broadcast: plain arrays over the axes before the
+    parameter's own shape, labelled ones by the names of their dims. Results have the dims of the
+    batch first.
 
     Outside the support of theta the likelihood is zero, its logarithm ``-inf``.
 
@@ -197,7 +198,9 @@ class Likelihood:
         with steps(self._progressbar and len(points.flat) > 1) as say:
             arrays = self.natural.many("pointwise", points.flat, say)
         names = list(self.natural.density.terms)
-        space = label_space(self._prepared.problem.model, names, [array[0] for array in arrays])
+        space = label_space(
+            self._prepared.problem.model, names, [np.zeros(array.shape[1:]) for array in arrays]
+        )
         return xr.Dataset(
             {
                 name: points.label(array, space, name)
@@ -269,6 +272,7 @@ class Likelihood:
         ]
         labels = list(self._space.labels)
         batch = points.template
+        points.refuse(("parameter", "parameter_bis"), "hessian")
         return xr.DataArray(
             np.reshape(blocks, (*batch.shape, *nothing.shape)),
             dims=(*batch.dims, "parameter", "parameter_bis"),
@@ -323,6 +327,8 @@ class Likelihood:
         """
         if others not in ("mle", "profile"):
             raise ValuesError(f"others: got {others!r}, need 'mle' or 'profile'.")
+        if grids is not None and not isinstance(grids, Mapping):
+            raise ValuesError(f"grids: got {type(grids).__name__}, need a mapping or keywords.")
         given = self._read_grids({**(grids or {}), **named})
         axes = {label: grid for label, grid in given.items() if grid.ndim}
         places = [self._space.labels.index(label) for label in given]
@@ -358,15 +364,14 @@ class Likelihood:
     def _anchor(self) -> FloatArray:
         """Where a walk over a profile begins: at the MLE, or what comes nearest to one."""
         if self.mle.trusted:
-            return self.natural.to_unconstrained(self._flat(self.mle))
+            return self.mle.certificate.x
         with steps(self._progressbar) as say:
             joint = self._prepared.estimate("map", say, Clock())
-        if joint.trusted:
-            return self.natural.to_unconstrained(self._flat(joint))
-        return self._prepared.start
+        return joint.certificate.x if joint.trusted else self._prepared.start
 
     def _flat(self, estimate: PointEstimate) -> FloatArray:
-        return self._space.join({name: estimate.values[name] for name in self._space.names})
+        """All natural values, those that are reported as unidentified among them."""
+        return self._prepared.problem.values(estimate.certificate.x)[: self._space.size]
 
     def _maximum(self, asker: str) -> PointEstimate:
         if not self.mle.trusted:
@@ -383,7 +388,9 @@ class Likelihood:
 
     def _read(self, values: Mapping[str, Any] | None, named: Mapping[str, Any]) -> Points:
         if values is not None and not isinstance(values, Mapping):
-            raise ValuesError(f"values: got {type(values).__name__}, need a mapping or keywords.")
+            raise ValuesError(
+                f"values: got {type(values).__name__}, need a mapping, a Dataset or keywords."
+            )
         model = self._prepared.model
         others = {str(name) for name in model.named_vars} | {v.name for v in model.value_vars}
         others -= set(self._space.names)
@@ -402,7 +409,7 @@ class Likelihood:
                 raise ValuesError(
                     f"{label}: not a scalar of the likelihood's parameters, which has {shown}."
                 )
-            array = np.asarray(grid, dtype=float)
+            array = read_numbers(label, grid)
             if array.ndim > 1 or array.size == 0:
                 raise ValuesError(f"{label}: got shape {array.shape}, need a 1-d grid or a scalar.")
             read[label] = array

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytensor.tensor as pt
 from pymc.pytensorf import join_nonshared_inputs
+from pytensor.graph.replace import graph_replace
+from pytensor.xtensor import as_xtensor
 
 from pmlik.batching import Batched
 from pmlik.compilation import compile_mode
@@ -98,15 +100,16 @@ class NaturalLikelihood:
         value = self._model.rvs_to_values[self._model[name]]
         rv = self.problem.model[name]
         transform = self.problem.model.rvs_to_transforms[rv]
+        centre = _like(self.problem.parameters.split(self._centre)[name], value)
+        inward = value + _INWARD * (centre - value)
         if transform is None:
-            density = factor_graphs(self._model, [name])[name]
+            density = graph_replace(factor_graphs(self._model, [name])[name], {value: inward})
             return pt.gt(density, -np.inf).all().astype("float64")
         inputs = rv.owner.inputs
-        centre = self.problem.parameters.split(self._centre)[name]
-        inward = value + _INWARD * (centre - value)
-        back = transform.backward(transform.forward(inward, *inputs), *inputs)
+        back = as_tensor(transform.backward(transform.forward(inward, *inputs), *inputs))
+        inward = as_tensor(inward)
         near = pt.abs(back - inward) <= _ROUND_TRIP * (1 + pt.abs(inward))
-        return as_tensor(near).all().astype("float64")
+        return near.all().astype("float64")
 
     def inside(self, points: FloatArray) -> BoolArray:
         """Which rows of ``points`` (b, n) lie in the support of the prior, borders included."""
@@ -163,4 +166,11 @@ class NaturalLikelihood:
         results = self.density.many(what, points, say)
         for result in results:
             result[outside] = np.nan if what == "gradient" else -np.inf
+            result[np.isnan(points).any(axis=1)] = np.nan
         return results
+
+
+def _like(array: FloatArray, value: Any) -> Any:
+    """An array as a constant that goes with a variable, plain or labelled."""
+    dims = getattr(value.type, "dims", None)
+    return pt.as_tensor(array) if dims is None else as_xtensor(array, dims=dims)

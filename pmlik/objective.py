@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from pmlik.functions import BoolArray, Density, Values
 from pmlik.problem import Problem
 from pmlik.space import FloatArray
 
-__all__ = ["NEAR", "Examiner", "Kind", "Objective", "Optimum"]
+__all__ = ["NEAR", "Examiner", "Kind", "Minimised", "Objective", "Optimum"]
 
 Kind = Literal["mle", "map"]
 
@@ -23,6 +23,28 @@ NEAR = 1e-2
 
 # More slope than this along a direction without curvature, and nothing bounds the step.
 _FLAT_GRADIENT = 1e-6
+
+
+class Minimised(Protocol):
+    """What can be minimised: an `Objective`, or a part of one.
+
+    A flat vector ``z`` of its own stands for a full ``x``; see `Objective` for the members.
+    """
+
+    @property
+    def densities(self) -> tuple[Density, ...]: ...  # noqa: D102
+    @property
+    def values(self) -> Values: ...  # noqa: D102
+    @property
+    def base(self) -> FloatArray: ...  # noqa: D102
+    @property
+    def active(self) -> BoolArray: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    def expand(self, z: FloatArray, /) -> FloatArray: ...  # noqa: D102
+    def lift(self, z: FloatArray, /) -> FloatArray: ...  # noqa: D102
+    def value_and_gradient(self, z: FloatArray, /) -> tuple[float, FloatArray]: ...  # noqa: D102
+    def product(self, z: FloatArray, v: FloatArray, /) -> FloatArray: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +177,7 @@ class Examiner:
         The lowest value met so far.
     """
 
-    objective: Objective
+    objective: Minimised
     lowest: float = np.inf
     _at: dict[bytes, tuple[float, FloatArray]] = field(default_factory=dict)
     _hessian: tuple[bytes, FloatArray] | None = None

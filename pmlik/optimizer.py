@@ -16,7 +16,7 @@ from scipy import optimize
 from pmlik.certification import find_lower, is_inside
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import StartError
-from pmlik.objective import NEAR, Examiner, Objective, Optimum
+from pmlik.objective import NEAR, Examiner, Minimised, Optimum
 from pmlik.space import FloatArray
 
 __all__ = ["TOLERANCE", "climb", "search"]
@@ -33,7 +33,7 @@ _ROUNDS = 8
 _TRUST_STEPS = 60
 
 
-def climb(objective: Objective, z: FloatArray, start: str) -> tuple[Optimum, float]:
+def climb(objective: Minimised, z: FloatArray, start: str) -> tuple[Optimum, float]:
     """Go from ``z`` to a certified optimum, or as far as it goes.
 
     Newton steps are tried first, since most starts are close. Where they fail, rounds of a
@@ -159,7 +159,7 @@ def _leave_saddle(examiner: Examiner, saddle: Optimum) -> FloatArray:
 
 
 def search(
-    objective: Objective, starts: Sequence[tuple[str, Callable[[], FloatArray | None]]]
+    objective: Minimised, starts: Sequence[tuple[str, Callable[[], FloatArray | None]]]
 ) -> tuple[Optimum, float]:
     """Climb from one start after the other until an optimum is certified.
 

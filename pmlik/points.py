@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from pmlik.errors import ValuesError
 from pmlik.space import FloatArray, Space
 
-__all__ = ["Points", "check_names", "read_points"]
+__all__ = ["Points", "check_names", "read_numbers", "read_points"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +34,22 @@ class Points:
     def label(self, array: FloatArray, space: Space, name: str) -> xr.DataArray:
         """Label results (b, ...) of a variable of ``space``: batch dims first, then its own."""
         own = space.empty(name)
+        self.refuse(own.dims, name)
         return xr.DataArray(
             np.reshape(array, (*self.template.shape, *own.shape)),
             dims=(*self.template.dims, *own.dims),
             coords={**self.template.coords, **own.coords},
             name=name,
         )
+
+    def refuse(self, dims: Iterable[Hashable], name: str) -> None:
+        """Raise if a dim of the batch is one of the given dims, too."""
+        clash = [dim for dim in dims if dim in self.template.dims]
+        if clash:
+            raise ValuesError(
+                f"{name}: the result has the dim {clash[0]!r} of its own, and so have the values "
+                "given. Rename it in the values."
+            )
 
     def label_scalars(self, array: FloatArray, name: str) -> xr.DataArray:
         """Label results (b,)."""
@@ -112,24 +123,46 @@ def read_points(values: Mapping[Any, Any], space: Space) -> Points:
         for array, dims, shape in zip(together, space.dims, space.shapes, strict=True)
     ]
     template = together[0].isel(dict.fromkeys(space.dims[0], 0), drop=True).transpose(*batch)
-    template = template.drop_vars([c for c in template.coords if c not in batch]).rename(None)
-    return Points(np.concatenate(columns, axis=1), template)
+    template = template.drop_vars([c for c, at in template.coords.items() if not at.dims])
+    return Points(np.concatenate(columns, axis=1), template.rename(None))
 
 
 def _read(name: str, value: Any, space: Space) -> xr.DataArray | FloatArray:
     own = space.empty(name)
+    if isinstance(value, pd.Series) and own.ndim == 1 and not _is_numbered(value):
+        value = xr.DataArray(value.to_numpy(), dims=own.dims, coords={own.dims[0]: value.index})
     if isinstance(value, xr.DataArray):
         return _align(name, value, own)
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise ValuesError(f"{name}: got {value!r}, need numbers.") from None
+    array = read_numbers(name, value)
     if array.shape[max(0, array.ndim - own.ndim) :] != own.shape:
         raise ValuesError(
             f"{name}: got shape {array.shape}, need {own.shape}, or that with axes before it for "
             "several values."
         )
     return array
+
+
+def _is_numbered(series: pd.Series) -> bool:
+    return isinstance(series.index, pd.RangeIndex)
+
+
+def read_numbers(name: str, value: Any) -> FloatArray:
+    """An array of numbers.
+
+    Raises
+    ------
+    ValuesError
+        For anything else, text and None among them.
+    """
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # a ragged list
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf" and array.size:
+        shown = repr(value)
+        shown = shown if len(shown) < 60 else f"{shown[:57]}..."
+        raise ValuesError(f"{name}: got {shown}, need numbers.")
+    return array.astype(float)
 
 
 def _batch_shape(arrays: Mapping[str, xr.DataArray | FloatArray], space: Space) -> tuple[int, ...]:
@@ -157,16 +190,18 @@ def _align(name: str, value: xr.DataArray, own: xr.DataArray) -> xr.DataArray:
             raise ValuesError(f"{name}: got {value.sizes[dim]} elements along {dim!r}, need {n}.")
         if dim in value.coords and not np.array_equal(value[dim], own[dim]):
             wanted = own[dim].to_numpy()
-            if set(value[dim].to_numpy().tolist()) != set(wanted.tolist()):
-                raise ValuesError(f"{name}: the labels along {dim!r} are not the model's.")
+            got = value[dim].to_numpy()
+            if set(got.tolist()) != set(wanted.tolist()):
+                raise ValuesError(
+                    f"{name}: got the labels {got.tolist()[:6]} along {dim!r}, need "
+                    f"{wanted.tolist()[:6]}."
+                )
             value = value.sel({dim: wanted})
-    try:
-        value = value.astype(float)
-    except (TypeError, ValueError):
-        raise ValuesError(f"{name}: got dtype {value.dtype}, need numbers.") from None
-    return value.drop_vars([c for c in value.coords if c not in value.dims]).assign_coords(
-        {dim: own[dim] for dim in own.dims}
-    )
+    value = value.copy(data=read_numbers(name, value.to_numpy()))
+    other = [
+        c for c, at in value.coords.items() if c not in own.dims and set(at.dims) & {*own.dims}
+    ]
+    return value.drop_vars(other).assign_coords({dim: own[dim] for dim in own.dims})
 
 
 def _label_axes(
@@ -177,7 +212,10 @@ def _label_axes(
         return value
     own = space.empty(name)
     n = len(batch_shape)
-    names = ["point"] if n == 1 else [f"point_{i}" for i in range(n)]
+    stem = "point"
+    while any(str(dim).startswith(stem) for dims in space.dims for dim in dims):
+        stem = f"_{stem}"
+    names = [stem] if n == 1 else [f"{stem}_{i}" for i in range(n)]
     if value.ndim == own.ndim:  # one value goes with any batch
         return own.copy(data=value)
     full = np.broadcast_to(value, (*batch_shape, *own.shape))

@@ -63,14 +63,24 @@ class _Profiler:
             NaN where no maximum could be certified, ``-inf`` outside the support.
         x : array (n,)
         """
-        natural, problem = self._natural, self._natural.problem
-        theta = problem.values(near)[: problem.parameters.size]
+        if np.isnan(held).any():
+            return np.nan, self._optimum
+        if not self._own:
+            return self._constrained(held, near)
+        theta = self._naturals(near)
         theta[self._places] = held
-        if self._own:
-            if not natural.inside(theta[None])[0]:
-                return -np.inf, near
-            return self._climb(natural.to_unconstrained(theta))
-        return self._constrained(held, near)
+        x = near.copy()
+        x[self._held] = self._natural.to_unconstrained(theta)[self._held]
+        if np.isnan(x).any() or (np.isfinite(x).all() and not self._is_inside(self._naturals(x))):
+            return -np.inf, near
+        return self._climb(x)
+
+    def _naturals(self, x: FloatArray) -> FloatArray:
+        problem = self._natural.problem
+        return problem.values(x)[: problem.parameters.size]
+
+    def _is_inside(self, theta: FloatArray) -> bool:
+        return bool(self._natural.inside(theta[None])[0])
 
     def _climb(self, x: FloatArray) -> tuple[float, FloatArray]:
         problem = self._natural.problem
@@ -117,9 +127,23 @@ class _Profiler:
         slope, across = value(found.x)[1], miss_gradient(found.x).T
         rest = slope - across @ np.linalg.lstsq(across, slope)[0]
         reached = np.abs(miss(found.x)).max() < 1e-8 * (1 + np.abs(held).max())
-        if not (reached and np.linalg.norm(rest) < 1e-3):
-            return np.nan, self._optimum
+        if not reached:  # no point of the support has these values
+            return -np.inf, self._optimum
+        theta = self._naturals(place(found.x))
+        theta[self._places] = held
+        if self._natural.many("value", theta[None])[0][0] == -np.inf:  # on a border
+            return -np.inf, self._optimum
+        if not np.linalg.norm(rest) < 1e-3:
+            falls = self._falls_to_border(place(found.x), held, found.fun)
+            return -np.inf if falls else np.nan, self._optimum
         return -float(found.fun), place(found.x)
+
+    def _falls_to_border(self, x: FloatArray, held: FloatArray, value: float) -> bool:
+        """Whether the held values are those of a border, where the likelihood is zero."""
+        far = self._optimum + 20 * (x - self._optimum)
+        same = np.allclose(self._naturals(far)[self._places], held, rtol=0, atol=1e-8)
+        beyond = -self._natural.problem.likelihood.value_and_gradient(far)[0]
+        return bool(same and not beyond <= value + 1)
 
     @cached_property
     def _root(self) -> FloatArray:

@@ -12,8 +12,6 @@ from scipy import stats
 
 import pmlik
 
-pytestmark = pytest.mark.xdist_group("compare")  # one worker, so that each is sampled once
-
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
 

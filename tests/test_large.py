@@ -8,8 +8,6 @@ import pytest
 
 import pmlik
 
-pytestmark = pytest.mark.xdist_group("large")  # one worker, so that each fit is made once
-
 GROUPS = 10_000
 
 

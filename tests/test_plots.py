@@ -12,7 +12,6 @@ import pmlik
 from pmlik.curves import draw_curves, draw_joint, select_labels
 
 matplotlib.use("Agg")
-pytestmark = pytest.mark.xdist_group("plots")
 
 Y = np.array([3.1, 1.4, 5.9, 2.6, 5.3, 5.8, 0.9, 2.7])
 

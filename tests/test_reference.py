@@ -8,8 +8,6 @@ from reference_models import CASES, gev_portpirie, truth
 
 import pmlik
 
-pytestmark = pytest.mark.xdist_group("reference")  # one worker, so that each fit is made once
-
 
 @pytest.fixture(scope="module")
 def fits() -> dict[str, pmlik.PointEstimate]:

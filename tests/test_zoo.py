@@ -10,8 +10,6 @@ import zoo
 import pmlik
 from pmlik import FlagCode, Severity
 
-pytestmark = pytest.mark.xdist_group("zoo")
-
 
 @pytest.fixture(scope="module", params=zoo.REGULAR)
 def regular(request):
