@@ -25,6 +25,7 @@ __all__ = [
 _R_HAT = 1.01
 _ESS_PER_CHAIN = 100
 _DIVERGENT_SHARE = 0.005
+_BFMI = 0.2
 
 
 def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
@@ -57,7 +58,7 @@ def check_certificate(certificate: Certificate, optimum: Optimum, where: str) ->
         return []
     if optimum.is_saddle and optimum.is_stationary:
         action = "Break the symmetry of the model, or give another initval."
-        return [Flag(FlagCode.NOT_A_MAXIMUM, Severity.ERROR, (), action, where)]
+        return [Flag(FlagCode.SADDLE, Severity.ERROR, (), action, where)]
     if optimum.usable:
         detail = f"Estimated distance {certificate.estimated_distance:.1g} SE."
         return [Flag(FlagCode.LIMITED_PRECISION, Severity.WARNING, (), "", detail)]
@@ -181,6 +182,9 @@ def check_chains(diagnostics: Mapping[str, float], n_chains: int, n_draws: int) 
     if ess < _ESS_PER_CHAIN * n_chains:
         action, detail = "Draw more.", f"Worst {ess:.0f} of {n_chains * n_draws} draws."
         flags.append(Flag(FlagCode.LOW_ESS, Severity.ERROR, (), action, detail))
+    if diagnostics.get("bfmi", np.inf) < _BFMI:
+        action, detail = "Reparametrise, or tune longer.", f"Worst {diagnostics['bfmi']:.2f}."
+        flags.append(Flag(FlagCode.LOW_BFMI, Severity.ERROR, (), action, detail))
     if n := int(diagnostics["divergences"]):
         many = n > _DIVERGENT_SHARE * n_chains * n_draws
         severity = Severity.ERROR if many else Severity.WARNING

@@ -63,7 +63,16 @@ class FlagCode(StrEnum):
     NOT_IDENTIFIED = "The objective is flat along a direction that moves it."
     NOT_CONVERGED = "No optimum could be certified: this is where the search stopped."
     LIMITED_PRECISION = "Rounding error keeps the optimum from being found more exactly."
-    NOT_A_MAXIMUM = "The gradient is zero, but the objective rises in some direction from here."
+    DID_NOT_MOVE = "The search ended where it began."
+    GRADIENT_WRONG = "The automatic gradient is not the slope that finite differences have."
+    SADDLE = "A saddle: the gradient is zero, but the objective rises in some direction."
+    AT_BOUNDARY = (
+        "At the boundary of its support: no standard error, the rest is conditional on it."
+    )
+    AT_INFINITY = "The objective keeps growing as it runs off: there is no finite maximum."
+    UNBOUNDED = "The objective grows without bound as it goes to the border of its support."
+    SEVERAL_OPTIMA = "There are other local maxima."
+    LABEL_SWITCHING = "The same optimum was found with its labels switched."
     HIGHER_ELSEWHERE = "A higher objective was met elsewhere."
     START_REPLACED = "The model's own initial point has zero likelihood; another start was found."
     OTHER_START = "No optimum could be certified from pm.find_MAP's point, but from another start."
@@ -75,6 +84,10 @@ class FlagCode(StrEnum):
     NO_SUMMARY = "The draws are there, but could not be summarised."
     HIGH_R_HAT = "The chains disagree (R-hat above 1.01)."
     LOW_ESS = "Too few effective draws (bulk or tail ESS below 100 per chain)."
+    LOW_BFMI = "The sampler explored the energy too slowly (BFMI below 0.2)."
+    RESTARTED = "A posterior draw was higher than the optimum found first: searched again from it."
+    DRAW_IS_HIGHER = "A posterior draw is higher than the optimum."
+    DRAWS_ARE_ELSEWHERE = "The chains never come near the optimum."
     DIVERGENCES = "The sampler diverged."
     CHAINS_NOT_CHECKED = (
         "With fewer than two chains, or too few draws, the chains can't be checked."

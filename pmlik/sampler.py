@@ -131,7 +131,7 @@ def interval_of(posterior: xr.Dataset, ci_kind: CiKind, ci_prob: float) -> xr.Da
 
 
 def diagnose(tree: xr.DataTree, posterior: xr.Dataset) -> dict[str, float]:
-    """Worst R-hat and effective sample sizes over all scalars, and the divergences."""
+    """Worst R-hat and effective sample sizes over all scalars, divergences, and worst BFMI."""
     worst = {
         "r_hat": _extreme(az.rhat(posterior), np.nanmax),
         "ess_bulk": _extreme(az.ess(posterior, method="bulk"), np.nanmin),
@@ -139,7 +139,8 @@ def diagnose(tree: xr.DataTree, posterior: xr.Dataset) -> dict[str, float]:
     }
     stats = tree["sample_stats"].dataset if "sample_stats" in tree.children else xr.Dataset()
     diverging = stats["diverging"].sum() if "diverging" in stats else 0
-    return worst | {"divergences": float(diverging)}
+    bfmi = _extreme(az.bfmi(tree).dataset, np.nanmin) if "energy" in stats else np.nan
+    return worst | {"divergences": float(diverging), "bfmi": bfmi}
 
 
 def _extreme(dataset: xr.Dataset, of: Any) -> float:

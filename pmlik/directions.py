@@ -1,0 +1,54 @@
+"""Directions among the parameters, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import linalg
+
+from pmlik.space import FloatArray
+
+__all__ = ["describe_direction", "simplify"]
+
+_NEGLIGIBLE = 1e-3
+_MOST_TERMS = 6
+
+
+def describe_direction(labels: Sequence[str], direction: FloatArray) -> str:
+    """A linear combination such as ``a - 0.5 b``, its largest coefficient being one.
+
+    Parameters
+    ----------
+    labels : sequence of str
+    direction : array
+        One coefficient a label.
+    """
+    top = np.max(np.abs(direction), initial=0.0)
+    if not top > 0 or not np.isfinite(top):
+        return ""
+    share = direction / top
+    first = next(c for c in share if abs(c) > _NEGLIGIBLE)
+    share = share * np.sign(first)
+    terms = [(c, label) for c, label in zip(share, labels, strict=True) if abs(c) > _NEGLIGIBLE]
+    text = ""
+    for i, (c, label) in enumerate(terms[:_MOST_TERMS]):
+        sign = ("-" if c < 0 else "") if i == 0 else (" - " if c < 0 else " + ")
+        size = "" if abs(abs(c) - 1) < _NEGLIGIBLE else f"{abs(c):.3g} "
+        text += f"{sign}{size}{label}"
+    return text + (" + ..." if len(terms) > _MOST_TERMS else "")
+
+
+def simplify(directions: FloatArray) -> FloatArray:
+    """A basis of the same space with as many zeros as elimination gives, one a row.
+
+    Parameters
+    ----------
+    directions : array (r, m)
+    """
+    if len(directions) < 2:
+        return directions
+    orthonormal = linalg.orth(directions.T).T
+    _, _, pivots = linalg.qr(orthonormal, pivoting=True)
+    leading = orthonormal[:, pivots[: len(orthonormal)]]
+    return np.asarray(np.linalg.solve(leading, orthonormal))

@@ -1,0 +1,330 @@
+"""Where an objective ends that has no optimum inside: borders, edges, infinity, no bound.
+
+A search that runs off leaves a trace: the curvature along some directions has faded to nothing
+against the curvature where it began. Those directions are held far out, the others optimised
+given them, and how the objective behaves out there says what kind of end it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from scipy import linalg
+
+from pmlik.curvature import hessian_from_products
+from pmlik.objective import Objective, Optimum
+from pmlik.optimizer import climb
+from pmlik.restriction import Restricted
+from pmlik.space import FloatArray
+
+__all__ = ["FALLING", "End", "Ending", "Limit", "border_values", "find_limit"]
+
+# Curvature below this share of that at the start has faded.
+_FADED = 1e-4
+#: Still falling by more than this over one unit of the start's curvature, without curvature.
+FALLING = 1e-2
+# An objective that jitters by more than this, for steps too small to change it, is all rounding.
+_NOISE = 1e-8
+_SLACK = 1e-6
+# A step this long in x takes any transform to the border of its support.
+_BEYOND = 1e3
+_ALIGNED = 0.99
+_MOST_ROUNDS = 8
+
+
+class Ending(StrEnum):
+    """What is at the end of a direction."""
+
+    BOUNDARY = "boundary"
+    EDGE = "edge"
+    INFINITY = "infinity"
+    UNBOUNDED = "unbounded"
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """One direction in which the objective has no optimum inside.
+
+    Parameters
+    ----------
+    ending : Ending
+    direction : array (k,)
+        Outward, in the active coordinates of the objective.
+    place : int or None
+        The coordinate, where it is one alone.
+    """
+
+    ending: Ending
+    direction: FloatArray
+    place: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Limit:
+    """A supremum that is not attained inside.
+
+    Parameters
+    ----------
+    ends : tuple of End
+    objective : Restricted
+        The objective with those directions held.
+    optimum : Optimum
+        Of the rest, given them.
+    border : array (n,)
+        The full vector ``x`` with the held coordinates beyond any transform's reach, so that
+        natural values are exactly at the border of their support.
+    """
+
+    ends: tuple[End, ...]
+    objective: Restricted
+    optimum: Optimum
+    border: FloatArray
+
+    @property
+    def is_unbounded(self) -> bool:
+        """Whether there is no supremum at all."""
+        return any(end.ending is Ending.UNBOUNDED for end in self.ends)
+
+    @property
+    def is_attained(self) -> bool:
+        """Whether the limit is a point: on a border or an edge, not at infinity."""
+        return all(end.ending in (Ending.BOUNDARY, Ending.EDGE) for end in self.ends)
+
+
+def find_limit(objective: Objective, start: FloatArray, stopped: Optimum) -> Limit | None:
+    """What lies where a search stopped without an optimum, None if that can't be told.
+
+    Parameters
+    ----------
+    objective : Objective
+    start : array (k,)
+        Where the search began; gives the scale of every coordinate.
+    stopped : Optimum
+    """
+    scale = _scale(objective, start)
+    z, ends = stopped.z, list[End]()
+    for _ in range(min(_MOST_ROUNDS, len(z))):
+        z, found = _find_edges(objective, z, scale, ends)
+        if not found:
+            z, found = _find_faded(objective, start, z, scale, ends)
+        if not found:
+            return None
+        ends += found
+        restricted = Restricted(objective, z, _complement(ends, scale))
+        origin = np.zeros(restricted.size)
+        if any(end.ending is Ending.UNBOUNDED for end in found) or not restricted.size:
+            value, gradient = restricted.value_and_gradient(origin)
+            here = Optimum(origin, value, gradient, None, origin, 0.0, converged=True)
+            return Limit(tuple(ends), restricted, here, _border(objective, z, ends))
+        optimum, _ = climb(restricted, origin, stopped.start)
+        z = restricted.place(optimum.z)
+        if optimum.usable:
+            return Limit(tuple(ends), restricted, optimum, _border(objective, z, ends))
+    return None
+
+
+def _scale(objective: Objective, start: FloatArray) -> FloatArray:
+    """A unit of each coordinate: one over the root of the curvature where the search began."""
+    hessian = _hessian(objective, start)
+    diagonal = np.abs(np.diag(hessian)) if np.isfinite(hessian).all() else np.ones(len(start))
+    return np.asarray(1 / np.sqrt(np.where(diagonal > 1e-8, diagonal, 1.0)))
+
+
+def _hessian(objective: Objective, z: FloatArray) -> FloatArray:
+    return hessian_from_products(lambda v: objective.product(z, v), len(z))
+
+
+def _complement(ends: Sequence[End], scale: FloatArray) -> FloatArray:
+    """The directions left, orthogonal to the held ones in units of the start's curvature."""
+    held = np.array([end.direction / scale for end in ends]).T
+    if all(end.place is not None for end in ends):
+        free = np.ones(len(scale), bool)
+        free[[end.place for end in ends if end.place is not None]] = False
+        return np.asarray(np.eye(len(scale))[:, free])
+    return np.asarray(linalg.null_space(held.T) * scale[:, None])
+
+
+def _find_edges(
+    objective: Objective, z: FloatArray, scale: FloatArray, ends: Sequence[End]
+) -> tuple[FloatArray, list[End]]:
+    """Coordinates whose descent is cut off by a jump to zero density, moved right up to it."""
+    gradient = objective.value_and_gradient(z)[1]
+    held = {end.place for end in ends}
+    for place in np.argsort(-np.abs(gradient * scale)):
+        slope = gradient[place] * scale[place]
+        if int(place) in held or abs(slope) < FALLING:
+            continue
+        outward = np.zeros(len(z))
+        outward[place] = -np.sign(slope)
+        near = 1e-3 * scale[place]
+        if np.isfinite(objective.value_and_gradient(z + near * outward)[0]):
+            continue
+        inside, outside = 0.0, near
+        for _ in range(200):
+            middle = (inside + outside) / 2
+            if np.isfinite(objective.value_and_gradient(z + middle * outward)[0]):
+                inside = middle
+            else:
+                outside = middle
+        return z + inside * outward, [End(Ending.EDGE, outward, int(place))]
+    return z, []
+
+
+def _find_faded(
+    objective: Objective,
+    start: FloatArray,
+    z: FloatArray,
+    scale: FloatArray,
+    ends: Sequence[End],
+) -> tuple[FloatArray, list[End]]:
+    """Directions whose curvature has faded, with the point where they are held."""
+    basis = _complement(ends, scale) if ends else np.diag(scale)
+    directions = _faded(objective, z, basis)
+    if not directions.size:
+        return z, []
+    z = _retreat(objective, start, z, directions, scale)
+    value, gradient = objective.value_and_gradient(z)
+    found = []
+    travelled = _travelled(start, z, directions, scale)
+    on = z + travelled / max(float(np.linalg.norm(travelled / scale)), 1e-300)
+    slack = _SLACK * (1 + abs(value)) + 10 * _noise(objective, z, directions)
+    if value + slack < objective.value_and_gradient(on)[0] < np.inf:
+        return z, []  # no tail: one unit further it rises
+    for direction in directions:
+        slope = float(gradient @ direction)
+        away = float((direction / scale) @ ((z - start) / scale))
+        sign = -np.sign(slope) if abs(slope) > FALLING else np.sign(away) or 1.0
+        place = int(np.argmax(np.abs(direction / scale)))
+        aligned = abs(direction[place] / scale[place]) > _ALIGNED
+        if abs(slope) > FALLING:
+            ending = Ending.UNBOUNDED
+        elif aligned and border_values(objective, z, place, sign * direction[place]) is not None:
+            ending = Ending.BOUNDARY
+        else:
+            ending = Ending.INFINITY
+        if aligned:
+            outward = np.zeros(len(z))
+            outward[place] = sign * np.sign(direction[place])
+            found.append(End(ending, outward, place))
+        else:
+            found.append(End(ending, sign * direction, None))
+    return z, found
+
+
+def _faded(objective: Objective, z: FloatArray, basis: FloatArray) -> FloatArray:
+    """The faded directions at ``z``, one a row, of unit length in the basis' units."""
+    hessian = basis.T @ _hessian(objective, z) @ basis
+    if not np.isfinite(hessian).all():
+        return np.zeros((0, len(z)))
+    # Where some curvature is enormous, rounding in the others would hide behind it.
+    size = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1.0))
+    values, vectors = linalg.eigh(hessian / np.outer(size, size))
+    vectors = vectors[:, np.abs(values) < _FADED] / size[:, None]
+    vectors = _align(vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-300))
+    return np.asarray((basis @ vectors).T)
+
+
+def _align(vectors: FloatArray) -> FloatArray:
+    """The same subspace, by coordinates as far as it contains them."""
+    if vectors.shape[1] < 2:
+        return vectors
+    orthonormal = linalg.orth(vectors)
+    share = np.sqrt((orthonormal**2).sum(axis=1))
+    alone = np.flatnonzero(share > _ALIGNED)[: orthonormal.shape[1]]
+    axes = np.eye(len(share))[:, alone]
+    rest = orthonormal - axes @ (axes.T @ orthonormal)
+    left = orthonormal.shape[1] - len(alone)
+    if left:
+        axes = np.column_stack([axes, linalg.svd(rest)[0][:, :left]])
+    return np.asarray(axes)
+
+
+def _retreat(
+    objective: Objective,
+    start: FloatArray,
+    z: FloatArray,
+    directions: FloatArray,
+    scale: FloatArray,
+) -> FloatArray:
+    """Back along the faded directions until the objective is more than rounding error.
+
+    Densities lose their digits far out (differences of log-gammas of a huge argument).
+    """
+    travelled = _travelled(start, z, directions, scale)
+    best, least = z, np.inf
+    for share in np.arange(0.0, 0.8, 0.05):
+        there = z - share * travelled
+        value, gradient = objective.value_and_gradient(there)
+        if not np.isfinite(value):
+            continue
+        left = float(np.abs(directions @ gradient).sum())  # about what is still to be gained
+        noise = _noise(objective, there, directions)
+        if noise <= _NOISE * (1 + abs(value)):
+            noise = 0.0
+        if noise + left < least:
+            best, least = there, noise + left
+        if noise == 0:
+            break
+    return np.asarray(best)
+
+
+def _travelled(
+    start: FloatArray, z: FloatArray, directions: FloatArray, scale: FloatArray
+) -> FloatArray:
+    """The part of the way from the start that lies along the faded directions."""
+    units = (directions / scale).T
+    shares = np.linalg.lstsq(units, (z - start) / scale)[0]
+    return np.asarray(directions.T @ shares)
+
+
+def _noise(objective: Objective, z: FloatArray, directions: FloatArray) -> float:
+    """Second differences over steps so small that they can only be rounding error."""
+    centre = objective.value_and_gradient(z)[0]
+    noise = 0.0
+    for direction in directions:
+        for size in (1e-9, 3e-9, 1e-8):
+            step = size * np.maximum(np.abs(z), 1.0) * np.sign(direction)
+            ahead, behind = (objective.value_and_gradient(z + s * step)[0] for s in (1, -1))
+            noise = max(noise, abs(ahead - 2 * centre + behind))
+    return noise
+
+
+def border_values(
+    objective: Objective, z: FloatArray, place: int, sign: float
+) -> FloatArray | None:
+    """The natural values that a coordinate moves, at the border that it runs to.
+
+    Parameters
+    ----------
+    objective : Objective
+    z : array (k,)
+    place : int
+        The coordinate.
+    sign : float
+        Which way.
+
+    Returns
+    -------
+    array or None
+        None where the support is the whole line.
+    """
+    beyond = objective.expand(z)
+    coordinate = np.flatnonzero(objective.active)[place]
+    beyond[coordinate] = np.sign(sign) * _BEYOND
+    further = beyond.copy()
+    further[coordinate] = 2 * np.sign(sign) * _BEYOND
+    near, far = objective.values(beyond), objective.values(further)
+    moved = objective.values.tangents(objective.base)(objective.lift(np.eye(len(z))[place])) != 0
+    same = np.array_equal(near[moved], far[moved], equal_nan=True)
+    return np.asarray(near[moved]) if same else None
+
+
+def _border(objective: Objective, z: FloatArray, ends: Sequence[End]) -> FloatArray:
+    border = z.copy()
+    for end in ends:
+        if end.ending is Ending.BOUNDARY and end.place is not None:
+            border[end.place] = np.sign(end.direction[end.place]) * _BEYOND
+    return objective.expand(border)

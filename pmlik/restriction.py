@@ -1,0 +1,85 @@
+"""An objective on a linear subspace of its coordinates."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from pmlik.functions import BoolArray, Density, Values
+from pmlik.objective import Objective
+from pmlik.space import FloatArray
+
+__all__ = ["Restricted"]
+
+
+class Restricted:
+    """The objective on ``origin + basis @ u``, as a function of ``u``.
+
+    It can be used wherever an `Objective` is minimised.
+
+    Parameters
+    ----------
+    objective : Objective
+    origin : array (k,)
+        A point in the active coordinates of the objective.
+    basis : array (k, r)
+        Directions that stay free, one a column.
+    """
+
+    def __init__(self, objective: Objective, origin: FloatArray, basis: FloatArray) -> None:
+        self._objective, self._origin, self._basis = objective, origin, basis
+
+    @classmethod
+    def hold(cls, objective: Objective, origin: FloatArray, held: BoolArray) -> Restricted:
+        """Hold some of the coordinates at the origin."""
+        return cls(objective, origin, np.eye(len(origin))[:, ~held])
+
+    @property
+    def densities(self) -> tuple[Density, ...]:
+        """Those of the objective."""
+        return self._objective.densities
+
+    @property
+    def values(self) -> Values:
+        """The natural values."""
+        return self._objective.values
+
+    @property
+    def base(self) -> FloatArray:
+        """A point (n,) inside the support."""
+        return self._objective.base
+
+    @cached_property
+    def active(self) -> BoolArray:
+        """Which coordinates of ``x`` move."""
+        moving = np.zeros(len(self.base), bool)
+        moving[self._objective.active] = (self._basis != 0).any(axis=1)
+        return moving
+
+    @property
+    def size(self) -> int:
+        """How many directions are free."""
+        return int(self._basis.shape[1])
+
+    def place(self, u: FloatArray) -> FloatArray:
+        """The objective's coordinates (k,) of ``u``."""
+        return np.asarray(self._origin + self._basis @ u)
+
+    def expand(self, u: FloatArray) -> FloatArray:
+        """The full vector ``x``."""
+        return self._objective.expand(self.place(u))
+
+    def lift(self, u: FloatArray) -> FloatArray:
+        """A direction in ``x``."""
+        return self._objective.lift(self._basis @ u)
+
+    def value_and_gradient(self, u: FloatArray) -> tuple[float, FloatArray]:
+        """Objective and gradient; infinite wherever either is not a number."""
+        value, gradient = self._objective.value_and_gradient(self.place(u))
+        return value, np.asarray(gradient @ self._basis)
+
+    def product(self, u: FloatArray, v: FloatArray) -> FloatArray:
+        """Hessian-vector product of the objective."""
+        image = self._objective.product(self.place(u), self._basis @ v)
+        return np.asarray(self._basis.T @ image)
