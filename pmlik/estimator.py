@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pymc as pm
@@ -18,17 +18,24 @@ from pmlik.checks import (
     check_standard_errors,
 )
 from pmlik.compilation import compile_mode
-from pmlik.curvature import Curvature, IterativeCurvature, Variances, variances_by_solves
+from pmlik.curvature import (
+    DENSE_LIMIT,
+    Curvature,
+    IterativeCurvature,
+    Variances,
+    variances_by_solves,
+)
+from pmlik.descent import WAYS
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, Counts, PointEstimate
 from pmlik.functions import BoolArray
-from pmlik.host import find_MAP_point
+from pmlik.host import find_MAP_point, prior_draws
 from pmlik.objective import Kind, Objective, Optimum
-from pmlik.optimizer import climb, search
+from pmlik.optimizer import Start, climb, search
 from pmlik.problem import Problem
 from pmlik.roles import Potentials, Roles
 from pmlik.space import FloatArray
-from pmlik.starting import describe_point, jitter
+from pmlik.starting import best_placed, describe_point, jitter
 from pmlik.submodels import likelihood_terms, prior_terms, terms_model
 
 __all__ = ["estimate_point"]
@@ -36,7 +43,9 @@ __all__ = ["estimate_point"]
 _SMALL = 5000
 
 # Widths of the jitter of further starts, tried only while no optimum is certified.
-_JITTERS = (1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0, 0.5, 2.0, 1.0)
+_JITTERS = (1.0, 0.5, 2.0, 1.0, 0.5)
+# Of so many draws from the prior the best is taken.
+_DRAWS = 50
 
 
 def estimate_point(
@@ -133,7 +142,7 @@ def _starts(
     start: FloatArray,
     potentials: Potentials,
     seed: int,
-) -> list[tuple[str, Callable[[], FloatArray | None]]]:
+) -> list[Start]:
     """Where to search from, in order; the later ones only while nothing is certified."""
     terms = likelihood_terms(roles, potentials)
     if kind == "map":
@@ -154,15 +163,35 @@ def _starts(
     def jittered(i: int, width: float) -> FloatArray:
         return jitter(problem, start, width, np.random.default_rng([seed, i]))
 
-    starts: list[tuple[str, Callable[[], FloatArray | None]]] = [
-        ("pm.find_MAP", from_host),
-        ("initial point", lambda: start),
+    @cache
+    def draw_prior() -> Callable[[int], FloatArray | None]:
+        return prior_draws(model, problem.unconstrained)
+
+    def drawn(i: int) -> FloatArray | None:
+        draws = [draw_prior()(j) for j in range(seed + i * _DRAWS, seed + (i + 1) * _DRAWS)]
+        return best_placed(Objective.of(problem, kind, start), draws)
+
+    own = [Start("initial point", lambda: start, way) for way in WAYS]
+    host = Start("pm.find_MAP", from_host)
+    draws = [
+        Start("draw from the prior", partial(drawn, i), WAYS[i % len(WAYS)])
+        for i in range(len(_JITTERS))
     ]
+    # The third start differs most, in case the first two end on a plateau.
+    unpinned = _first_start(problem) == host.name
+    starts = [host, own[0], draws.pop(0), *own[1:]] if unpinned else [*own, host]
     if kind == "mle":
-        starts.append(("MAP", from_map))
-    return starts + [
-        ("jittered initial point", partial(jittered, i, width)) for i, width in enumerate(_JITTERS)
-    ]
+        starts.append(Start("MAP", from_map))
+    starts += draws
+    for i, width in enumerate(_JITTERS):
+        starts.append(Start("jittered initial point", partial(jittered, i, width)))
+    return starts
+
+
+def _first_start(problem: Problem) -> str:
+    """The user's own start has the first word; in large models the host's many cheap steps."""
+    own = problem.pinned.any() and len(problem.initial) <= DENSE_LIMIT
+    return "initial point" if own else "pm.find_MAP"
 
 
 def _variances(fit: _Fit, asked: Sequence[int]) -> Variances:
@@ -216,7 +245,7 @@ def _check_start(fit: _Fit, start: FloatArray) -> list[Flag]:
     flags = []
     if start is not fit.problem.initial:
         flags.append(Flag(FlagCode.START_REPLACED, Severity.INFO))
-    if fit.optimum.usable and fit.optimum.start != "pm.find_MAP":
+    if fit.optimum.usable and fit.optimum.start != _first_start(fit.problem):
         detail = f"It was reached from the {fit.optimum.start}."
         flags.append(Flag(FlagCode.OTHER_START, Severity.INFO, (), "", detail))
     return flags

@@ -5,19 +5,20 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pymc as pm
 import pytensor
+from pymc.initial_point import make_initial_point_fn
 from pytensor.compile.mode import Mode
 
 from pmlik.space import FloatArray, Space
 from pmlik.submodels import TermsModel
 
-__all__ = ["find_MAP_point", "quiet_host"]
+__all__ = ["find_MAP_point", "prior_draws", "quiet_host"]
 
 # PyMC 6.4 has these; 6.3 has neither, returns the same dict, and compiles in the default mode.
 _SINCE_6_4 = {"jitter": False, "return_inferencedata": False}
@@ -70,3 +71,31 @@ def find_MAP_point(
         return None
     x = space.join(found)
     return x if np.isfinite(x).all() else None
+
+
+def prior_draws(model: pm.Model, space: Space) -> Callable[[int], FloatArray | None]:
+    """Draws from the prior, as flat unconstrained vectors by seed; initvals are kept.
+
+    A flat prior has no draws: its variables stay at the initial point.
+    """
+    improper = {rv.name for rv in model.free_RVs if "Flat" in type(rv.owner.op).__name__}
+    overrides: dict[Any, Any] = {
+        rv.name: "prior"
+        for rv, given in model.rvs_to_initial_values.items()
+        if rv in model.free_RVs and given is None and rv.name not in improper
+    }
+    try:
+        with quiet_host(), pytensor.config.change_flags(mode=Mode("py", optimizer="fast_compile")):
+            draw = make_initial_point_fn(model=model, overrides=overrides)
+    except Exception:  # noqa: BLE001 - as above
+        return lambda seed: None
+
+    def drawn(seed: int) -> FloatArray | None:
+        try:
+            with quiet_host():
+                x = space.join(draw(seed))
+        except Exception:  # noqa: BLE001 - as above
+            return None
+        return x if np.isfinite(x).all() else None
+
+    return drawn

@@ -159,6 +159,11 @@ class Optimum:
         return self.curvature is not None and self.curvature.is_indefinite
 
     @property
+    def is_flat(self) -> bool:
+        """Whether there is no curvature in some direction."""
+        return isinstance(self.curvature, Curvature) and self.curvature.signs.zero > 0
+
+    @property
     def is_stationary(self) -> bool:
         """Whether the gradient is zero, in the units of the curvature."""
         if self.curvature is None:

@@ -1,25 +1,26 @@
 """From a starting point to an optimum with a certificate.
 
 The objective is minimised on the unconstrained scale: a negative log-density, over those
-coordinates that it depends on. `pm.find_MAP` gives the start, SciPy's trust region brings it
-near, and Newton steps with exact derivatives finish.
+coordinates that it depends on. A trust region brings a start near (see `descent`), and Newton
+steps with exact derivatives finish.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize
 
 from pmlik.certification import find_lower, is_inside
-from pmlik.curvature import DENSE_LIMIT
+from pmlik.curvature import Curvature
+from pmlik.descent import WAYS, Way, descend, find_scales
 from pmlik.errors import StartError
 from pmlik.objective import NEAR, Examiner, Minimised, Optimum
 from pmlik.space import FloatArray
 
-__all__ = ["TOLERANCE", "climb", "search"]
+__all__ = ["TOLERANCE", "Start", "climb", "search"]
 
 #: An optimum is certified when it is estimated to be nearer than this, in standard errors.
 TOLERANCE = 1e-6
@@ -28,17 +29,40 @@ TOLERANCE = 1e-6
 # than this; where the supremum is at infinity it does not.
 _CONTRACTION = 0.1
 _ROUNDING_FLOOR = 1e-8
+# Beyond the tolerance Newton steps go on to here, since in a parameter with a large relative
+# error a millionth of that is not much; each step costs little, and about doubles the digits.
+_POLISHED = 1e-12
 _NEWTON_STEPS = 20
 _ROUNDS = 8
+# So many other climbs have to end as low before an optimum that is not regular is believed.
+_WITNESSES = 2
 _TRUST_STEPS = 60
 
 
-def climb(objective: Minimised, z: FloatArray, start: str) -> tuple[Optimum, float]:
+class Start(NamedTuple):
+    """Where to search from and how.
+
+    Parameters
+    ----------
+    name : str
+    point : callable
+        Gives a full vector ``x``, or None; called only when its turn comes.
+    way : Way
+    """
+
+    name: str
+    point: Callable[[], FloatArray | None]
+    way: Way = WAYS[0]
+
+
+def climb(
+    objective: Minimised, z: FloatArray, start: str, way: Way = WAYS[0]
+) -> tuple[Optimum, float]:
     """Go from ``z`` to a certified optimum, or as far as it goes.
 
-    Newton steps are tried first, since most starts are close. Where they fail, rounds of a
-    trust region in coordinates scaled by the current Hessian take over; saddles are left along
-    their direction of negative curvature, lesser optima for a lower point beside them.
+    Newton steps are tried first, since many starts are close. Where they fail, rounds of a
+    trust region take over; saddles are left along their direction of negative curvature,
+    lesser optima for a lower point beside them.
 
     Returns
     -------
@@ -48,27 +72,29 @@ def climb(objective: Minimised, z: FloatArray, start: str) -> tuple[Optimum, flo
     """
     examiner = Examiner(objective)
     best = _newton(examiner, z)
-    for _ in range(_ROUNDS):
-        moved = _next_point(examiner, best)
-        if moved is None:
+    if not best.converged and isinstance(best.curvature, Curvature):
+        placed = find_scales(examiner, z).place(examiner, z)
+        if examiner.value_and_gradient(placed)[0] < best.value:
+            best = _newton(examiner, placed)
+    for i in range(_ROUNDS):
+        best.contracted = best.contracted or _contracts(examiner, best)
+        if best.curvature is None or (best.usable and not best.converged and i > 0):
+            break
+        if best.converged:
+            moved = find_lower(examiner, best)
+        elif isinstance(best.curvature, Curvature):
+            moved = descend(examiner, best.z, way, NEAR / 100**i)
+        else:
+            moved = _trust_region(examiner, best)
+        if best.is_saddle and moved is not None and np.array_equal(moved, best.z):
+            moved = _leave_saddle(examiner, best)
+        if moved is None or np.array_equal(moved, best.z):
             break
         best = _newton(examiner, moved)
     best.start = start
     if best.usable and not is_inside(examiner, best):
         best.converged = best.contracted = False
     return best, examiner.lowest
-
-
-def _next_point(examiner: Examiner, best: Optimum) -> FloatArray | None:
-    """Where to go on from a point, None to stay."""
-    if best.curvature is None:
-        return None
-    if best.converged:
-        return find_lower(examiner, best)
-    moved = _trust_region(examiner, best)
-    if best.is_saddle and np.array_equal(moved, best.z):
-        moved = _leave_saddle(examiner, best)
-    return None if np.array_equal(moved, best.z) else moved
 
 
 def _newton(examiner: Examiner, z: FloatArray) -> Optimum:
@@ -82,21 +108,38 @@ def _newton(examiner: Examiner, z: FloatArray) -> Optimum:
             break
         there = examiner.examine(here.z + here.step)
         if there.is_saddle or not there.distance < here.distance:
-            here.converged = here.distance < _ROUNDING_FLOOR
+            here.converged = here.converged or here.distance < _ROUNDING_FLOOR
             break
         shortened = there.distance <= _CONTRACTION * here.distance
         there.contracted = here.contracted or shortened
-        there.converged = there.distance < TOLERANCE and (
-            shortened or there.distance < _ROUNDING_FLOOR
+        there.converged = here.converged or (
+            there.distance < TOLERANCE and (shortened or there.distance < _ROUNDING_FLOOR)
         )
         here = there
-        if here.converged:
+        if here.converged and here.distance < _POLISHED:
             break
     return here
 
 
+def _contracts(examiner: Examiner, best: Optimum) -> bool:
+    """Whether two Newton steps come back from one standard error away.
+
+    Asked where rounding stops the steps from near by: residuals of the last digits' size.
+    """
+    if best.distance > NEAR or not isinstance(best.curvature, Curvature):
+        return False
+    if best.is_saddle or best.is_flat:
+        return False
+    here = away = examiner.examine(best.z + best.curvature.unit_errors(1)[0])
+    for _ in range(2):
+        if here.is_saddle or not 0 < here.distance < 2:
+            return False
+        here = examiner.examine(here.z + here.step)
+    return here.distance < _CONTRACTION * away.distance
+
+
 def _trust_region(examiner: Examiner, start: Optimum) -> FloatArray:
-    """SciPy's trust region from ``start``, in coordinates scaled to a unit diagonal."""
+    """SciPy's trust region from ``start`` without any dense matrix, scaled to a unit diagonal."""
     assert start.curvature is not None
     scale, lowest, idle = start.curvature.scale, [np.inf], [0]
 
@@ -106,41 +149,25 @@ def _trust_region(examiner: Examiner, start: Optimum) -> FloatArray:
     def gradient(u: FloatArray) -> FloatArray:
         return scale * examiner.value_and_gradient(scale * u)[1]
 
+    def product(u: FloatArray, v: FloatArray) -> FloatArray:
+        return scale * examiner.objective.product(scale * u, scale * v)
+
     def watch(intermediate_result: Any) -> None:
         idle[0] = 0 if intermediate_result.fun < lowest[0] else idle[0] + 1
         lowest[0] = min(lowest[0], float(intermediate_result.fun))
         if idle[0] > 12:
             raise StopIteration
-        if idle[0] == 0 and len(scale) <= DENSE_LIMIT:
-            here = examiner.examine(scale * intermediate_result.x)
-            if not here.is_saddle and here.distance < NEAR:
-                raise StopIteration
 
-    options: dict[str, Any] = {"gtol": 1e-12, "maxiter": _TRUST_STEPS}
-    derivatives: dict[str, Any]
-    if len(scale) <= DENSE_LIMIT:
-
-        def hessian(u: FloatArray) -> FloatArray:
-            return examiner.hessian(scale * u) * np.outer(scale, scale)
-
-        method, derivatives = "trust-exact", {"hess": hessian}
-    else:
-
-        def product(u: FloatArray, v: FloatArray) -> FloatArray:
-            return scale * examiner.objective.product(scale * u, scale * v)
-
-        options["gtol"] = 1e-3
-        method, derivatives = "trust-ncg", {"hessp": product}
     try:
         with np.errstate(all="ignore"):
             result = optimize.minimize(
                 value,
                 start.z / scale,
                 jac=gradient,
-                method=method,
+                hessp=product,
+                method="trust-ncg",
                 callback=watch,
-                options=options,
-                **derivatives,
+                options={"gtol": 1e-3, "maxiter": _TRUST_STEPS},
             )
     except (ValueError, np.linalg.LinAlgError):  # a Hessian that is not finite on the way
         return start.z
@@ -158,39 +185,43 @@ def _leave_saddle(examiner: Examiner, saddle: Optimum) -> FloatArray:
     return saddle.z
 
 
-def search(
-    objective: Minimised, starts: Sequence[tuple[str, Callable[[], FloatArray | None]]]
-) -> tuple[Optimum, float]:
+def search(objective: Minimised, starts: Sequence[Start]) -> tuple[Optimum, float]:
     """Climb from one start after the other until an optimum is certified.
 
-    Parameters
-    ----------
-    objective : Objective
-    starts : sequence of (name, callable)
-        Each gives a full vector ``x``, or None; called only when its turn comes.
+    An optimum with a direction that changes nothing may be a plateau, or a point where two
+    terms of the model coincide, and one that rounding keeps from being certified may have a
+    better one beside it: these are believed when two more climbs end as low.
 
     Returns
     -------
     optimum : Optimum
-        The first certified one, else the lowest point reached.
+        The lowest usable one, else the lowest point reached.
     lowest : float
         The lowest value of the objective met on any way.
     """
     reached: list[Optimum] = []
     lowest = np.inf
-    for name, start in starts:
-        x = start()
+    for start in starts:
+        x = start.point()
         if x is None:
             continue
         z = x[objective.active]
         if not np.isfinite(objective.value_and_gradient(z)[0]):
             continue
-        optimum, met = climb(objective, z, name)
-        reached.append(optimum)
+        optimum, met = climb(objective, z, start.name, start.way)
         lowest = min(lowest, met)
-        if optimum.converged:
+        regular = optimum.converged and not optimum.is_flat
+        settled = regular or sum(_agree(optimum, other) for other in reached) == _WITNESSES
+        reached.append(optimum)
+        if settled:
             break
     if not reached:
         raise StartError("No start has a finite log-density.")
-    certified = [optimum for optimum in reached if optimum.converged]
-    return (certified or sorted(reached, key=lambda o: o.value))[0], lowest
+    usable = [optimum for optimum in reached if optimum.usable]
+    return min(usable or reached, key=lambda o: o.value), lowest
+
+
+def _agree(one: Optimum, other: Optimum) -> bool:
+    """Whether two optima are as high as each other, as far as each is known."""
+    margin = 1e-6 * (1 + abs(one.value)) + one.distance**2 + other.distance**2
+    return one.usable and other.usable and abs(one.value - other.value) <= margin

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from pmlik.descent import find_scales
 from pmlik.errors import ModelError, StartError
 from pmlik.functions import Density
-from pmlik.objective import Objective
+from pmlik.objective import Examiner, Objective
 from pmlik.problem import Problem
 from pmlik.space import FloatArray
 
-__all__ = ["describe_point", "jitter", "usable_start"]
+__all__ = ["best_placed", "describe_point", "jitter", "usable_start"]
 
 
 def usable_start(problem: Problem, seed: int) -> FloatArray:
@@ -95,6 +98,23 @@ def find_start(problem: Problem, seed: int) -> FloatArray | None:
 def jitter(problem: Problem, x: FloatArray, width: float, rng: np.random.Generator) -> FloatArray:
     """``x`` plus uniform noise on the unconstrained scale; what the user has pinned stays."""
     return x + np.where(problem.pinned, 0.0, rng.uniform(-width, width, size=len(x)))
+
+
+def best_placed(objective: Objective, points: Iterable[FloatArray | None]) -> FloatArray | None:
+    """The point with the lowest objective once its scales are where they belong."""
+    examiner = Examiner(objective)
+    scales, best, lowest = None, None, np.inf
+    for point in points:
+        if point is None:
+            continue
+        z = point[objective.active]
+        if not np.isfinite(examiner.value_and_gradient(z)[0]):
+            continue
+        scales = scales or find_scales(examiner, z)
+        z = scales.place(examiner, z)
+        if examiner.value_and_gradient(z)[0] < lowest:
+            best, lowest = objective.expand(z), examiner.value_and_gradient(z)[0]
+    return best
 
 
 def describe_point(problem: Problem, x: FloatArray, most: int = 6) -> str:
