@@ -15,7 +15,7 @@ from pmlik.errors import (
 from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
 from pmlik.likelihood import Likelihood
-from pmlik.plots import plot_likelihood
+from pmlik.plots import plot_likelihood, plot_waterfall
 from pmlik.submodels import likelihood_model
 
 __all__ = [
@@ -38,5 +38,6 @@ __all__ = [
     "find_MLE",
     "likelihood_model",
     "plot_likelihood",
+    "plot_waterfall",
     "sample_posterior",
 ]

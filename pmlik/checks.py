@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pmlik.directions import describe_direction
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, PointEstimate
 from pmlik.objective import Optimum
@@ -13,19 +14,19 @@ from pmlik.roles import Potentials, Roles
 
 __all__ = [
     "check_certificate",
-    "check_chains",
-    "check_draws",
+    "check_gradient",
     "check_higher",
     "check_identified",
+    "check_limit",
+    "check_optima",
     "check_order",
     "check_roles",
     "check_standard_errors",
+    "check_unbounded",
 ]
 
-_R_HAT = 1.01
-_ESS_PER_CHAIN = 100
-_DIVERGENT_SHARE = 0.005
-_BFMI = 0.2
+# An automatic gradient that is further off than this is no gradient.
+_GRADIENT_ERROR = 1e-3
 
 
 def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
@@ -62,11 +63,102 @@ def check_certificate(certificate: Certificate, optimum: Optimum, where: str) ->
     if optimum.usable:
         detail = f"Estimated distance {certificate.estimated_distance:.1g} SE."
         return [Flag(FlagCode.LIMITED_PRECISION, Severity.WARNING, (), "", detail)]
+    if not certificate.moved:
+        action = "Give another start, or look whether the density is smooth there."
+        return [Flag(FlagCode.DID_NOT_MOVE, Severity.ERROR, (), action, where)]
     action = (
         "There may be no maximum (a parameter that runs off, a scale that shrinks to zero); a "
         "stronger prior gives a MAP, other data or fewer parameters an MLE."
     )
     return [Flag(FlagCode.NOT_CONVERGED, Severity.ERROR, (), action, where)]
+
+
+def check_gradient(error: float) -> list[Flag]:
+    """Whether the automatic gradient agrees with finite differences beside the optimum."""
+    if not error > _GRADIENT_ERROR:
+        return []
+    detail = f"Relative difference {error:.1g}."
+    action = "Look at the derivative of operations of your own, and for jumps in the density."
+    return [Flag(FlagCode.GRADIENT_WRONG, Severity.ERROR, (), action, detail)]
+
+
+def check_limit(
+    border: Mapping[str, float], infinite: Mapping[str, float], supremum: float
+) -> list[Flag]:
+    """What sits on the border of its support, and what runs off.
+
+    Parameters
+    ----------
+    border : mapping of str to float
+        Values on a border, by label.
+    infinite : mapping of str to float
+        How each went that has no finite limit, by label.
+    supremum : float
+        Of the log-density.
+    """
+    flags = []
+    if border:
+        detail = f"{', '.join(f'{label} = {value:.6g}' for label, value in border.items())}."
+        flags.append(Flag(FlagCode.AT_BOUNDARY, Severity.WARNING, tuple(border), "", detail))
+    if infinite:
+        signs = ", ".join(f"{k} -> {'-' if v < 0 else '+'}inf" for k, v in infinite.items())
+        along = describe_direction(list(infinite), np.array(list(infinite.values())))
+        detail = f"{signs}, along {along}; supremum of the log-density {supremum:.6g}."
+        action = (
+            "With a binary outcome this is separation: a combination of covariates tells the "
+            "outcomes apart. A proper prior gives a MAP and a posterior."
+        )
+        flags.append(Flag(FlagCode.AT_INFINITY, Severity.ERROR, tuple(infinite), action, detail))
+    return flags
+
+
+def check_unbounded(labels: Sequence[str], inside: str) -> list[Flag]:
+    """Whether the objective has no maximum at all.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        What goes to its border meanwhile.
+    inside : str
+        The local maximum inside, in words; empty where there is none.
+    """
+    if not labels:
+        return []
+    labels = tuple(dict.fromkeys(labels))
+    if inside:
+        detail = "What is reported is a local maximum inside."
+        return [Flag(FlagCode.UNBOUNDED, Severity.WARNING, labels, "", detail)]
+    action = "Bound it away from there, share it among observations, or give it a prior."
+    return [Flag(FlagCode.UNBOUNDED, Severity.ERROR, labels, action)]
+
+
+def check_optima(
+    lower: Sequence[float], switched: Sequence[bool], where: Sequence[str]
+) -> list[Flag]:
+    """Other local maxima.
+
+    Parameters
+    ----------
+    lower : sequence of float
+        Their log-density minus that of the estimate, not positive.
+    switched : sequence of bool
+        Which are the same one with its labels switched.
+    where : sequence of str
+        Each in words.
+    """
+    flags = []
+    if any(switched):
+        flags.append(Flag(FlagCode.LABEL_SWITCHING, Severity.INFO))
+    others = [(d, w) for d, s, w in zip(lower, switched, where, strict=True) if not s]
+    if others:
+        shown = "; ".join(
+            f"{'as high' if abs(d) < 1e-6 else f'{d:+.3g} in log-density'} at {w}"
+            for d, w in others[:3]
+        )
+        more = f"; and {len(others) - 3} more" if len(others) > 3 else ""
+        action = "The highest found is reported."
+        flags.append(Flag(FlagCode.SEVERAL_OPTIMA, Severity.WARNING, (), action, f"{shown}{more}."))
+    return flags
 
 
 def check_higher(gain: float) -> list[Flag]:
@@ -79,7 +171,11 @@ def check_higher(gain: float) -> list[Flag]:
 
 
 def check_identified(
-    labels: Sequence[str], unidentified: Sequence[bool], unused: Sequence[bool], kind: str
+    labels: Sequence[str],
+    unidentified: Sequence[bool],
+    unused: Sequence[bool],
+    kind: str,
+    directions: str = "",
 ) -> list[Flag]:
     """Which scalars the objective says nothing about.
 
@@ -92,6 +188,8 @@ def check_identified(
     unused : sequence of bool
         Not in the objective at all.
     kind : {"mle", "map"}
+    directions : str
+        The flat directions in words.
     """
     flags = []
     absent = tuple(label for label, u in zip(labels, unused, strict=True) if u)
@@ -104,8 +202,12 @@ def check_identified(
         label for label, f, u in zip(labels, unidentified, unused, strict=True) if f and not u
     )
     if flat:
-        action = "Only a combination of them is determined: drop or fix one."
-        flags.append(Flag(FlagCode.NOT_IDENTIFIED, Severity.WARNING, flat, action))
+        detail = f"Flat along {directions}." if directions else ""
+        action = (
+            "What does not change along it is determined; along it the posterior is the prior. "
+            "Drop or fix one."
+        )
+        flags.append(Flag(FlagCode.NOT_IDENTIFIED, Severity.WARNING, flat, action, detail))
     return flags
 
 
@@ -144,51 +246,3 @@ def check_order(mle: PointEstimate, map_estimate: PointEstimate) -> list[Flag]:
     detail = f"The likelihood at the MAP is higher, by {gain:.3g} in its logarithm."
     action = "The MLE is a lesser optimum: give other initvals."
     return [Flag(FlagCode.HIGHER_ELSEWHERE, Severity.ERROR, (), action, detail)]
-
-
-def check_draws(broken: Sequence[str], n_draws: int, n_asked: int) -> list[Flag]:
-    """Whether all draws are there and are numbers.
-
-    Parameters
-    ----------
-    broken : sequence of str
-        Variables with draws that are not finite.
-    n_draws, n_asked : int
-        Draws a chain that there are, and that were asked for.
-    """
-    flags = []
-    if n_draws < n_asked:
-        detail = f"{n_draws} of {n_asked} draws a chain."
-        flags.append(Flag(FlagCode.CUT_SHORT, Severity.ERROR, (), "Sample again.", detail))
-    if broken:
-        action = "They have no mean; look at how they are computed."
-        flags.append(Flag(FlagCode.DRAWS_NOT_FINITE, Severity.WARNING, tuple(broken), action))
-    return flags
-
-
-def check_chains(diagnostics: Mapping[str, float], n_chains: int, n_draws: int) -> list[Flag]:
-    """Whether the chains agree, mixed and did not diverge.
-
-    Thresholds: Vehtari et al. (2021), doi:10.1214/20-BA1221.
-    """
-    r_hat, ess = diagnostics["r_hat"], min(diagnostics["ess_bulk"], diagnostics["ess_tail"])
-    if n_chains < 2 or not np.isfinite([r_hat, ess]).all():
-        action = "Sample at least two chains (four is usual), with more draws."
-        return [Flag(FlagCode.CHAINS_NOT_CHECKED, Severity.ERROR, (), action)]
-    flags = []
-    if r_hat > _R_HAT:
-        action = "Sample longer, or reparametrise."
-        flags.append(Flag(FlagCode.HIGH_R_HAT, Severity.ERROR, (), action, f"Worst {r_hat:.3f}."))
-    if ess < _ESS_PER_CHAIN * n_chains:
-        action, detail = "Draw more.", f"Worst {ess:.0f} of {n_chains * n_draws} draws."
-        flags.append(Flag(FlagCode.LOW_ESS, Severity.ERROR, (), action, detail))
-    if diagnostics.get("bfmi", np.inf) < _BFMI:
-        action, detail = "Reparametrise, or tune longer.", f"Worst {diagnostics['bfmi']:.2f}."
-        flags.append(Flag(FlagCode.LOW_BFMI, Severity.ERROR, (), action, detail))
-    if n := int(diagnostics["divergences"]):
-        many = n > _DIVERGENT_SHARE * n_chains * n_draws
-        severity = Severity.ERROR if many else Severity.WARNING
-        action = "Raise target_accept, or reparametrise."
-        detail = f"{n} of {n_chains * n_draws} draws."
-        flags.append(Flag(FlagCode.DIVERGENCES, severity, (), action, detail))
-    return flags

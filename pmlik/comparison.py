@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -101,6 +101,22 @@ class Comparison:
             and self.posterior.trusted
         )
 
+    @property
+    def verdict(self) -> Literal["agree", "differ"] | None:
+        """Whether likelihood and posterior agree; None unless optimum and chains are certified.
+
+        They agree if no posterior mean is further than a quarter of a posterior standard
+        deviation from the MLE, and no posterior standard deviation more than a quarter off the
+        standard error.
+        """
+        if not self.trusted:
+            return None
+        table = self.table
+        shift = table["shift in sd"].abs()
+        spread = np.log(table["sd"] / table["SE"]).abs()
+        differ = (shift > _SHIFT) | (spread > np.log1p(_SPREAD))
+        return "differ" if bool(differ.any()) else "agree"
+
     def sheet(self) -> Sheet:
         """The comparison as a table of strings."""
         columns = ["parameter", "MLE", "SE", "MAP"]
@@ -172,6 +188,7 @@ class Comparison:
         else:
             chains = describe_chains(self.posterior.diagnostics)
             notes.append(("chains", _verdict(self.posterior.trusted, chains)))
+            notes.append(("verdict", _VERDICTS[self.verdict]))
         seconds = ", ".join(f"{step} {s:.1f} s" for step, s in self.timings.items())
         notes.append(("time", f"{seconds}; random_seed={self.random_seed}"))
         for flag in self.flags:
@@ -189,6 +206,17 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         return to_html(self.sheet())
+
+
+# Beyond these likelihood and posterior are said to differ.
+_SHIFT = 0.25
+_SPREAD = 0.25
+
+_VERDICTS = {
+    "agree": "likelihood and posterior agree (within a quarter of a posterior sd)",
+    "differ": "likelihood and posterior differ (see shift/sd, and sd against SE)",
+    None: "none, as not all three can be trusted",
+}
 
 
 def _fixed(value: float) -> str:

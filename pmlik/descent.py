@@ -20,7 +20,7 @@ __all__ = ["WAYS", "Scales", "Way", "descend", "find_scales"]
 
 # Along a scale the slope is constant this far out, in logarithms.
 _FAR = (30.0, 40.0)
-_PLACINGS = 30
+_PLACINGS, _FEW_PLACINGS = 30, 6
 _STEPS = 250
 _IDLE_STEPS, _IDLE_GAIN = 25, 1e-6
 
@@ -61,7 +61,7 @@ class Scales:
     where: NDArray[np.int_]
     slopes: FloatArray
 
-    def place(self, examiner: Examiner, z: FloatArray) -> FloatArray:
+    def place(self, examiner: Examiner, z: FloatArray, *, roughly: bool = False) -> FloatArray:
         """``z`` with each scale where the objective is lowest along it.
 
         Between slope ``c`` far out and its exponential growth on the other side the objective
@@ -71,10 +71,11 @@ class Scales:
             return z
         unit, c = np.zeros(len(z)), self.slopes
         unit[self.where] = 1.0
-        for _ in range(_PLACINGS):
+        most, tolerance = (_FEW_PLACINGS, 0.01) if roughly else (_PLACINGS, 1e-9)
+        for _ in range(most):
             value, gradient = examiner.value_and_gradient(z)
             slope = gradient[self.where]
-            if not np.isfinite(value) or (np.abs(slope) <= 1e-9 * np.abs(c)).all():
+            if not np.isfinite(value) or (np.abs(slope) <= tolerance * np.abs(c)).all():
                 break
             bend = examiner.objective.product(z, unit)[self.where]
             with np.errstate(all="ignore"):
@@ -212,13 +213,14 @@ class _Region:
         least = self.eigenvalues[0]
         if least > 0 and excess(0.0) <= 0:
             return np.asarray(self.eigenvectors @ along(0.0))
-        low = max(0.0, -least) * (1 + 1e-14) + 1e-14 * np.abs(self.eigenvalues).max()
+        slope = float(np.linalg.norm(self.gradient)) / radius
+        low = max(0.0, -least) * (1 + 1e-14) + 1e-14 * max(np.abs(self.eigenvalues).max(), slope)
         if excess(low) <= 0:  # no slope along the least eigenvalue: go that way all the same
             step = along(low)
             rest = float(np.sqrt(max(0.0, radius**2 - float(step @ step))))
             step[0] += rest if step[0] >= 0 else -rest
             return np.asarray(self.eigenvectors @ step)
-        high = low + float(np.linalg.norm(self.gradient)) / radius
+        high = low + slope
         while excess(high) > 0:
             high *= 2
         return np.asarray(self.eigenvectors @ along(optimize.brentq(excess, low, high, rtol=1e-6)))

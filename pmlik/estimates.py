@@ -14,7 +14,21 @@ from pmlik.errors import Flag, Severity
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
 from pmlik.space import FloatArray, Space
 
-__all__ = ["Certificate", "Counts", "PointEstimate", "PosteriorEstimate", "labelled"]
+__all__ = ["Certificate", "Counts", "PointEstimate", "PosteriorEstimate", "SearchEnd", "labelled"]
+
+
+class SearchEnd(NamedTuple):
+    """Where the search from one start ended.
+
+    ``log_density`` is that of the likelihood (MLE) or of likelihood times prior (MAP);
+    ``certified`` says whether it is a local maximum; ``optimum`` numbers the maxima, 0 for the
+    estimate itself, -1 for none.
+    """
+
+    start: str
+    log_density: float
+    certified: bool
+    optimum: int
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,8 @@ class Certificate:
         The start that led here.
     x : array (n,)
         The point itself, unconstrained.
+    searches : tuple of SearchEnd
+        Where each start ended.
     """
 
     converged: bool
@@ -57,6 +73,7 @@ class Certificate:
     moved: bool
     start: str
     x: FloatArray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+    searches: tuple[SearchEnd, ...] = ()
 
     def __str__(self) -> str:
         if not self.converged:

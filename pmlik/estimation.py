@@ -10,15 +10,17 @@ from typing import Any
 import pymc as pm
 
 from pmlik.admission import resolve_model
+from pmlik.audit import audit
 from pmlik.checks import check_order
 from pmlik.comparison import Comparison, merge_estimates
 from pmlik.compilation import compile_mode
 from pmlik.errors import ModelError, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
+from pmlik.estimator import estimate_point
 from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
-from pmlik.preparation import Arguments, Clock, prepare, seed_of
-from pmlik.progress import steps
+from pmlik.preparation import Arguments, Prepared, prepare, seed_of
+from pmlik.progress import Clock, Say, steps
 from pmlik.roles import Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
 
@@ -33,6 +35,8 @@ def find_MLE(
     progressbar: bool = True,
     backend: str | None = None,
     potentials: Potentials = "likelihood",
+    start: Mapping[str, Any] | None = None,
+    n_starts: int | None = None,
     strict: bool = False,
 ) -> PointEstimate:
     """Maximum likelihood estimate, with standard errors and a certificate.
@@ -55,13 +59,21 @@ def find_MLE(
         Default: interpret the graph, and compile with Numba where that is the faster whole.
     potentials : {"likelihood", "prior"}
         What ``pm.Potential`` terms count as.
+    start : mapping, optional
+        Values of some or all parameters, natural units, to start from.
+    n_starts : int, optional
+        How many starts to use in any case: ``pm.find_MAP``'s point, the initial point, draws
+        from the prior, the MAP, jitter. More are used while no optimum is certified. Default:
+        12 up to 10 coordinates, 6 up to 50, 3 up to 500, else 1.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
 
     Returns
     -------
     PointEstimate
-        Natural units. Standard errors are of the likelihood alone.
+        Natural units. Standard errors are of the likelihood alone. The highest optimum found;
+        ``certificate.searches`` tells where each start ended. At the border of the support the
+        estimate is the limit.
 
     Raises
     ------
@@ -81,7 +93,9 @@ def find_MLE(
     >>> print(f"{mle.values['p']:.4f} {mle.std_error['p']:.4f} {mle.log_likelihood:.4f}")
     0.2000 0.1265 -1.1974
     """
-    arguments = Arguments(model, var_names, random_seed, progressbar, backend, potentials)
+    arguments = Arguments(
+        model, var_names, random_seed, progressbar, backend, potentials, start, n_starts
+    )
     return _one_point(arguments, "mle", strict)
 
 
@@ -93,13 +107,15 @@ def find_MAP(
     progressbar: bool = True,
     backend: str | None = None,
     potentials: Potentials = "likelihood",
+    start: Mapping[str, Any] | None = None,
+    n_starts: int | None = None,
     strict: bool = False,
 ) -> PointEstimate:
     """Maximum of likelihood times prior in natural units, as ``pm.find_MAP`` defines it.
 
     Parameters
     ----------
-    model, var_names, random_seed, progressbar, backend, potentials, strict
+    model, var_names, random_seed, progressbar, backend, potentials, start, n_starts, strict
         As in `find_MLE`.
 
     Returns
@@ -122,7 +138,9 @@ def find_MAP(
     >>> print(f"{pmlik.find_MAP(model, progressbar=False).values['p']:.4f}")  # 3 / 12
     0.2500
     """
-    arguments = Arguments(model, var_names, random_seed, progressbar, backend, potentials)
+    arguments = Arguments(
+        model, var_names, random_seed, progressbar, backend, potentials, start, n_starts
+    )
     return _one_point(arguments, "map", strict)
 
 
@@ -200,6 +218,8 @@ def compare(
     ci_prob: float | None = None,
     sample: bool = True,
     sample_kwargs: Mapping[str, Any] | None = None,
+    start: Mapping[str, Any] | None = None,
+    n_starts: int | None = None,
     strict: bool = False,
 ) -> Comparison:
     """MLE, MAP and posterior of one model, side by side.
@@ -229,6 +249,8 @@ def compare(
         False leaves the posterior out.
     sample_kwargs : mapping, optional
         For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
+    start, n_starts
+        As in `find_MLE`.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
 
@@ -257,11 +279,13 @@ def compare(
     """
     _check_interval(ci_kind, ci_prob)
     options = check_sample_kwargs(sample_kwargs)
-    arguments = Arguments(model, var_names, random_seed, progressbar, backend, potentials)
+    arguments = Arguments(
+        model, var_names, random_seed, progressbar, backend, potentials, start, n_starts
+    )
     clock = Clock()
     with steps(progressbar) as say:
-        prepared = prepare(arguments, say, clock)
-        mle, map_estimate = (prepared.estimate(kind, say, clock) for kind in ("mle", "map"))
+        prepared = _prepare(arguments, say, clock)
+        mle, map_estimate = (_estimate(prepared, kind, say, clock) for kind in _KINDS)
     found = check_order(mle, map_estimate)
     raise_if_strict((*found, *mle.flags, *map_estimate.flags), strict)
     posterior: PosteriorEstimate | None = None
@@ -280,6 +304,11 @@ def compare(
         with clock("sampling"):
             posterior, failure = posterior_or_flag(request)
         found += failure
+    if posterior is not None:
+        with steps(progressbar) as say, clock("audit"):
+            say("Comparing the draws with the optima")
+            mle, map_estimate, seen = audit(prepared, mle, map_estimate, posterior)
+        found = check_order(mle, map_estimate) + seen
     names = [name for name in prepared.names if var_names is None or name in var_names]
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names)
     raise_if_strict((*found, *flags), strict)
@@ -295,10 +324,28 @@ def compare(
     )
 
 
+_KINDS: dict[Kind, str] = {
+    "mle": "Maximising the likelihood",
+    "map": "Maximising likelihood x prior",
+}
+
+
+def _prepare(arguments: Arguments, say: Say, clock: Clock) -> Prepared:
+    say("Building the likelihood")
+    with clock("building"):
+        return prepare(arguments)
+
+
+def _estimate(prepared: Prepared, kind: Kind, say: Say, clock: Clock) -> PointEstimate:
+    say(_KINDS[kind])
+    with clock(kind.upper()):
+        return estimate_point(prepared, kind)
+
+
 def _one_point(arguments: Arguments, kind: Kind, strict: bool) -> PointEstimate:
     clock = Clock()
     with steps(arguments.progressbar) as say:
-        estimate = prepare(arguments, say, clock).estimate(kind, say, clock)
+        estimate = _estimate(_prepare(arguments, say, clock), kind, say, clock)
     raise_if_strict(estimate.flags, strict)
     return estimate
 

@@ -1,94 +1,71 @@
-"""One point estimate: its starts, its search, its standard errors, its record."""
+"""One point estimate: its search, its standard errors, its record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cached_property
 
 import numpy as np
-import pymc as pm
 import xarray as xr
 
 from pmlik.checks import (
     check_certificate,
+    check_gradient,
     check_higher,
     check_identified,
+    check_limit,
+    check_optima,
     check_roles,
     check_standard_errors,
+    check_unbounded,
 )
-from pmlik.compilation import compile_mode
-from pmlik.curvature import (
-    DENSE_LIMIT,
-    Curvature,
-    IterativeCurvature,
-    Variances,
-    variances_by_solves,
-)
-from pmlik.descent import WAYS
+from pmlik.curvature import Curvature, IterativeCurvature, Variances, variances_by_solves
+from pmlik.directions import describe_direction, simplify
 from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.estimates import Certificate, Counts, PointEstimate
+from pmlik.estimates import Certificate, Counts, PointEstimate, SearchEnd
 from pmlik.functions import BoolArray
-from pmlik.host import find_MAP_point, prior_draws
-from pmlik.objective import Kind, Objective, Optimum
-from pmlik.optimizer import Start, climb, search
+from pmlik.gradients import gradient_error
+from pmlik.limits import Ending
+from pmlik.objective import Kind, Minimised, Objective, Optimum
+from pmlik.optimizer import Start, search
+from pmlik.outcome import Outcome, decide
+from pmlik.preparation import Prepared
 from pmlik.problem import Problem
-from pmlik.roles import Potentials, Roles
 from pmlik.space import FloatArray
-from pmlik.starting import best_placed, describe_point, jitter
-from pmlik.submodels import likelihood_terms, prior_terms, terms_model
+from pmlik.starting import describe_point
+from pmlik.starts import count_starts, first_start, list_starts
+from pmlik.symmetry import is_switched
 
 __all__ = ["estimate_point"]
 
-_SMALL = 5000
 
-# Widths of the jitter of further starts, tried only while no optimum is certified.
-_JITTERS = (1.0, 0.5, 2.0, 1.0, 0.5)
-# Of so many draws from the prior the best is taken.
-_DRAWS = 50
-
-
-def estimate_point(
-    model: pm.Model,
-    roles: Roles,
-    problem: Problem,
-    kind: Kind,
-    *,
-    start: FloatArray,
-    potentials: Potentials,
-    var_names: Sequence[str] | None,
-    seed: int,
-) -> PointEstimate:
-    """Find the MLE or the MAP of a problem.
+@np.errstate(all="ignore")
+def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) -> PointEstimate:
+    """Find the MLE or the MAP of a prepared model.
 
     Parameters
     ----------
-    model : pm.Model
-        For ``pm.find_MAP``.
-    roles : Roles
-    problem : Problem
+    prepared : Prepared
     kind : {"mle", "map"}
-    start : array (n,)
-        From `usable_start`.
-    potentials : {"likelihood", "prior"}
-    var_names : sequence of str, optional
-        Whose standard errors to solve for where there is no dense matrix.
-    seed : int
+    first : sequence of Start
+        Starts to use before all others.
     """
+    problem = prepared.problem
     before = problem.likelihood.n_gradients, problem.likelihood.n_products
-    objective = Objective.of(problem, kind, start)
-    starts = _starts(model, roles, problem, kind, start, potentials, seed)
-    optimum, lowest = search(objective, starts)
-    fit = _Fit(problem, kind, objective, optimum, objective.expand(optimum.z))
-    asked = _places(problem, var_names or ())
+    objective = Objective.of(problem, kind, prepared.start)
+    starts = [*first, *list_starts(prepared, kind)]
+    reached = search(objective, starts, len(first) + count_starts(prepared))
+    start = prepared.start[objective.active]
+    outcome = decide(objective, reached, start, problem.n_observations)
+    fit = _Fit(prepared, kind, objective, outcome)
+    asked = _places(problem, prepared.arguments.var_names or ())
     variances, unused = _variances(fit, asked), _unused(fit)
-    certificate = _certificate(fit, start, before)
-    where = f"Stopped at {describe_point(problem, fit.x)}."
+    error = gradient_error(fit.part, fit.optimum)
+    certificate = _certificate(fit, before, error)
     flags = [
-        *check_roles(roles, potentials),
-        *_check_start(fit, start),
-        *check_certificate(certificate, optimum, where),
-        *check_higher(optimum.value - lowest if optimum.usable else 0.0),
+        *check_roles(prepared.roles, prepared.potentials),
+        *_check_search(fit, reached, certificate, error),
         *_check_variances(fit, variances, unused, asked),
     ]
     return _record(fit, variances, unused, certificate, flags)
@@ -98,11 +75,27 @@ def estimate_point(
 class _Fit:
     """Where the search ended, and of what."""
 
-    problem: Problem
+    prepared: Prepared
     kind: Kind
     objective: Objective
-    optimum: Optimum
-    x: FloatArray
+    outcome: Outcome
+
+    @property
+    def problem(self) -> Problem:
+        return self.prepared.problem
+
+    @property
+    def part(self) -> Minimised:
+        """What the optimum is one of: the objective, or what a limit leaves of it."""
+        return self.outcome.objective
+
+    @property
+    def optimum(self) -> Optimum:
+        return self.outcome.optimum
+
+    @cached_property
+    def x(self) -> FloatArray:
+        return self.part.expand(self.optimum.z)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -117,12 +110,38 @@ class _Fit:
             return curvature.signs.zero
         return 0 if curvature is None else int(curvature.empty.sum())
 
+    def moved_by(self, direction: FloatArray) -> BoolArray:
+        """Which natural values a direction of the objective moves, well inside the support."""
+        tangent = self.problem.values.tangents(self.objective.base)
+        return np.asarray(tangent(self.objective.lift(direction)) != 0)
 
-def _certificate(fit: _Fit, start: FloatArray, before: tuple[int, int]) -> Certificate:
-    optimum, likelihood = fit.optimum, fit.problem.likelihood
+    @cached_property
+    def held(self) -> BoolArray:
+        """Which natural values the limit is a limit of."""
+        ends = self.outcome.limit.ends if self.outcome.limit else ()
+        masks = [self.moved_by(end.direction) for end in ends]
+        return np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
+
+    @cached_property
+    def infinite(self) -> BoolArray:
+        """Those that have no finite limit."""
+        ends = self.outcome.limit.ends if self.outcome.limit else ()
+        masks = [self.moved_by(e.direction) for e in ends if e.ending is Ending.INFINITY]
+        return np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
+
+    @cached_property
+    def naturals(self) -> FloatArray:
+        """Natural values, those of a limit at the very border."""
+        limit = self.outcome.limit
+        values = self.problem.values(self.x if limit is None else limit.border)
+        return np.where(self.infinite, np.nan, values)
+
+
+def _certificate(fit: _Fit, before: tuple[int, int], error: float) -> Certificate:
+    optimum, likelihood, start = fit.optimum, fit.problem.likelihood, fit.prepared.start
     curvature = optimum.curvature
     return Certificate(
-        converged=optimum.converged,
+        converged=optimum.converged and not fit.infinite.any(),
         estimated_distance=optimum.distance,
         gradient_norm=float(np.linalg.norm(optimum.gradient)),
         eigenvalue_signs=curvature.signs if isinstance(curvature, Curvature) else None,
@@ -131,67 +150,58 @@ def _certificate(fit: _Fit, start: FloatArray, before: tuple[int, int]) -> Certi
         moved=not np.allclose(fit.x, start, rtol=1e-8, atol=1e-8),
         start=optimum.start,
         x=fit.x,
+        searches=tuple(
+            SearchEnd(end.start, -end.value, end.usable, number) for end, number in fit.outcome.ends
+        ),
     )
 
 
-def _starts(
-    model: pm.Model,
-    roles: Roles,
-    problem: Problem,
-    kind: Kind,
-    start: FloatArray,
-    potentials: Potentials,
-    seed: int,
-) -> list[Start]:
-    """Where to search from, in order; the later ones only while nothing is certified."""
-    terms = likelihood_terms(roles, potentials)
-    if kind == "map":
-        terms += prior_terms(roles, potentials)
-    host_model = terms_model(model, terms)
-
-    def from_host() -> FloatArray | None:
-        given = None if start is problem.initial else start
-        # On large data building is cheap against the hundreds of evaluations that follow.
-        small = problem.n_observations + len(start) < _SMALL
-        mode = compile_mode(problem.backend, for_start=small)
-        return find_MAP_point(host_model, given, problem.unconstrained, mode)
-
-    def from_map() -> FloatArray:
-        joint = Objective.of(problem, "map", start)
-        return joint.expand(climb(joint, start[joint.active], "MAP")[0].z)
-
-    def jittered(i: int, width: float) -> FloatArray:
-        return jitter(problem, start, width, np.random.default_rng([seed, i]))
-
-    @cache
-    def draw_prior() -> Callable[[int], FloatArray | None]:
-        return prior_draws(model, problem.unconstrained)
-
-    def drawn(i: int) -> FloatArray | None:
-        draws = [draw_prior()(j) for j in range(seed + i * _DRAWS, seed + (i + 1) * _DRAWS)]
-        return best_placed(Objective.of(problem, kind, start), draws)
-
-    own = [Start("initial point", lambda: start, way) for way in WAYS]
-    host = Start("pm.find_MAP", from_host)
-    draws = [
-        Start("draw from the prior", partial(drawn, i), WAYS[i % len(WAYS)])
-        for i in range(len(_JITTERS))
+def _check_search(
+    fit: _Fit, reached: Sequence[Optimum], certificate: Certificate, error: float
+) -> list[Flag]:
+    """What the search says of the objective, from its ends."""
+    outcome, optimum, problem = fit.outcome, fit.optimum, fit.problem
+    k = problem.parameters.size
+    units = np.eye(fit.objective.size)
+    falling = [
+        label
+        for place in outcome.unbounded
+        for label, moved in zip(fit.labels[:k], fit.moved_by(units[place])[:k], strict=True)
+        if moved
     ]
-    # The third start differs most, in case the first two end on a plateau.
-    unpinned = _first_start(problem) == host.name
-    starts = [host, own[0], draws.pop(0), *own[1:]] if unpinned else [*own, host]
-    if kind == "mle":
-        starts.append(Start("MAP", from_map))
-    starts += draws
-    for i, width in enumerate(_JITTERS):
-        starts.append(Start("jittered initial point", partial(jittered, i, width)))
-    return starts
+    where = f"Stopped at {describe_point(problem, fit.x)}."
+    flags = [*_check_start(fit, reached), *check_gradient(error)]
+    if outcome.limit:
+        flags += _check_limit(fit)
+    elif not falling or optimum.usable:
+        flags += check_certificate(certificate, optimum, where)
+    inside = describe_point(problem, fit.x) if optimum.usable else ""
+    flags += check_unbounded(falling, inside)
+    flags += check_higher(outcome.higher)
+    natural = [problem.values(fit.objective.expand(o.z))[:k] for o in outcome.others]
+    switched = [is_switched(problem.parameters, fit.naturals[:k], values) for values in natural]
+    return flags + check_optima(
+        [optimum.value - other.value for other in outcome.others],
+        switched,
+        [describe_point(problem, fit.objective.expand(o.z)) for o in outcome.others],
+    )
 
 
-def _first_start(problem: Problem) -> str:
-    """The user's own start has the first word; in large models the host's many cheap steps."""
-    own = problem.pinned.any() and len(problem.initial) <= DENSE_LIMIT
-    return "initial point" if own else "pm.find_MAP"
+def _check_limit(fit: _Fit) -> list[Flag]:
+    assert fit.outcome.limit is not None
+    k = fit.problem.parameters.size
+    labels, values = fit.labels[:k], fit.naturals
+    at_border = (fit.held & ~fit.infinite)[:k]
+    ways = fit.problem.values(fit.x) - fit.problem.values(fit.objective.base)
+    return check_limit(
+        {label: float(v) for label, v, at in zip(labels, values, at_border, strict=False) if at},
+        {
+            label: float(way)
+            for label, way, far in zip(labels, ways, fit.infinite, strict=False)
+            if far
+        },
+        -fit.optimum.value,
+    )
 
 
 def _variances(fit: _Fit, asked: Sequence[int]) -> Variances:
@@ -199,16 +209,17 @@ def _variances(fit: _Fit, asked: Sequence[int]) -> Variances:
     if fit.optimum.usable and isinstance(curvature, Curvature):
         tangent = values.tangents(fit.x)
         found = curvature.variances(
-            lambda v: tangent(fit.objective.lift(v)), n_root=fit.problem.parameters.size
+            lambda v: tangent(fit.part.lift(v)), n_root=fit.problem.parameters.size
         )
-        return found._replace(variance=np.where(values.smooth(fit.x), found.variance, np.nan))
+        known = values.smooth(fit.x) & ~fit.held
+        return found._replace(variance=np.where(known, found.variance, np.nan))
     if fit.optimum.usable and isinstance(curvature, IterativeCurvature) and asked:
         smooth = values.smooth(fit.x)
 
         def row(i: int) -> FloatArray:
             unit = np.zeros(m)
             unit[i] = 1.0
-            return values.cotangent(fit.x, unit)[fit.objective.active]
+            return values.cotangent(fit.x, unit)[fit.part.active]
 
         return variances_by_solves(curvature, row, [i for i in asked if smooth[i]], m)
     return Variances(np.full(m, np.nan), np.zeros(m, bool), None)
@@ -232,7 +243,7 @@ def _unused(fit: _Fit) -> BoolArray:
     """
     optimum, active = fit.optimum, fit.objective.active
     absent = ~active
-    if optimum.usable and optimum.curvature is not None:
+    if optimum.usable and optimum.curvature is not None and not fit.outcome.limit:
         absent[np.flatnonzero(active)[optimum.curvature.empty & (optimum.gradient == 0)]] = True
     if not absent.any():
         return np.zeros(len(fit.labels), bool)
@@ -241,30 +252,61 @@ def _unused(fit: _Fit) -> BoolArray:
     return np.asarray(fit.problem.values.tangents(fit.x)(direction) != 0)
 
 
-def _check_start(fit: _Fit, start: FloatArray) -> list[Flag]:
-    flags = []
-    if start is not fit.problem.initial:
+def _check_start(fit: _Fit, reached: Sequence[Optimum]) -> list[Flag]:
+    flags, problem, prepared = [], fit.problem, fit.prepared
+    if prepared.start is not problem.initial:
         flags.append(Flag(FlagCode.START_REPLACED, Severity.INFO))
-    if fit.optimum.usable and fit.optimum.start != _first_start(fit.problem):
+    first = first_start(problem)
+    if fit.optimum.usable and not any(o.start == first and o.usable for o in reached):
         detail = f"It was reached from the {fit.optimum.start}."
         flags.append(Flag(FlagCode.OTHER_START, Severity.INFO, (), "", detail))
+    saddle = next(
+        (o for o in reached if o.start == "pm.find_MAP" and o.from_saddle is not None), None
+    )
+    if saddle is not None and saddle.from_saddle is not None:
+        direction = fit.problem.values.tangents(fit.objective.base)(
+            fit.objective.lift(saddle.from_saddle)
+        )[: problem.parameters.size]
+        names = describe_direction(problem.parameters.labels, direction)
+        detail = f"pm.find_MAP stopped on it; the objective rises along {names}, and so it went on."
+        flags.append(Flag(FlagCode.SADDLE, Severity.INFO, (), "", detail))
     return flags
 
 
 def _check_variances(
     fit: _Fit, variances: Variances, unused: BoolArray, asked: Sequence[int]
 ) -> list[Flag]:
-    flags = check_identified(fit.labels, list(variances.unidentified), list(unused), fit.kind)
+    flags = check_identified(
+        fit.labels,
+        list(variances.unidentified),
+        list(unused),
+        fit.kind,
+        _describe_flat(fit) if variances.unidentified.any() else "",
+    )
     if any(density.by_differences for density in fit.objective.densities):
         flags.append(Flag(FlagCode.HESSIAN_BY_DIFFERENCES, Severity.INFO))
     if not fit.optimum.usable:
         return flags
-    lacking = np.isnan(variances.variance) & ~(variances.unidentified | unused)
+    lacking = np.isnan(variances.variance) & ~(variances.unidentified | unused | fit.held)
     tried = np.ones(len(fit.labels), bool)
     if isinstance(fit.optimum.curvature, IterativeCurvature):
         tried[:] = False
         tried[list(asked)] = True
     return flags + check_standard_errors(fit.labels, list(lacking), list(tried))
+
+
+def _describe_flat(fit: _Fit) -> str:
+    """The flat directions among the parameters, in words."""
+    curvature, k = fit.optimum.curvature, fit.problem.parameters.size
+    if not isinstance(curvature, Curvature):
+        return ""
+    tangent = fit.problem.values.tangents(fit.x)
+    rows = curvature.flat_directions()[:, :]
+    moved = np.array([tangent(fit.part.lift(row))[:k] for row in rows])
+    combined = simplify(moved[np.abs(moved).sum(axis=1) > 0])
+    labels = fit.problem.parameters.labels
+    texts = [describe_direction(labels, row) for row in combined if (row != 0).sum() > 1]
+    return "; ".join(texts[:3]) + ("; ..." if len(texts) > 3 else "")
 
 
 def _record(
@@ -276,7 +318,7 @@ def _record(
 ) -> PointEstimate:
     problem, k = fit.problem, fit.problem.parameters.size
     unknown = variances.unidentified | unused
-    naturals = np.where(unknown, np.nan, problem.values(fit.x))
+    naturals = np.where(unknown, np.nan, fit.naturals)
     errors = np.sqrt(np.where(unused, np.nan, variances.variance))
     log_likelihood = problem.likelihood.value_and_gradient(fit.x)[0]
     log_prior = problem.prior.value_and_gradient(fit.x)[0]
@@ -284,9 +326,10 @@ def _record(
         naturals, log_likelihood, log_prior = np.full(len(naturals), np.nan), np.nan, np.nan
     return PointEstimate(
         kind=fit.kind,
+        prepared=fit.prepared,
         values=_dataset(problem, naturals),
         std_error=_dataset(problem, errors),
-        covariance=_covariance(problem, variances, unknown[:k]),
+        covariance=_covariance(problem, variances, (unknown | fit.held)[:k]),
         log_likelihood=log_likelihood,
         log_prior=np.nan if unknown[:k].any() else log_prior,
         counts=Counts(problem.n_observations, fit.objective.size - fit.n_flat),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pymc.pytensorf import rewrite_pregrad
 from pytensor.compile.mode import Mode
 from pytensor.gradient import grad
+from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.traversal import ancestors, walk
 
 from pmlik.admission import describe_not_finite
@@ -26,6 +27,9 @@ from pmlik.submodels import TermsModel
 __all__ = ["BoolArray", "Density", "Values"]
 
 BoolArray = NDArray[np.bool_]
+# Products with many vectors are made in chunks of about this many numbers.
+_PRODUCT_ELEMENTS = 200_000
+
 What = Literal["value", "gradient", "pointwise"]
 
 _STEPS = {"floor", "ceil", "trunc", "round_half_even", "round_half_away", "sign", "int_div"}
@@ -74,6 +78,7 @@ class Density:
     ) -> None:
         self._factors, self._x, self._model, self._mode = dict(factors), x, model, mode
         self.active = active
+        self._same_products: bool | None = None
         self.n_gradients = 0
         self.n_products = 0
 
@@ -104,12 +109,19 @@ class Density:
         return compile_quiet([self._x], [self._graph, self._gradient], self._model, self._mode)
 
     @cached_property
-    def _product(self) -> Callable[..., Any] | None:
+    def _product_graph(self) -> tuple[Any, Any] | None:
+        """A vector and the Hessian times it, None where there is no second derivative."""
         v = pt.vector("v", dtype=self._x.dtype)
         try:
-            image = grad((self._gradient * v).sum(), self._x, disconnected_inputs="ignore")
+            return v, grad((self._gradient * v).sum(), self._x, disconnected_inputs="ignore")
         except NO_GRADIENT:
             return None
+
+    @cached_property
+    def _product(self) -> Callable[..., Any] | None:
+        if self._product_graph is None:
+            return None
+        v, image = self._product_graph
         return compile_quiet([self._x, v], [image], self._model, self._mode)
 
     @cache  # noqa: B019 - one small function a problem, kept as long as the problem
@@ -120,7 +132,7 @@ class Density:
     @property
     def by_differences(self) -> bool:
         """Whether an operation without second derivative forces finite differences."""
-        return bool(self.active.any()) and self._product is None
+        return bool(self.active.any()) and self._product_graph is None
 
     def value_and_gradient(self, x: FloatArray) -> tuple[float, FloatArray]:
         """Log-density, with all constants, and its gradient (n,)."""
@@ -138,18 +150,15 @@ class Density:
         Exact, or by central differences of the exact gradient (see `by_differences`).
         """
         self.n_products += 1
-        function = self._product
-        if function is not None:
-            try:
-                return np.array(function(x, v)[0], dtype=float)
-            except NO_VALUE:
-                return np.full(len(x), np.nan)
-        fastest = float(np.max(np.abs(v) / np.maximum(np.abs(x), 1.0), initial=0.0))
-        if fastest == 0:
-            return np.zeros(len(x))
-        step = np.cbrt(np.finfo(float).eps) / fastest
-        ahead, behind = (self.value_and_gradient(x + s * step * v)[1] for s in (1, -1))
-        return np.asarray((ahead - behind) / (2 * step))
+        together = self._many_products if self._same_products else None
+        function = together or self._product
+        if function is None:
+            return self._differences(x, v)
+        try:
+            image = function(x, v if together is None else v[None])[0]
+            return np.array(image, dtype=float).reshape(len(x))
+        except NO_VALUE:
+            return np.full(len(x), np.nan)
 
     def pointwise(self, x: FloatArray, *, check_bounds: bool = True) -> dict[str, FloatArray]:
         """The terms before they are summed: one array a variable, one entry an observation.
@@ -186,9 +195,75 @@ class Density:
         """
         return self._batched(what)(points, say)
 
+    @cached_property
+    def _many_products(self) -> Callable[..., Any] | None:
+        """Products with many vectors at one point; None where PyTensor can't vectorise them."""
+        if self._product_graph is None:
+            return None
+        v, image = self._product_graph
+        many = pt.matrix("many", dtype=self._x.dtype)
+        try:
+            images = vectorize_graph(image, {v: many})
+            return compile_quiet([self._x, many], [images], self._model, self._mode)
+        except Exception:  # noqa: BLE001 - then one product at a time
+            return None
+
+    @cached_property
+    def _at_once(self) -> int:
+        """How many products together stay in the processor's cache."""
+        sizes = [np.prod([n or 1000 for n in f.type.shape]) for f in self._factors.values()]
+        return int(np.clip(_PRODUCT_ELEMENTS / max(1.0, float(np.sum(sizes))), 1, 1000))
+
     def hessian(self, x: FloatArray) -> FloatArray:
         """The dense (n, n) Hessian of the log-density."""
-        return hessian_from_products(lambda v: self.product(x, v), len(x))
+        n = len(x)
+        if not self._vectorises(x):
+            return hessian_from_products(lambda v: self.product(x, v), n)
+        self.n_products += n
+        function, basis = self._many_products, np.eye(n)
+        assert function is not None
+        try:
+            rows = [
+                function(x, basis[i : i + self._at_once])[0] for i in range(0, n, self._at_once)
+            ]
+        except NO_VALUE:
+            return np.full((n, n), np.nan)
+        hessian = np.concatenate(rows)
+        return np.asarray((hessian + hessian.T) / 2)
+
+    def _vectorises(self, x: FloatArray) -> bool:
+        """Whether products with many vectors are those with each, seen once."""
+        if self._same_products is None:
+            self._same_products = self._compare_products(x)
+        return self._same_products
+
+    def _compare_products(self, x: FloatArray) -> bool:
+        """Whether they are near differences of the gradient, or else equal to single products."""
+        function = self._many_products if len(x) > 1 else None
+        if function is None:
+            return False
+        vectors = np.random.default_rng(0).normal(size=(2, len(x)))
+        try:
+            together = function(x, vectors)[0]
+        except Exception:  # noqa: BLE001 - then one product at a time
+            return False
+        if np.shape(together) != vectors.shape:
+            return False
+        for references, tolerance in ((self._differences, 1e-4), (self.product, 1e-9)):
+            alone = np.array([references(x, v) for v in vectors])
+            size = np.nanmax(np.abs(alone))
+            if np.allclose(together, alone, rtol=0, atol=tolerance * size):
+                return True
+        return False
+
+    def _differences(self, x: FloatArray, v: FloatArray) -> FloatArray:
+        """The Hessian times ``v`` by central differences of the exact gradient."""
+        fastest = float(np.max(np.abs(v) / np.maximum(np.abs(x), 1.0), initial=0.0))
+        if fastest == 0:
+            return np.zeros(len(x))
+        step = np.cbrt(np.finfo(float).eps) / fastest
+        ahead, behind = (self.value_and_gradient(x + s * step * v)[1] for s in (1, -1))
+        return np.asarray((ahead - behind) / (2 * step))
 
     def blame(self, name: str) -> list[str]:
         """The inputs that are not finite and may be why a term is undefined."""

@@ -74,15 +74,13 @@ def find_MAP_point(
 
 
 def prior_draws(model: pm.Model, space: Space) -> Callable[[int], FloatArray | None]:
-    """Draws from the prior, as flat unconstrained vectors by seed; initvals are kept.
+    """Draws from the prior, as flat unconstrained vectors by seed.
 
     A flat prior has no draws: its variables stay at the initial point.
     """
     improper = {rv.name for rv in model.free_RVs if "Flat" in type(rv.owner.op).__name__}
     overrides: dict[Any, Any] = {
-        rv.name: "prior"
-        for rv, given in model.rvs_to_initial_values.items()
-        if rv in model.free_RVs and given is None and rv.name not in improper
+        rv.name: "prior" for rv in model.free_RVs if rv.name not in improper
     }
     try:
         with quiet_host(), pytensor.config.change_flags(mode=Mode("py", optimizer="fast_compile")):

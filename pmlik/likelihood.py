@@ -14,9 +14,9 @@ import xarray as xr
 from pmlik.comparison import Comparison
 from pmlik.errors import EstimationError, Severity, UnderflowWarning, ValuesError
 from pmlik.estimates import PointEstimate
-from pmlik.naturals import NaturalLikelihood
+from pmlik.estimator import estimate_point
 from pmlik.points import Points, check_names, read_numbers, read_points
-from pmlik.preparation import Arguments, Clock, Prepared, prepare
+from pmlik.preparation import Arguments, Prepared, prepare
 from pmlik.problem import label_space
 from pmlik.profiling import profile_grid
 from pmlik.progress import steps
@@ -82,9 +82,16 @@ class Likelihood:
         random_seed: int | None = None,
         progressbar: bool = True,
     ) -> None:
-        arguments = Arguments(model, None, random_seed, progressbar, backend, potentials)
+        arguments = Arguments(
+            model,
+            random_seed=random_seed,
+            progressbar=progressbar,
+            backend=backend,
+            potentials=potentials,
+        )
         with steps(progressbar) as say:
-            self._begin(prepare(arguments, say, Clock()), progressbar)
+            say("Building the likelihood")
+            self._begin(prepare(arguments), progressbar)
 
     @classmethod
     def of(cls, estimate: PointEstimate | Comparison, *, progressbar: bool = True) -> Likelihood:
@@ -116,7 +123,7 @@ class Likelihood:
     def _begin(self, prepared: Prepared, progressbar: bool) -> None:
         self._prepared, self._progressbar = prepared, progressbar
         #: The compiled functions behind, of flat vectors.
-        self.natural = NaturalLikelihood(prepared.problem)
+        self.natural = prepared.natural
 
     @property
     def _space(self) -> Space:
@@ -136,7 +143,8 @@ class Likelihood:
     def mle(self) -> PointEstimate:
         """The maximum of the likelihood, found when first asked for."""
         with steps(self._progressbar) as say:
-            return self._prepared.estimate("mle", say, Clock())
+            say("Maximising the likelihood")
+            return estimate_point(self._prepared, "mle")
 
     @property
     def template(self) -> xr.Dataset:
@@ -366,7 +374,8 @@ class Likelihood:
         if self.mle.trusted:
             return self.mle.certificate.x
         with steps(self._progressbar) as say:
-            joint = self._prepared.estimate("map", say, Clock())
+            say("Maximising likelihood x prior")
+            joint = estimate_point(self._prepared, "map")
         return joint.certificate.x if joint.trusted else self._prepared.start
 
     def _flat(self, estimate: PointEstimate) -> FloatArray:

@@ -14,13 +14,12 @@ from enum import StrEnum
 import numpy as np
 from scipy import linalg
 
-from pmlik.curvature import hessian_from_products
-from pmlik.objective import Objective, Optimum
+from pmlik.objective import Minimised, Objective, Optimum
 from pmlik.optimizer import climb
 from pmlik.restriction import Restricted
 from pmlik.space import FloatArray
 
-__all__ = ["FALLING", "End", "Ending", "Limit", "border_values", "find_limit"]
+__all__ = ["FALLING", "End", "Ending", "Limit", "border_values", "find_limit", "rounding_noise"]
 
 # Curvature below this share of that at the start has faded.
 _FADED = 1e-4
@@ -31,6 +30,7 @@ _NOISE = 1e-8
 _SLACK = 1e-6
 # A step this long in x takes any transform to the border of its support.
 _BEYOND = 1e3
+_FAR = 100.0
 _ALIGNED = 0.99
 _MOST_ROUNDS = 8
 
@@ -105,7 +105,7 @@ def find_limit(objective: Objective, start: FloatArray, stopped: Optimum) -> Lim
     stopped : Optimum
     """
     scale = _scale(objective, start)
-    z, ends = stopped.z, list[End]()
+    z, ends = _come_back(objective, stopped.z), list[End]()
     for _ in range(min(_MOST_ROUNDS, len(z))):
         z, found = _find_edges(objective, z, scale, ends)
         if not found:
@@ -119,22 +119,28 @@ def find_limit(objective: Objective, start: FloatArray, stopped: Optimum) -> Lim
             value, gradient = restricted.value_and_gradient(origin)
             here = Optimum(origin, value, gradient, None, origin, 0.0, converged=True)
             return Limit(tuple(ends), restricted, here, _border(objective, z, ends))
-        optimum, _ = climb(restricted, origin, stopped.start)
+        optimum = climb(restricted, origin, stopped.start)
         z = restricted.place(optimum.z)
         if optimum.usable:
             return Limit(tuple(ends), restricted, optimum, _border(objective, z, ends))
     return None
 
 
+def _come_back(objective: Objective, z: FloatArray) -> FloatArray:
+    """Nearer, on transforms that are exhausted where the density overflows."""
+    nearer = z.copy()
+    for place in np.flatnonzero(np.abs(z) > _FAR):
+        if border_values(objective, z, int(place), z[place]) is not None:
+            nearer[place] = np.sign(z[place]) * _FAR
+    value = objective.value_and_gradient(nearer)[0]
+    return nearer if objective.value_and_gradient(z)[0] <= value < np.inf else z
+
+
 def _scale(objective: Objective, start: FloatArray) -> FloatArray:
     """A unit of each coordinate: one over the root of the curvature where the search began."""
-    hessian = _hessian(objective, start)
+    hessian = objective.hessian(start)
     diagonal = np.abs(np.diag(hessian)) if np.isfinite(hessian).all() else np.ones(len(start))
     return np.asarray(1 / np.sqrt(np.where(diagonal > 1e-8, diagonal, 1.0)))
-
-
-def _hessian(objective: Objective, z: FloatArray) -> FloatArray:
-    return hessian_from_products(lambda v: objective.product(z, v), len(z))
 
 
 def _complement(ends: Sequence[End], scale: FloatArray) -> FloatArray:
@@ -169,8 +175,25 @@ def _find_edges(
                 inside = middle
             else:
                 outside = middle
-        return z + inside * outward, [End(Ending.EDGE, outward, int(place))]
+        edge = z + inside * outward
+        if _slides(objective, edge, outward, scale):
+            continue
+        return edge, [End(Ending.EDGE, outward, int(place))]
     return z, []
+
+
+def _slides(objective: Objective, edge: FloatArray, outward: FloatArray, scale: FloatArray) -> bool:
+    """Whether, along an edge that is not straight, the objective falls further."""
+    value = objective.value_and_gradient(edge)[0]
+    for place in np.flatnonzero(outward == 0):
+        for sign in (1.0, -1.0):
+            beside = edge.copy()
+            beside[place] += sign * 1e-3 * scale[place]
+            # Still on the edge there, one could go on outward: then the edge bends that way.
+            further = beside + 1e-4 * np.max(scale * np.abs(outward)) * outward
+            if objective.value_and_gradient(further)[0] < value:
+                return True
+    return False
 
 
 def _find_faded(
@@ -183,14 +206,15 @@ def _find_faded(
     """Directions whose curvature has faded, with the point where they are held."""
     basis = _complement(ends, scale) if ends else np.diag(scale)
     directions = _faded(objective, z, basis)
-    if not directions.size:
-        return z, []
+    never = ~objective.hessian(start).any(axis=1) & (objective.value_and_gradient(start)[1] == 0)
+    if not directions.size or directions[:, never].any():
+        return z, []  # what was never there has not faded
     z = _retreat(objective, start, z, directions, scale)
     value, gradient = objective.value_and_gradient(z)
     found = []
     travelled = _travelled(start, z, directions, scale)
     on = z + travelled / max(float(np.linalg.norm(travelled / scale)), 1e-300)
-    slack = _SLACK * (1 + abs(value)) + 10 * _noise(objective, z, directions)
+    slack = _SLACK * (1 + abs(value)) + 10 * rounding_noise(objective, z, directions)
     if value + slack < objective.value_and_gradient(on)[0] < np.inf:
         return z, []  # no tail: one unit further it rises
     for direction in directions:
@@ -200,6 +224,9 @@ def _find_faded(
         place = int(np.argmax(np.abs(direction / scale)))
         aligned = abs(direction[place] / scale[place]) > _ALIGNED
         if abs(slope) > FALLING:
+            ahead = objective.value_and_gradient(z + sign * direction)[0]
+            if not ahead < value - abs(slope) / 2:
+                return z, []  # it does not go on like this
             ending = Ending.UNBOUNDED
         elif aligned and border_values(objective, z, place, sign * direction[place]) is not None:
             ending = Ending.BOUNDARY
@@ -216,7 +243,7 @@ def _find_faded(
 
 def _faded(objective: Objective, z: FloatArray, basis: FloatArray) -> FloatArray:
     """The faded directions at ``z``, one a row, of unit length in the basis' units."""
-    hessian = basis.T @ _hessian(objective, z) @ basis
+    hessian = basis.T @ objective.hessian(z) @ basis
     if not np.isfinite(hessian).all():
         return np.zeros((0, len(z)))
     # Where some curvature is enormous, rounding in the others would hide behind it.
@@ -261,7 +288,7 @@ def _retreat(
         if not np.isfinite(value):
             continue
         left = float(np.abs(directions @ gradient).sum())  # about what is still to be gained
-        noise = _noise(objective, there, directions)
+        noise = rounding_noise(objective, there, directions)
         if noise <= _NOISE * (1 + abs(value)):
             noise = 0.0
         if noise + left < least:
@@ -280,11 +307,22 @@ def _travelled(
     return np.asarray(directions.T @ shares)
 
 
-def _noise(objective: Objective, z: FloatArray, directions: FloatArray) -> float:
-    """Second differences over steps so small that they can only be rounding error."""
+def rounding_noise(
+    objective: Minimised, z: FloatArray, directions: FloatArray | None = None
+) -> float:
+    """Second differences over steps so small that they can only be rounding error.
+
+    Parameters
+    ----------
+    objective : Minimised
+    z : array (k,)
+    directions : array (r, k), optional
+        By default a few random ones.
+    """
+    random = np.random.default_rng(0).choice([-1.0, 1.0], size=(3, len(z)))
     centre = objective.value_and_gradient(z)[0]
     noise = 0.0
-    for direction in directions:
+    for direction in random if directions is None else directions:
         for size in (1e-9, 3e-9, 1e-8):
             step = size * np.maximum(np.abs(z), 1.0) * np.sign(direction)
             ahead, behind = (objective.value_and_gradient(z + s * step)[0] for s in (1, -1))

@@ -47,7 +47,7 @@ class NaturalLikelihood:
         """The natural values of the initial point, inside the support."""
         initial = self.problem.initial
         at = np.where(np.isfinite(initial), initial, 0.0)
-        return self.problem.values(at)[: self.problem.parameters.size]
+        return np.asarray(self.problem.values(at)[: self.problem.parameters.size])
 
     def _join(self, graphs: list[Any]) -> tuple[list[Any], Any]:
         """Let graphs of the natural value variables depend on one flat vector."""
@@ -84,7 +84,13 @@ class NaturalLikelihood:
 
     def to_unconstrained(self, theta: FloatArray) -> FloatArray:
         """The unconstrained ``x`` (n,) of natural values (k,); not finite at a border."""
-        return np.concatenate([part.ravel() for part in self._forward(theta[None])])
+        return np.asarray(self.many_to_unconstrained(theta[None])[0])
+
+    def many_to_unconstrained(self, points: FloatArray) -> FloatArray:
+        """The unconstrained vectors (b, n) of natural values (b, k)."""
+        parts = self._forward(points)
+        columns = [part.reshape(len(points), -1) for part in parts]
+        return np.asarray(np.concatenate(columns, axis=1))
 
     @cached_property
     def _inside(self) -> Batched:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from pmlik.curvature import DENSE_LIMIT, Curvature, IterativeCurvature, hessian_from_products
+from pmlik.curvature import DENSE_LIMIT, Curvature, IterativeCurvature
 from pmlik.functions import BoolArray, Density, Values
 from pmlik.problem import Problem
 from pmlik.space import FloatArray
@@ -45,6 +45,7 @@ class Minimised(Protocol):
     def lift(self, z: FloatArray, /) -> FloatArray: ...  # noqa: D102
     def value_and_gradient(self, z: FloatArray, /) -> tuple[float, FloatArray]: ...  # noqa: D102
     def product(self, z: FloatArray, v: FloatArray, /) -> FloatArray: ...  # noqa: D102
+    def hessian(self, z: FloatArray, /) -> FloatArray: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +107,12 @@ class Objective:
         usable = np.isfinite(value) and np.isfinite(gradient).all()
         return (value, gradient) if usable else (np.inf, np.zeros(len(z)))
 
+    def hessian(self, z: FloatArray) -> FloatArray:
+        """The dense Hessian of the objective."""
+        x, active = self.expand(z), self.active
+        parts = [density.hessian(x) for density in self.densities]
+        return np.asarray(-np.sum(parts, axis=0)[np.ix_(active, active)])
+
     def product(self, z: FloatArray, v: FloatArray) -> FloatArray:
         """Hessian-vector product of the objective."""
         x, direction = self.expand(z), self.lift(v)
@@ -136,6 +143,12 @@ class Optimum:
         Whether a Newton step has shortened the distance as it does at a regular optimum.
     start : str
         Which start led here.
+    lowest : float
+        The lowest value of the objective met on the way,
+    lowest_at : array (k,), optional
+        and where.
+    from_saddle : array (k,), optional
+        Where the start was a saddle, the direction that leads down from it.
     """
 
     z: FloatArray
@@ -147,6 +160,9 @@ class Optimum:
     converged: bool = False
     contracted: bool = False
     start: str = ""
+    lowest: float = np.inf
+    lowest_at: FloatArray | None = None
+    from_saddle: FloatArray | None = None
 
     @property
     def usable(self) -> bool:
@@ -179,11 +195,14 @@ class Examiner:
     ----------
     objective : Objective
     lowest : float
-        The lowest value met so far.
+        The lowest value met so far,
+    lowest_at : array (k,), optional
+        and where.
     """
 
     objective: Minimised
     lowest: float = np.inf
+    lowest_at: FloatArray | None = None
     _at: dict[bytes, tuple[float, FloatArray]] = field(default_factory=dict)
     _hessian: tuple[bytes, FloatArray] | None = None
     _optimum: tuple[bytes, Optimum] | None = None
@@ -195,15 +214,15 @@ class Examiner:
             if len(self._at) > 8:
                 self._at.clear()
             self._at[key] = self.objective.value_and_gradient(z)
-            self.lowest = min(self.lowest, self._at[key][0])
+            if self._at[key][0] < self.lowest:
+                self.lowest, self.lowest_at = self._at[key][0], z.copy()
         return self._at[key]
 
     def hessian(self, z: FloatArray) -> FloatArray:
         """The dense Hessian at ``z``."""
         key = z.tobytes()
         if self._hessian is None or self._hessian[0] != key:
-            dense = hessian_from_products(lambda v: self.objective.product(z, v), len(z))
-            self._hessian = (key, dense)
+            self._hessian = (key, self.objective.hessian(z))
         return self._hessian[1]
 
     def examine(self, z: FloatArray) -> Optimum:

@@ -20,7 +20,7 @@ from pmlik.errors import StartError
 from pmlik.objective import NEAR, Examiner, Minimised, Optimum
 from pmlik.space import FloatArray
 
-__all__ = ["TOLERANCE", "Start", "climb", "search"]
+__all__ = ["TOLERANCE", "Start", "climb", "is_beside", "search"]
 
 #: An optimum is certified when it is estimated to be nearer than this, in standard errors.
 TOLERANCE = 1e-6
@@ -37,6 +37,7 @@ _ROUNDS = 8
 # So many other climbs have to end as low before an optimum that is not regular is believed.
 _WITNESSES = 2
 _TRUST_STEPS = 60
+_BESIDE = 0.3
 
 
 class Start(NamedTuple):
@@ -55,22 +56,15 @@ class Start(NamedTuple):
     way: Way = WAYS[0]
 
 
-def climb(
-    objective: Minimised, z: FloatArray, start: str, way: Way = WAYS[0]
-) -> tuple[Optimum, float]:
+def climb(objective: Minimised, z: FloatArray, start: str, way: Way = WAYS[0]) -> Optimum:
     """Go from ``z`` to a certified optimum, or as far as it goes.
 
     Newton steps are tried first, since many starts are close. Where they fail, rounds of a
     trust region take over; saddles are left along their direction of negative curvature,
     lesser optima for a lower point beside them.
-
-    Returns
-    -------
-    optimum : Optimum
-    lowest : float
-        The lowest value of the objective met on the way.
     """
     examiner = Examiner(objective)
+    began = examiner.examine(z)
     best = _newton(examiner, z)
     if not best.converged and isinstance(best.curvature, Curvature):
         placed = find_scales(examiner, z).place(examiner, z)
@@ -94,7 +88,10 @@ def climb(
     best.start = start
     if best.usable and not is_inside(examiner, best):
         best.converged = best.contracted = False
-    return best, examiner.lowest
+    best.lowest, best.lowest_at = examiner.lowest, examiner.lowest_at
+    if began.is_saddle and began.is_stationary and began.curvature is not None:
+        best.from_saddle = began.curvature.steepest_negative()
+    return best
 
 
 def _newton(examiner: Examiner, z: FloatArray) -> Optimum:
@@ -130,7 +127,10 @@ def _contracts(examiner: Examiner, best: Optimum) -> bool:
         return False
     if best.is_saddle or best.is_flat:
         return False
-    here = away = examiner.examine(best.z + best.curvature.unit_errors(1)[0])
+    steps = best.curvature.unit_errors(1)
+    if not len(steps):
+        return False
+    here = away = examiner.examine(best.z + steps[0])
     for _ in range(2):
         if here.is_saddle or not 0 < here.distance < 2:
             return False
@@ -185,40 +185,56 @@ def _leave_saddle(examiner: Examiner, saddle: Optimum) -> FloatArray:
     return saddle.z
 
 
-def search(objective: Minimised, starts: Sequence[Start]) -> tuple[Optimum, float]:
-    """Climb from one start after the other until an optimum is certified.
+def search(objective: Minimised, starts: Sequence[Start], n_starts: int) -> list[Optimum]:
+    """Climb from one start after the other, and say where each ended.
 
-    An optimum with a direction that changes nothing may be a plateau, or a point where two
-    terms of the model coincide, and one that rounding keeps from being certified may have a
-    better one beside it: these are believed when two more climbs end as low.
+    The first ``n_starts`` are all used; more only until an optimum is certified. An optimum
+    with a direction that changes nothing may be a plateau, or a point where two terms of the
+    model coincide, and one that rounding keeps from being certified may have a better one
+    beside it: these are believed when two more climbs end as low.
 
-    Returns
-    -------
-    optimum : Optimum
-        The lowest usable one, else the lowest point reached.
-    lowest : float
-        The lowest value of the objective met on any way.
+    Raises
+    ------
+    StartError
+        If no start has a finite log-density.
     """
     reached: list[Optimum] = []
-    lowest = np.inf
-    for start in starts:
+    settled = False
+    for i, start in enumerate(starts):
+        if settled and i >= n_starts:
+            break
         x = start.point()
         if x is None:
             continue
         z = x[objective.active]
         if not np.isfinite(objective.value_and_gradient(z)[0]):
             continue
-        optimum, met = climb(objective, z, start.name, start.way)
-        lowest = min(lowest, met)
+        optimum = climb(objective, z, start.name, start.way)
         regular = optimum.converged and not optimum.is_flat
-        settled = regular or sum(_agree(optimum, other) for other in reached) == _WITNESSES
+        settled |= regular or sum(_agree(optimum, other) for other in reached) == _WITNESSES
         reached.append(optimum)
-        if settled:
-            break
     if not reached:
         raise StartError("No start has a finite log-density.")
-    usable = [optimum for optimum in reached if optimum.usable]
-    return min(usable or reached, key=lambda o: o.value), lowest
+    return reached + _climb_lowest(objective, reached)
+
+
+def is_beside(optimum: Optimum, z: FloatArray) -> bool:
+    """Whether a point is within a fraction of a standard error of an optimum."""
+    if not isinstance(optimum.curvature, Curvature):
+        return False
+    away = optimum.curvature.eigenvectors.T @ ((z - optimum.z) / optimum.curvature.scale)
+    return bool(np.abs(optimum.curvature.eigenvalues) @ away**2 < _BESIDE**2)
+
+
+def _climb_lowest(objective: Minimised, reached: Sequence[Optimum]) -> list[Optimum]:
+    """One more climb, from the lowest point met on any way if no optimum is as low."""
+    usable = [optimum.value for optimum in reached if optimum.usable]
+    lowest = min(reached, key=lambda optimum: optimum.lowest)
+    if not usable or lowest.lowest_at is None:
+        return []
+    if lowest.lowest >= min(usable) - 1e-6 * (1 + abs(min(usable))):
+        return []
+    return [climb(objective, lowest.lowest_at, "lowest point met")]
 
 
 def _agree(one: Optimum, other: Optimum) -> bool:

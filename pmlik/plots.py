@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from scipy import stats
 from pmlik.comparison import Comparison
 from pmlik.curves import Curves, Joint, draw_curves, draw_joint, select_labels
 from pmlik.errors import ValuesError
+from pmlik.estimates import PointEstimate, SearchEnd
 from pmlik.likelihood import Likelihood
 
-__all__ = ["plot_likelihood"]
+__all__ = ["plot_likelihood", "plot_waterfall"]
 
 # Okabe and Ito's palette, told apart with any kind of colour vision, and by line style too.
 _COLOURS = {
@@ -97,6 +98,53 @@ def plot_likelihood(
     if together:
         joint = draw_joint(likelihood, comparison, (labels[0], labels[1]))
         _draw_joint(collection.get_target(f"panel_{len(labels)}", {}), joint)
+    return collection
+
+
+def plot_waterfall(
+    estimate: PointEstimate,
+    *,
+    figure_kwargs: Mapping[str, Any] | None = None,
+    **pc_kwargs: Any,
+) -> PlotCollection:
+    """How far below the best each start of the search ended, in order.
+
+    A plateau at zero is the estimate found again and again; other plateaus are other local
+    maxima; crosses are ends that are no maximum at all.
+
+    Parameters
+    ----------
+    estimate : PointEstimate
+    figure_kwargs : mapping, optional
+        For the figure, as in ``arviz_plots.PlotCollection.wrap``.
+    **pc_kwargs
+        Passed to ``arviz_plots.PlotCollection.wrap``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+    """
+    ends = sorted(estimate.certificate.searches, key=lambda end: -end.log_density)
+    collection = _panels(["waterfall"], figure_kwargs, pc_kwargs)
+    axes = collection.get_target("panel_0", {})
+    best = max((end.log_density for end in ends if end.certified), default=np.nan)
+    known = [end.log_density for end in ends if np.isfinite(end.log_density)]
+    top = best if np.isfinite(best) else max(known, default=0.0)
+    kinds: dict[str, tuple[str, str, Callable[[SearchEnd], bool]]] = {
+        "estimate": ("o", _COLOURS["likelihood"], lambda end: end.optimum == 0),
+        "other maximum": ("s", _COLOURS["prior"], lambda end: end.optimum > 0),
+        "no maximum": ("x", _COLOURS["MAP"], lambda end: end.optimum < 0),
+    }
+    for name, (marker, colour, chosen) in kinds.items():
+        at = [(i, top - end.log_density) for i, end in enumerate(ends, start=1) if chosen(end)]
+        if at:
+            axes.plot(*zip(*at, strict=True), marker, color=colour, label=name, ls="none")
+    axes.set_yscale("symlog", linthresh=0.1)
+    axes.axhline(0, color="0.6", lw=0.8, zorder=0)
+    axes.set(xlabel="start, best first", ylabel="log-density below the best")
+    axes.invert_yaxis()
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
     return collection
 
 

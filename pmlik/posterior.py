@@ -10,7 +10,7 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from pmlik.checks import check_chains, check_draws
+from pmlik.chain_checks import check_chains, check_draws
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import PosteriorEstimate
 from pmlik.sampler import CiKind, diagnose, draw, draws_asked, interval_of, numeric_posterior

@@ -2,56 +2,39 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pymc as pm
 
 from pmlik.admission import resolve_model
 from pmlik.compilation import compile_mode
-from pmlik.errors import ModelError
-from pmlik.estimates import PointEstimate
-from pmlik.estimator import estimate_point
-from pmlik.objective import Kind
+from pmlik.errors import ModelError, StartError
+from pmlik.naturals import NaturalLikelihood
+from pmlik.points import check_names, read_points
 from pmlik.problem import Problem, build_problem
-from pmlik.progress import Say
 from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
 from pmlik.space import FloatArray
 from pmlik.starting import usable_start
 
-__all__ = ["Arguments", "Clock", "Prepared", "prepare", "seed_of"]
+__all__ = ["Arguments", "Prepared", "prepare", "seed_of"]
 
 
 @dataclass(frozen=True)
 class Arguments:
     """What `find_MLE`, `find_MAP` and `compare` have in common."""
 
-    model: pm.Model | None
-    var_names: Sequence[str] | None
-    random_seed: int | None
-    progressbar: bool
-    backend: str | None
-    potentials: Potentials
-
-
-@dataclass(eq=False)
-class Clock:
-    """Seconds by step."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        """Time the block as the named step."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[step] = time.perf_counter() - begin
+    model: pm.Model | None = None
+    var_names: Sequence[str] | None = None
+    random_seed: int | None = None
+    progressbar: bool = True
+    backend: str | None = None
+    potentials: Potentials = "likelihood"
+    start: Mapping[str, Any] | None = None
+    n_starts: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +47,19 @@ class Prepared:
     roles : Roles
     problem : Problem
     seed : int
-    potentials : {"likelihood", "prior"}
-    var_names : sequence of str, optional
-        Whose standard errors to compute where there is no dense matrix.
+    arguments : Arguments
     """
 
     model: pm.Model
     roles: Roles
     problem: Problem
     seed: int
-    potentials: Potentials
-    var_names: Sequence[str] | None
+    arguments: Arguments
+
+    @property
+    def potentials(self) -> Potentials:
+        """What ``pm.Potential`` terms count as."""
+        return self.arguments.potentials
 
     @property
     def names(self) -> list[str]:
@@ -82,47 +67,67 @@ class Prepared:
         return [var.name for var in self.model.unobserved_RVs]
 
     @cached_property
+    def natural(self) -> NaturalLikelihood:
+        """The likelihood as a function of the user's values."""
+        return NaturalLikelihood(self.problem)
+
+    @cached_property
     def start(self) -> FloatArray:
         """A point (n,) with a likelihood that is not zero; raises StartError if there is none."""
         return usable_start(self.problem, self.seed)
 
-    def estimate(self, kind: Kind, say: Say, clock: Clock) -> PointEstimate:
-        """Find the MLE or the MAP."""
-        say({"mle": "Maximising the likelihood", "map": "Maximising likelihood x prior"}[kind])
-        with clock(kind.upper()):
-            estimate = estimate_point(
-                self.model,
-                self.roles,
-                self.problem,
-                kind,
-                start=self.start,
-                potentials=self.potentials,
-                var_names=self.var_names,
-                seed=self.seed,
-            )
-        return replace(estimate, prepared=self)
 
-
-def prepare(arguments: Arguments, say: Say, clock: Clock) -> Prepared:
+def prepare(arguments: Arguments) -> Prepared:
     """Read the model and build its problem.
 
     Raises
     ------
     ModelError
         For models, names and seeds that can't be worked on.
+    ValuesError
+        For a start that does not fit the model.
     """
     model = resolve_model(arguments.model)
     roles = read_roles(model, arguments.potentials)
     refuse_latents(roles)
     _check_names(model, arguments.var_names)
     compile_mode(arguments.backend)
+    _check_count(arguments.n_starts)
     seed = seed_of(arguments.random_seed)
-    say("Building the likelihood")
-    with clock("building"):
-        problem = build_problem(
-            model, roles, potentials=arguments.potentials, backend=arguments.backend
-        )
-    return Prepared(model, roles, problem, seed, arguments.potentials, arguments.var_names)
+    problem = build_problem(
+        model, roles, potentials=arguments.potentials, backend=arguments.backend
+    )
+    prepared = Prepared(model, roles, problem, seed, arguments)
+    if arguments.start:
+        return replace(prepared, problem=_start_from(prepared, arguments.start))
+    return prepared
+
+
+def _start_from(prepared: Prepared, start: Mapping[str, Any]) -> Problem:
+    """The problem with the user's start, in natural units, as its initial point."""
+    problem = prepared.problem
+    check_names(start, problem.parameters, complete=False)
+    initial = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
+    before = problem.parameters.split(problem.values(initial)[: problem.parameters.size])
+    points = read_points({**before, **start}, problem.parameters)
+    if len(points.flat) != 1:
+        raise StartError(f"start: got {len(points.flat)} points, need one.")
+    theta = points.flat[0]
+    given = [name for name in problem.parameters.names if name in start]
+    x = prepared.natural.to_unconstrained(theta)
+    if not prepared.natural.inside(theta[None])[0] or not np.isfinite(x).all():
+        raise StartError(f"start: {', '.join(given)} must lie inside the support.")
+    pinned = problem.pinned.copy()
+    wheres = problem.unconstrained.slices.values()
+    for name, where in zip(problem.parameters.names, wheres, strict=True):
+        pinned[where] |= name in given
+    return replace(problem, initial=np.where(pinned, x, problem.initial), pinned=pinned)
+
+
+def _check_count(n_starts: int | None) -> None:
+    integer = isinstance(n_starts, int | np.integer) and not isinstance(n_starts, bool)
+    if n_starts is not None and (not integer or n_starts < 1):
+        raise ModelError(f"n_starts: got {n_starts!r}, need an integer from 1 up, or None.")
 
 
 def _check_names(model: pm.Model, var_names: Sequence[str] | None) -> None:

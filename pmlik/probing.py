@@ -69,7 +69,7 @@ def _falls(
         origin = np.zeros(restricted.size)
         if not np.isfinite(restricted.value_and_gradient(origin)[0]):
             return False
-        there, _ = climb(restricted, origin, "probe")
+        there = climb(restricted, origin, "probe")
         z = restricted.place(there.z)
         rise = there.value - optimum.value
         gained, last = (rise - last) / (step - before), rise

@@ -89,7 +89,7 @@ class _Profiler:
             return np.nan, self._optimum
         if not objective.size:
             return problem.likelihood.value_and_gradient(x)[0], x
-        optimum, _ = climb(objective, x[objective.active], "profile")
+        optimum = climb(objective, x[objective.active], "profile")
         if not optimum.usable:
             return np.nan, self._optimum
         return -optimum.value, objective.expand(optimum.z)

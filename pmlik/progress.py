@@ -1,16 +1,34 @@
-"""One line in the terminal that says what a long step is doing."""
+"""What a long step is doing, in one line of the terminal, and how long each took."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-__all__ = ["Say", "steps"]
+__all__ = ["Clock", "Say", "steps"]
 
 Say = Callable[[str], None]
+
+
+@dataclass(eq=False)
+class Clock:
+    """Seconds by step."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        """Time the block as the named step."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] = time.perf_counter() - begin
 
 
 @contextmanager

@@ -79,6 +79,10 @@ class Restricted:
         value, gradient = self._objective.value_and_gradient(self.place(u))
         return value, np.asarray(gradient @ self._basis)
 
+    def hessian(self, u: FloatArray) -> FloatArray:
+        """The dense Hessian of the objective."""
+        return np.asarray(self._basis.T @ self._objective.hessian(self.place(u)) @ self._basis)
+
     def product(self, u: FloatArray, v: FloatArray) -> FloatArray:
         """Hessian-vector product of the objective."""
         image = self._objective.product(self.place(u), self._basis @ v)

@@ -111,7 +111,7 @@ def best_placed(objective: Objective, points: Iterable[FloatArray | None]) -> Fl
         if not np.isfinite(examiner.value_and_gradient(z)[0]):
             continue
         scales = scales or find_scales(examiner, z)
-        z = scales.place(examiner, z)
+        z = scales.place(examiner, z, roughly=True)
         if examiner.value_and_gradient(z)[0] < lowest:
             best, lowest = objective.expand(z), examiner.value_and_gradient(z)[0]
     return best

@@ -1,0 +1,154 @@
+"""What a search ended in: an optimum inside, a limit on a border or at infinity, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pmlik.limits import Ending, Limit, find_limit, rounding_noise
+from pmlik.objective import Minimised, Objective, Optimum
+from pmlik.optimizer import is_beside
+from pmlik.probing import find_unbounded
+from pmlik.space import FloatArray
+
+__all__ = ["Outcome", "decide"]
+
+_MOST_LIMITS = 3
+_MOST_PROBED = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Where to take the estimate from, and what else there is.
+
+    Parameters
+    ----------
+    objective : Minimised
+        What ``optimum`` is an optimum of: the objective, or the part that a limit leaves.
+    optimum : Optimum
+    limit : Limit or None
+        Where the estimate is one.
+    unbounded : tuple of int
+        Active coordinates along which the objective falls without bound.
+    higher : float
+        By how much the density was seen to be higher elsewhere, unexplained.
+    others : tuple of Optimum
+        Other local optima, lowest objective first.
+    ends : tuple of (Optimum, int)
+        Where each start ended, with the number of the optimum that it found: 0 for
+        ``optimum``, from 1 for ``others``, -1 for none.
+    """
+
+    objective: Minimised
+    optimum: Optimum
+    limit: Limit | None
+    unbounded: tuple[int, ...]
+    higher: float
+    others: tuple[Optimum, ...]
+    ends: tuple[tuple[Optimum, int], ...]
+
+
+def decide(
+    objective: Objective, reached: Sequence[Optimum], start: FloatArray, n_observations: int
+) -> Outcome:
+    """Choose among the ends of a search.
+
+    Parameters
+    ----------
+    objective : Objective
+    reached : sequence of Optimum
+        Where each start ended.
+    start : array (k,)
+        The first start.
+    n_observations : int
+    """
+    usable = _rank([o for o in reached if o.usable])
+    best = usable[0] if usable else None
+    limits = _limits(objective, reached, start, best)
+    unbounded = {
+        end.place
+        for limit in limits
+        for end in limit.ends
+        if end.ending is Ending.UNBOUNDED and end.place is not None
+    }
+    chosen = _choose(limits, best)
+    if chosen is None and best is not None and len(best.z) <= _MOST_PROBED:
+        unbounded |= set(find_unbounded(objective, best, n_observations))
+    clusters = _cluster(usable)
+    here = chosen.optimum if chosen else best or min(reached, key=lambda o: o.value)
+    return Outcome(
+        objective=chosen.objective if chosen else objective,
+        optimum=here,
+        limit=chosen,
+        unbounded=tuple(sorted(unbounded)),
+        higher=0.0 if unbounded or chosen else _higher(objective, reached, here),
+        others=tuple(clusters if chosen else clusters[1:]),
+        ends=tuple((o, _number(o, clusters) + (1 if chosen and o.usable else 0)) for o in reached),
+    )
+
+
+def _rank(usable: Sequence[Optimum]) -> list[Optimum]:
+    """Lowest first; of those that are equal but for rounding, certified and early ones first."""
+    lowest = min((o.value for o in usable), default=0.0)
+    margin = 1e-9 * (1 + abs(lowest))
+
+    def rank(optimum: Optimum) -> tuple[float, bool]:
+        equal = optimum.value <= lowest + margin
+        return (lowest, not optimum.converged) if equal else (optimum.value, False)
+
+    return sorted(usable, key=rank)
+
+
+def _limits(
+    objective: Objective, reached: Sequence[Optimum], start: FloatArray, best: Optimum | None
+) -> list[Limit]:
+    """Where the climbs lead that ended lower than any optimum, or without there being one."""
+    bar = np.inf if best is None else best.value - 1e-6 * (1 + abs(best.value))
+    stopped = sorted((o for o in reached if not o.usable and o.value < bar), key=lambda o: o.value)
+    found = [find_limit(objective, start, o) for o in stopped[:_MOST_LIMITS]]
+    return [limit for limit in found if limit is not None]
+
+
+def _choose(limits: Sequence[Limit], best: Optimum | None) -> Limit | None:
+    """The limit that is the estimate: attained and lower than the optimum, else any without one.
+
+    One at infinity is only taken where there is nothing inside.
+    """
+    attained = [limit for limit in limits if limit.is_attained]
+    if best is not None:
+        attained = [limit for limit in attained if limit.optimum.value < best.value]
+    elif not attained:
+        attained = [limit for limit in limits if not limit.is_unbounded]
+    return min(attained, key=lambda limit: limit.optimum.value, default=None)
+
+
+def _higher(objective: Objective, reached: Sequence[Optimum], here: Optimum) -> float:
+    """How far below the optimum the objective was seen, rounding error aside."""
+    lowest = min(reached, key=lambda o: o.lowest)
+    gain = here.value - lowest.lowest
+    if not here.usable or lowest.lowest_at is None or not gain > 1e-6:
+        return 0.0
+    noise = rounding_noise(objective, lowest.lowest_at)
+    return float(gain) if gain > 100 * noise else 0.0
+
+
+def _cluster(usable: Sequence[Optimum]) -> list[Optimum]:
+    """One optimum a cluster, lowest first."""
+    clusters: list[Optimum] = []
+    for optimum in usable:
+        if _number(optimum, clusters) < 0:
+            clusters.append(optimum)
+    return clusters
+
+
+def _number(optimum: Optimum, clusters: Sequence[Optimum]) -> int:
+    """Which cluster an optimum belongs to, -1 for none."""
+    if not optimum.usable:
+        return -1
+    for i, known in enumerate(clusters):
+        level = abs(optimum.value - known.value) <= 1e-6 * (1 + abs(known.value))
+        if known is optimum or (level and (known.is_flat or is_beside(known, optimum.z))):
+            return i
+    return -1

@@ -1,0 +1,106 @@
+"""The starts of a search, in order, each a recipe that is followed when its turn comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+
+import numpy as np
+
+from pmlik.compilation import compile_mode
+from pmlik.curvature import DENSE_LIMIT
+from pmlik.descent import WAYS
+from pmlik.host import find_MAP_point, prior_draws
+from pmlik.objective import Kind, Objective
+from pmlik.optimizer import Start, climb
+from pmlik.preparation import Prepared
+from pmlik.problem import Problem
+from pmlik.space import FloatArray
+from pmlik.starting import best_placed
+from pmlik.submodels import likelihood_terms, prior_terms, terms_model
+
+__all__ = ["FROM_DRAW", "count_starts", "first_start", "list_starts"]
+
+#: The name of a start that is a posterior draw.
+FROM_DRAW = "best posterior draw"
+
+_SMALL = 5000
+
+# How many starts are all used, up to how many coordinates.
+_COUNTS = ((10, 12), (50, 6), (500, 3))
+
+# Widths of the jitter of further starts.
+_JITTERS = (1.0, 10.0, 0.5, 4.0, 2.0)
+# Of so many draws from the prior the best is taken, and every other time any.
+_DRAWS = 50
+
+
+def count_starts(prepared: Prepared) -> int:
+    """How many starts are used in any case."""
+    if prepared.arguments.n_starts is not None:
+        return prepared.arguments.n_starts
+    size = len(prepared.problem.initial)
+    return next((count for limit, count in _COUNTS if size <= limit), 1)
+
+
+def first_start(problem: Problem) -> str:
+    """The user's own start has the first word; in large models the host's many cheap steps."""
+    own = problem.pinned.any() and len(problem.initial) <= DENSE_LIMIT
+    return "initial point" if own else "pm.find_MAP"
+
+
+def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
+    """Where to search from, in order; the later ones only while nothing is certified."""
+    problem, start, seed = prepared.problem, prepared.start, prepared.seed
+    objective = Objective.of(problem, kind, start)
+
+    def from_map() -> FloatArray:
+        joint = Objective.of(problem, "map", start)
+        return joint.expand(climb(joint, start[joint.active], "MAP").z)
+
+    def jittered(i: int, width: float) -> FloatArray:
+        noise = np.random.default_rng([seed, i]).uniform(-width, width, size=len(start))
+        return np.asarray(start + noise)
+
+    @cache
+    def draw_prior() -> Callable[[int], FloatArray | None]:
+        return prior_draws(prepared.model, problem.unconstrained)
+
+    def drawn(i: int) -> FloatArray | None:
+        first = seed + i * _DRAWS
+        draws = [draw_prior()(j) for j in range(first, first + (1 if i % 2 else _DRAWS))]
+        return best_placed(objective, draws)
+
+    own = [Start("initial point", lambda: start, way) for way in WAYS]
+    host = Start("pm.find_MAP", partial(_from_host, prepared, kind))
+    draws = [
+        Start("draw from the prior", partial(drawn, i), WAYS[i % len(WAYS)])
+        for i in range(len(_JITTERS))
+    ]
+    # The third start differs most, in case the first two end on a plateau.
+    unpinned = first_start(problem) == host.name
+    starts = [host, own[0], draws.pop(0), *own[1:]] if unpinned else [*own, host]
+    if kind == "mle":
+        starts.append(Start("MAP", from_map))
+    more = max(0, count_starts(prepared) - len(starts) - len(draws) - len(_JITTERS))
+    widths = _JITTERS * (1 + -(-more // len(_JITTERS)))
+    jitters = [
+        Start("jittered initial point", partial(jittered, i, width))
+        for i, width in enumerate(widths)
+    ]
+    n = len(draws)
+    between = [start for pair in zip(draws, jitters, strict=False) for start in pair]
+    return starts + between + jitters[n:]
+
+
+def _from_host(prepared: Prepared, kind: Kind) -> FloatArray | None:
+    problem, start = prepared.problem, prepared.start
+    terms = likelihood_terms(prepared.roles, prepared.potentials)
+    if kind == "map":
+        terms += prior_terms(prepared.roles, prepared.potentials)
+    own = start is problem.initial and not prepared.arguments.start
+    # On large data building is cheap against the hundreds of evaluations that follow.
+    small = problem.n_observations + len(start) < _SMALL
+    mode = compile_mode(problem.backend, for_start=small)
+    host_model = terms_model(prepared.model, terms)
+    return find_MAP_point(host_model, None if own else start, problem.unconstrained, mode)
