@@ -40,10 +40,10 @@ class Way:
     """
 
     saddle_free: bool = False
-    reach: float = 0.1
+    reach: float = 0.03
 
 
-#: Each leads to optima that the other misses; the first is the better one by itself.
+#: Each leads to optima that the other misses.
 WAYS = (Way(), Way(saddle_free=True))
 
 
@@ -144,7 +144,10 @@ def descend(examiner: Examiner, z: FloatArray, way: Way, near: float = NEAR) -> 
         widths = np.maximum(widths, np.sqrt(np.abs(np.diag(hessian))))
         scale = 1 / np.where(widths > 0, widths, 1.0)
         radius = radius or way.reach * max(1.0, float(np.linalg.norm(z / scale)))
-        region = _Region.of(here.gradient * scale, hessian * np.outer(scale, scale), way)
+        scaled = hessian * np.outer(scale, scale)
+        if not np.isfinite(scaled).all():
+            break
+        region = _Region.of(here.gradient * scale, scaled, way)
         there, radius = _step(examiner, region, z, scale, radius)
         if there is None:
             break

@@ -19,7 +19,7 @@ from pmlik.optimizer import climb
 from pmlik.restriction import Restricted
 from pmlik.space import FloatArray
 
-__all__ = ["FALLING", "End", "Ending", "Limit", "border_values", "find_limit", "rounding_noise"]
+__all__ = ["FALLING", "End", "Ending", "Limit", "border_values", "find_limit", "is_noisy_between"]
 
 # Curvature below this share of that at the start has faded.
 _FADED = 1e-4
@@ -27,6 +27,8 @@ _FADED = 1e-4
 FALLING = 1e-2
 # An objective that jitters by more than this, for steps too small to change it, is all rounding.
 _NOISE = 1e-8
+_MOST_NOISE = 1e-5
+_SHARES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
 _SLACK = 1e-6
 # A step this long in x takes any transform to the border of its support.
 _BEYOND = 1e3
@@ -319,7 +321,7 @@ def rounding_noise(
     directions : array (r, k), optional
         By default a few random ones.
     """
-    random = np.random.default_rng(0).choice([-1.0, 1.0], size=(3, len(z)))
+    random = np.random.default_rng(0).choice([-1.0, 1.0], size=(1, len(z)))
     centre = objective.value_and_gradient(z)[0]
     noise = 0.0
     for direction in random if directions is None else directions:
@@ -328,6 +330,22 @@ def rounding_noise(
             ahead, behind = (objective.value_and_gradient(z + s * step)[0] for s in (1, -1))
             noise = max(noise, abs(ahead - 2 * centre + behind))
     return noise
+
+
+def is_noisy_between(objective: Minimised, one: FloatArray, other: FloatArray) -> bool:
+    """Whether the objective is rounding error somewhere on the straight way between two points.
+
+    Far out, differences of log-gammas and the like lose all their digits and can have any
+    value, constant as it may be there: it shows on the way.
+    """
+    for share in _SHARES:
+        there = one + share * (other - one)
+        value = objective.value_and_gradient(there)[0]
+        if not np.isfinite(value):
+            continue
+        if rounding_noise(objective, there) > _MOST_NOISE * (1 + abs(value)):
+            return True
+    return False
 
 
 def border_values(

@@ -244,9 +244,10 @@ class Examiner:
             step = curvature.solve(-gradient)
         else:
             hessian = self.hessian(z)
-            if not np.isfinite(hessian).all():
+            try:
+                curvature = Curvature.of(hessian)
+            except ValueError:  # not finite, or not any more once it is scaled
                 return here
-            curvature = Curvature.of(hessian)
             step = (
                 None if _slopes_along_flat(curvature, gradient) else curvature.newton_step(gradient)
             )

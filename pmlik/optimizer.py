@@ -20,7 +20,7 @@ from pmlik.errors import StartError
 from pmlik.objective import NEAR, Examiner, Minimised, Optimum
 from pmlik.space import FloatArray
 
-__all__ = ["TOLERANCE", "Start", "climb", "is_beside", "search"]
+__all__ = ["TOLERANCE", "Start", "are_equal", "climb", "is_beside", "search"]
 
 #: An optimum is certified when it is estimated to be nearer than this, in standard errors.
 TOLERANCE = 1e-6
@@ -67,9 +67,9 @@ def climb(objective: Minimised, z: FloatArray, start: str, way: Way = WAYS[0]) -
     began = examiner.examine(z)
     best = _newton(examiner, z)
     if not best.converged and isinstance(best.curvature, Curvature):
-        placed = find_scales(examiner, z).place(examiner, z)
-        if examiner.value_and_gradient(placed)[0] < best.value:
-            best = _newton(examiner, placed)
+        scales = find_scales(examiner, z)
+        if scales.where.size:  # from here on it does not matter where they started
+            best = examiner.examine(scales.place(examiner, z))
     for i in range(_ROUNDS):
         best.contracted = best.contracted or _contracts(examiner, best)
         if best.curvature is None or (best.usable and not best.converged and i > 0):
@@ -211,7 +211,7 @@ def search(objective: Minimised, starts: Sequence[Start], n_starts: int) -> list
             continue
         optimum = climb(objective, z, start.name, start.way)
         regular = optimum.converged and not optimum.is_flat
-        settled |= regular or sum(_agree(optimum, other) for other in reached) == _WITNESSES
+        settled |= regular or sum(are_equal(optimum, other) for other in reached) == _WITNESSES
         reached.append(optimum)
     if not reached:
         raise StartError("No start has a finite log-density.")
@@ -237,7 +237,7 @@ def _climb_lowest(objective: Minimised, reached: Sequence[Optimum]) -> list[Opti
     return [climb(objective, lowest.lowest_at, "lowest point met")]
 
 
-def _agree(one: Optimum, other: Optimum) -> bool:
+def are_equal(one: Optimum, other: Optimum) -> bool:
     """Whether two optima are as high as each other, as far as each is known."""
-    margin = 1e-6 * (1 + abs(one.value)) + one.distance**2 + other.distance**2
+    margin = 1e-6 * (1 + abs(one.value)) + one.distance + other.distance  # rounding's share
     return one.usable and other.usable and abs(one.value - other.value) <= margin

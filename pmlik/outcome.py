@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pmlik.limits import Ending, Limit, find_limit, rounding_noise
+from pmlik.curvature import Curvature
+from pmlik.limits import Ending, Limit, find_limit, is_noisy_between
 from pmlik.objective import Minimised, Objective, Optimum
-from pmlik.optimizer import is_beside
+from pmlik.optimizer import are_equal, is_beside
 from pmlik.probing import find_unbounded
 from pmlik.space import FloatArray
 
@@ -65,7 +66,8 @@ def decide(
     n_observations : int
     """
     usable = _rank([o for o in reached if o.usable])
-    best = usable[0] if usable else None
+    clusters = [o for o in _cluster(usable) if _is_sound(objective, start, o)]
+    best = clusters[0] if clusters else None
     limits = _limits(objective, reached, start, best)
     unbounded = {
         end.place
@@ -76,27 +78,36 @@ def decide(
     chosen = _choose(limits, best)
     if chosen is None and best is not None and len(best.z) <= _MOST_PROBED:
         unbounded |= set(find_unbounded(objective, best, n_observations))
-    clusters = _cluster(usable)
     here = chosen.optimum if chosen else best or min(reached, key=lambda o: o.value)
     return Outcome(
         objective=chosen.objective if chosen else objective,
         optimum=here,
         limit=chosen,
         unbounded=tuple(sorted(unbounded)),
-        higher=0.0 if unbounded or chosen else _higher(objective, reached, here),
+        higher=0.0 if unbounded or chosen else _higher(objective, reached, here, start),
         others=tuple(clusters if chosen else clusters[1:]),
         ends=tuple((o, _number(o, clusters) + (1 if chosen and o.usable else 0)) for o in reached),
     )
 
 
+def _is_sound(objective: Objective, start: FloatArray, optimum: Optimum) -> bool:
+    """Whether an optimum is one of the objective, and not of its rounding error."""
+    if isinstance(optimum.curvature, Curvature) and optimum.curvature.empty.any():
+        at_start = objective.hessian(start)
+        lost = optimum.curvature.empty & at_start.any(axis=1) & np.isfinite(at_start).all()
+        if lost.any():  # so far out that a coordinate does not matter any more
+            return False
+    return not is_noisy_between(objective, start, optimum.z)
+
+
 def _rank(usable: Sequence[Optimum]) -> list[Optimum]:
     """Lowest first; of those that are equal but for rounding, certified and early ones first."""
-    lowest = min((o.value for o in usable), default=0.0)
-    margin = 1e-9 * (1 + abs(lowest))
+    lowest = min(usable, key=lambda o: o.value, default=None)
 
     def rank(optimum: Optimum) -> tuple[float, bool]:
-        equal = optimum.value <= lowest + margin
-        return (lowest, not optimum.converged) if equal else (optimum.value, False)
+        if lowest is not None and are_equal(optimum, lowest):
+            return lowest.value, not optimum.converged
+        return optimum.value, False
 
     return sorted(usable, key=rank)
 
@@ -108,7 +119,13 @@ def _limits(
     bar = np.inf if best is None else best.value - 1e-6 * (1 + abs(best.value))
     stopped = sorted((o for o in reached if not o.usable and o.value < bar), key=lambda o: o.value)
     found = [find_limit(objective, start, o) for o in stopped[:_MOST_LIMITS]]
-    return [limit for limit in found if limit is not None]
+    return [limit for limit in found if limit is not None and _is_real(objective, limit, start)]
+
+
+def _is_real(objective: Objective, limit: Limit, start: FloatArray) -> bool:
+    """Whether the objective at a limit is more than rounding error."""
+    z = limit.objective.place(limit.optimum.z)
+    return not is_noisy_between(objective, start, z)
 
 
 def _choose(limits: Sequence[Limit], best: Optimum | None) -> Limit | None:
@@ -124,14 +141,19 @@ def _choose(limits: Sequence[Limit], best: Optimum | None) -> Limit | None:
     return min(attained, key=lambda limit: limit.optimum.value, default=None)
 
 
-def _higher(objective: Objective, reached: Sequence[Optimum], here: Optimum) -> float:
+def _higher(
+    objective: Objective, reached: Sequence[Optimum], here: Optimum, start: FloatArray
+) -> float:
     """How far below the optimum the objective was seen, rounding error aside."""
-    lowest = min(reached, key=lambda o: o.lowest)
-    gain = here.value - lowest.lowest
-    if not here.usable or lowest.lowest_at is None or not gain > 1e-6:
+    if not here.usable:
         return 0.0
-    noise = rounding_noise(objective, lowest.lowest_at)
-    return float(gain) if gain > 100 * noise else 0.0
+    for seen in sorted(reached, key=lambda o: o.lowest):
+        gain = here.value - seen.lowest
+        if not gain > 1e-6 or seen.lowest_at is None:
+            return 0.0
+        if not is_noisy_between(objective, start, seen.lowest_at):
+            return float(gain)
+    return 0.0
 
 
 def _cluster(usable: Sequence[Optimum]) -> list[Optimum]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pmlik.functions import BoolArray
-from pmlik.limits import FALLING, border_values
+from pmlik.limits import FALLING, border_values, is_noisy_between
 from pmlik.objective import Objective, Optimum
 from pmlik.optimizer import climb
 from pmlik.restriction import Restricted
@@ -77,4 +77,5 @@ def _falls(
             return False  # it gets ever steeper
         slope = gained
     gradient = objective.value_and_gradient(z)[1]
-    return bool(last < 0 and float(gradient @ outward) < -FALLING)
+    falls = last < 0 and float(gradient @ outward) < -FALLING
+    return falls and not is_noisy_between(objective, optimum.z, z)

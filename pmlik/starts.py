@@ -27,10 +27,10 @@ FROM_DRAW = "best posterior draw"
 _SMALL = 5000
 
 # How many starts are all used, up to how many coordinates.
-_COUNTS = ((10, 12), (50, 6), (500, 3))
+_COUNTS = ((10, 7), (50, 4), (500, 2))
 
 # Widths of the jitter of further starts.
-_JITTERS = (1.0, 10.0, 0.5, 4.0, 2.0)
+_JITTERS = (10.0, 1.0, 4.0, 0.5, 2.0)
 # Of so many draws from the prior the best is taken, and every other time any.
 _DRAWS = 50
 

@@ -97,15 +97,15 @@ def test_a_probability_by_log_odds_has_the_binomial_standard_error(y, n):
     check(case.model, case.mle, case.mle_se, covariance=case.covariance)
 
 
-def test_a_maximum_beyond_an_interval_is_no_silent_estimate():
-    # The likelihood still rises where the prior's support ends (at 3): there is no stationary
-    # point inside, so neither an estimate nor a standard error can be vouched for.
+def test_a_maximum_beyond_an_interval_is_its_end_and_has_no_standard_error():
+    # The likelihood still rises where the prior's support ends (at 3).
     with pm.Model() as model:
         mu = pm.Uniform("mu", 0, 3)
         pm.Normal("y", mu, 1, observed=Y)
     mle = mle_of(model)
-    assert not mle.trusted
+    assert float(mle.values["mu"]) == 3.0
     assert np.isnan(mle.std_error["mu"])
+    assert FlagCode.AT_BOUNDARY in {flag.code for flag in mle.flags}
 
 
 def test_an_upper_bound_only_gives_the_mean_below_it():
@@ -162,14 +162,15 @@ def test_ordered_means_are_the_group_means_where_the_data_are_ordered(transform,
     check(model, {"mu": MEANS[order]}, {"mu": np.sqrt(variance)}, covariance=np.diag(variance))
 
 
-def test_ordered_means_against_the_data_have_no_maximum_inside():
+def test_ordered_means_against_the_data_are_pooled():
     # The constrained maximum pools the groups, where the transform's log-difference is -inf.
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 5, shape=2, transform=tr.ordered, initval=[0.0, 1.0])
         pm.Normal("y", mu[[0, 0, 1, 1]], 1, observed=np.array([3.0, 4.0, 1.0, 2.0]))
     mle = mle_of(model)
-    assert not mle.trusted
-    assert np.isnan(mle.std_error["mu"]).all()
+    np.testing.assert_allclose(mle.values["mu"], [2.5, 2.5], rtol=1e-8)
+    np.testing.assert_allclose(mle.std_error["mu"], [0.5, np.nan], rtol=1e-8)
+    assert FlagCode.AT_BOUNDARY in {flag.code for flag in mle.flags}
 
 
 def test_a_chain_of_log_odds_and_ordered_gives_the_binomial_shares():

@@ -158,7 +158,16 @@ def test_a_likelihood_without_maximum_gives_nan_and_an_error_flag(name):
     assert not mle.trusted
     assert np.isnan(mle.values.to_array()).all()
     assert np.isnan(mle.std_error.to_array()).all()
-    assert np.isnan(mle.log_likelihood)
+
+
+@pytest.mark.parametrize("name", zoo.AT_BORDER)
+def test_a_maximum_on_the_border_is_exact_and_has_no_standard_error(name):
+    case = zoo.AT_BORDER[name]()
+    mle = pmlik.find_MLE(case.model, progressbar=False)
+    zoo.assert_values(mle.values, case.mle)
+    assert np.isnan(mle.std_error.to_array()).all()
+    assert flagged(mle, FlagCode.AT_BOUNDARY) == list(case.mle)
+    assert mle.trusted
 
 
 def test_strict_raises_where_there_is_no_maximum():

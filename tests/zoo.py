@@ -454,7 +454,7 @@ def variance_to_zero() -> Case:
     with pm.Model() as model:
         tau = pm.HalfNormal("tau", 1.0)
         pm.Normal("y", 0, pm.math.sqrt(1 + tau**2), observed=np.array([0.1, -0.2, 0.3, 0.0]))
-    return Case(model, mle={}, mle_se={})
+    return Case(model, mle={"tau": 0.0}, mle_se={})
 
 
 def perfect_fit() -> Case:
@@ -492,13 +492,16 @@ def end_of_support() -> Case:
     with pm.Model() as model:
         top = pm.HalfNormal("top", 10, initval=9.0)
         pm.Uniform("y", 0, top, observed=np.array([0.5, 2.0, 3.0]))
-    return Case(model, mle={}, mle_se={})
+    return Case(model, mle={"top": 3.0}, mle_se={})
 
 
-#: Cases without a maximum in the interior of the parameter space.
-WITHOUT_MLE: dict[str, Callable[[], Case]] = {
-    f.__name__: f for f in (variance_to_zero, perfect_fit, separation, end_of_support)
+#: Cases whose maximum is on the border of the parameter space.
+AT_BORDER: dict[str, Callable[[], Case]] = {
+    f.__name__: f for f in (variance_to_zero, end_of_support)
 }
+
+#: Cases without a maximum.
+WITHOUT_MLE: dict[str, Callable[[], Case]] = {f.__name__: f for f in (perfect_fit, separation)}
 
 #: Cases where the likelihood says nothing about something.
 UNIDENTIFIED: dict[str, Callable[[], Case]] = {

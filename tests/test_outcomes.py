@@ -1,0 +1,342 @@
+"""What a search says where there is no ordinary optimum, against closed forms."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+from reference_models import data, mixture_faithful, t_regression_stackloss, truth
+from scipy import special, stats
+
+import pmlik
+from pmlik import FlagCode, Severity
+from pmlik.directions import describe_direction, simplify
+from pmlik.gradients import gradient_error_at
+
+matplotlib.use("Agg")
+
+
+def mle(model: pm.Model, **kwargs) -> pmlik.PointEstimate:
+    return pmlik.find_MLE(model, random_seed=1, progressbar=False, **kwargs)
+
+
+def flag(estimate: pmlik.PointEstimate, code: FlagCode) -> pmlik.Flag:
+    found = [f for f in estimate.flags if f.code is code]
+    assert found, [f.code.name for f in estimate.flags]
+    return found[0]
+
+
+# --- At the boundary
+
+
+def test_no_success_in_ten_puts_p_at_zero() -> None:
+    with pm.Model() as model:
+        p = pm.Beta("p", 1, 1)
+        pm.Binomial("y", 10, p, observed=0)
+    found = mle(model)
+    assert float(found.values["p"]) == 0.0
+    assert np.isnan(found.std_error["p"])
+    assert found.log_likelihood == pytest.approx(0.0, abs=1e-12)
+    assert flag(found, FlagCode.AT_BOUNDARY).variables == ("p",)
+    assert found.trusted
+
+
+def test_beside_a_boundary_the_rest_is_conditional() -> None:
+    with pm.Model() as model:
+        p = pm.Beta("p", 1, 1, shape=2)
+        pm.Deterministic("difference", p[1] - p[0])
+        pm.Binomial("y", 10, p, observed=[10, 4])
+    found = mle(model)
+    np.testing.assert_allclose(found.values["p"], [1.0, 0.4], rtol=1e-9)
+    assert float(found.values["difference"]) == pytest.approx(-0.6)
+    assert np.isnan(found.std_error["difference"])
+    assert float(found.std_error["p"][1]) == pytest.approx(np.sqrt(0.4 * 0.6 / 10), rel=1e-6)
+    assert found.log_likelihood == pytest.approx(stats.binom.logpmf(4, 10, 0.4), abs=1e-9)
+    assert flag(found, FlagCode.AT_BOUNDARY).variables == ("p[0]",)
+    assert found.n_parameters == 2
+
+
+def test_degrees_of_freedom_go_to_infinity_on_light_tails() -> None:
+    y = np.linspace(-1, 1, 20)
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 5)
+        s = pm.HalfNormal("s", 5)
+        nu = pm.Gamma("nu", 2, 0.1)
+        pm.StudentT("y", nu=nu, mu=mu, sigma=s, observed=y)
+    found = mle(model)
+    assert float(found.values["nu"]) == np.inf
+    assert float(found.values["s"]) == pytest.approx(y.std(), rel=1e-5)
+    assert float(found.std_error["s"]) == pytest.approx(y.std() / np.sqrt(40), rel=1e-4)
+    normal = stats.norm.logpdf(y, 0, y.std()).sum()
+    assert found.log_likelihood == pytest.approx(normal, abs=1e-5)
+    assert flag(found, FlagCode.AT_BOUNDARY).variables == ("nu",)
+
+
+def test_a_second_variance_that_the_data_do_not_show_is_zero() -> None:
+    y = np.array([1.0, -1, 1.2, 0.3, -0.2, 0.1])
+    with pm.Model() as model:
+        s = pm.HalfNormal("s", 1)
+        k = pm.HalfNormal("k", 1)
+        late = np.array([0.0, 0, 0, 1, 1, 1])
+        pm.Normal("y", 0, pt.sqrt(s**2 + k**2 * late), observed=y)
+    found = mle(model)
+    assert float(found.values["k"]) == 0.0
+    assert float(found.values["s"]) == pytest.approx(np.sqrt(np.mean(y**2)), rel=1e-6)
+    assert flag(found, FlagCode.AT_BOUNDARY).variables == ("k",)
+
+
+# --- At an edge of the support of the data
+
+
+def test_the_largest_observation_is_the_end_of_a_uniform() -> None:
+    with pm.Model() as model:
+        end = pm.HalfNormal("end", 10)
+        pm.Uniform("y", 0, end, observed=[1.0, 2.0, 4.0, 7.0])
+    found = mle(model)
+    assert float(found.values["end"]) == pytest.approx(7.0, rel=1e-12)
+    assert np.isnan(found.std_error["end"])
+    assert found.log_likelihood == pytest.approx(-4 * np.log(7), rel=1e-12)
+    flag(found, FlagCode.AT_BOUNDARY)
+
+
+def test_the_least_observation_is_the_start_of_an_exponential() -> None:
+    y = np.array([1.3, 2.0, 4.0, 7.0])
+
+    def logp(value, c, rate):
+        return pt.switch(value >= c, pt.log(rate) - rate * (value - c), -np.inf)
+
+    with pm.Model() as model:
+        c = pm.Uniform("c", 0, 10)
+        rate = pm.HalfNormal("rate", 2)
+        pm.CustomDist("y", c, rate, logp=logp, observed=y)
+    found = mle(model)
+    expected = 1 / (y.mean() - y.min())
+    assert float(found.values["c"]) == pytest.approx(1.3, rel=1e-12)
+    assert float(found.values["rate"]) == pytest.approx(expected, rel=1e-7)
+    assert float(found.std_error["rate"]) == pytest.approx(expected / 2, rel=1e-6)
+    assert np.isnan(found.std_error["c"])
+
+
+def test_an_edge_that_bends_is_not_taken_for_an_optimum() -> None:
+    with pm.Model() as model:
+        low = pm.Normal("low", 0, 10)
+        width = pm.HalfNormal("width", 10)
+        pm.Uniform("y", low, low + width, observed=[1.0, 2.0, 4.0, 7.0])
+    found = mle(model)
+    assert np.isnan(found.values["width"]) or float(found.values["width"]) == pytest.approx(6.0)
+
+
+# --- At infinity
+
+
+@pytest.fixture(scope="module")
+def separation() -> pmlik.PointEstimate:
+    iris = data("04_separation_iris")
+    with pm.Model() as model:
+        intercept = pm.Normal("intercept", 0, 20)
+        slope = pm.Normal("slope", 0, 20)
+        eta = intercept + slope * iris["Petal.Length"].to_numpy()
+        pm.Bernoulli("versicolor", logit_p=eta, observed=iris["versicolor"].to_numpy())
+    return mle(model)
+
+
+def test_complete_separation_is_named_with_its_direction_and_supremum(separation) -> None:
+    found = flag(separation, FlagCode.AT_INFINITY)
+    assert set(found.variables) == {"intercept", "slope"}
+    assert "intercept -> -inf" in found.detail
+    assert "slope -> +inf" in found.detail
+    assert separation.log_likelihood == pytest.approx(truth("04_separation_iris")["sup_loglik"])
+    assert np.isnan(separation.values["slope"])
+    assert np.isnan(separation.std_error["slope"])
+    assert np.isnan(separation.aic)
+    assert not separation.trusted
+
+
+def test_quasi_complete_separation_leaves_the_rest() -> None:
+    # In group 1 all are ones; group 0 alone determines its own logit.
+    y = np.r_[[0, 1, 0, 1, 1, 0, 0, 1], np.ones(10)].astype(int)
+    group = np.repeat([0, 1], [8, 10])
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 5)
+        b = pm.Normal("b", 0, 5)
+        pm.Bernoulli("y", logit_p=a + b * group, observed=y)
+    found = mle(model)
+    assert flag(found, FlagCode.AT_INFINITY).variables == ("b",)
+    assert np.isnan(found.values["b"])
+    assert float(found.values["a"]) == pytest.approx(special.logit(0.5), abs=1e-6)
+    assert float(found.std_error["a"]) == pytest.approx(1 / np.sqrt(8 * 0.25), rel=1e-6)
+    assert found.log_likelihood == pytest.approx(8 * np.log(0.5), abs=1e-9)
+
+
+# --- Unbounded
+
+
+def test_one_variance_an_observation_has_no_maximum() -> None:
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 10)
+        s = pm.HalfNormal("s", 1, shape=4)
+        pm.Normal("y", mu, s, observed=[1.0, 2.0, 4.0, 7.0])
+    found = mle(model)
+    assert flag(found, FlagCode.UNBOUNDED).severity is Severity.ERROR
+    assert np.isnan(found.values["s"]).all()
+    assert np.isnan(found.log_likelihood)
+
+
+def test_a_perfect_fit_has_no_maximum() -> None:
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 5)
+        b = pm.Normal("b", 0, 5)
+        s = pm.HalfNormal("s", 1)
+        pm.Normal("y", a + b * np.arange(3.0), s, observed=[1.0, 2.0, 3.0])
+    found = flag(mle(model), FlagCode.UNBOUNDED)
+    assert found.severity is Severity.ERROR
+    assert found.variables == ("s",)
+
+
+@pytest.mark.parametrize(
+    ("make", "case", "name"),
+    [
+        (mixture_faithful, "08_mixture_faithful", "sd[short]"),
+        (t_regression_stackloss, "08_t_regression_stackloss", "s"),
+    ],
+)
+def test_the_interior_maximum_of_an_unbounded_likelihood_is_called_that(make, case, name) -> None:
+    found = mle(make())
+    said = flag(found, FlagCode.UNBOUNDED)
+    assert said.severity is Severity.WARNING
+    assert name in said.variables
+    assert found.log_likelihood == pytest.approx(truth(case)["loglik"], abs=1e-8)
+
+
+# --- Saddles, flat directions, several optima
+
+
+def product_of_two(sd: float = 1.0) -> pm.Model:
+    with pm.Model() as model:
+        w = pm.Normal("w", 0, sd)
+        z = pm.Normal("z", 0, sd)
+        pm.Normal("y", w * z, 0.1, observed=1.0)
+    return model
+
+
+def test_the_saddle_of_a_product_is_left_and_named() -> None:
+    found = mle(product_of_two())
+    said = flag(found, FlagCode.SADDLE)
+    assert said.severity is Severity.INFO
+    assert "w + z" in said.detail or "w - z" in said.detail
+    assert set(flag(found, FlagCode.NOT_IDENTIFIED).variables) == {"w", "z"}
+    assert found.log_likelihood == pytest.approx(stats.norm.logpdf(0, 0, 0.1), abs=1e-9)
+
+
+def test_the_map_of_a_product_has_a_twin() -> None:
+    found = pmlik.find_MAP(product_of_two(), random_seed=1, progressbar=False)
+    # Of w = z the stationary point solves 100 (1 - w^2) w = w.
+    assert abs(float(found.values["w"])) == pytest.approx(np.sqrt(0.99), rel=1e-8)
+    assert "as high" in flag(found, FlagCode.SEVERAL_OPTIMA).detail
+
+
+def test_a_collinear_design_names_the_flat_combination() -> None:
+    x = np.arange(10.0)
+    with pm.Model() as model:
+        b1 = pm.Normal("b1", 0, 10)
+        b2 = pm.Normal("b2", 0, 10)
+        pm.Normal("y", b1 * x + 2 * b2 * x, 1, observed=3 * x + np.sin(x))
+    said = flag(mle(model), FlagCode.NOT_IDENTIFIED)
+    assert set(said.variables) == {"b1", "b2"}
+    assert "b1 - 0.5 b2" in said.detail
+
+
+def test_a_higher_far_mode_is_found_and_the_other_listed() -> None:
+    y = np.array([-4.2, -4.2, 5.5, 6.1, 6.3, 5.9])
+    with pm.Model() as model:
+        mu = pm.Normal("mu", -4, 5, initval=-4)
+        pm.Cauchy("y", mu, 0.3, observed=y)
+    found = mle(model)
+    grid = np.linspace(-10, 10, 200_001)
+    heights = stats.cauchy.logpdf(y[:, None], grid, 0.3).sum(axis=0)
+    assert float(found.values["mu"]) == pytest.approx(grid[heights.argmax()], abs=1e-4)
+    assert found.log_likelihood == pytest.approx(heights.max(), abs=1e-6)
+    near = grid < 0
+    other = flag(found, FlagCode.SEVERAL_OPTIMA)
+    assert f"{heights[near].max() - heights.max():.3g}" in other.detail
+    numbers = {end.optimum for end in found.certificate.searches}
+    assert {0, 1} <= numbers
+    axes = pmlik.plot_waterfall(found).get_target("panel_0", {})
+    drops = [float(v) for line in axes.get_lines()[:2] for v in line.get_ydata()]
+    assert max(drops) == pytest.approx(heights.max() - heights[near].max(), abs=1e-6)
+
+
+def test_switched_labels_are_the_same_optimum() -> None:
+    y = np.array([-2.1, -1.9, -2.3, -1.6, 2.0, 2.2, 1.7, 2.6, 1.9])
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 3, shape=2, initval=[-1.0, 1.0])
+        pm.NormalMixture("y", [0.5, 0.5], mu, [1.0, 1.0], observed=y)
+    found = mle(model)
+    codes = {f.code for f in found.flags}
+    assert FlagCode.LABEL_SWITCHING in codes
+
+
+# --- Gradients, starts, directions
+
+
+def test_a_wrong_gradient_is_found_out() -> None:
+    from pytensor.graph.op import Op
+
+    class Square(Op):
+        """x^2 with a derivative that is wrong by a factor."""
+
+        itypes = (pt.dscalar,)
+        otypes = (pt.dscalar,)
+
+        def perform(self, node, inputs, outputs):
+            outputs[0][0] = np.asarray(inputs[0] ** 2)
+
+        def pullback(self, inputs, outputs, cotangents):
+            return [3.0 * inputs[0] * cotangents[0]]
+
+        grad = None
+
+        def L_op(self, inputs, outputs, cotangents):
+            return [3.0 * inputs[0] * cotangents[0]]
+
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 5)
+        pm.Normal("z", mu, 1, observed=0.3)
+        pm.Potential("term", -Square()(mu - 1.0))
+    assert flag(mle(model), FlagCode.GRADIENT_WRONG).severity is Severity.ERROR
+
+
+def test_a_right_gradient_agrees_with_differences() -> None:
+    class Quartic:
+        def value_and_gradient(self, z):
+            return float((z**4).sum()), 4 * z**3
+
+    z, direction = np.array([1.0, -0.5]), np.array([0.3, 0.7])
+    assert gradient_error_at(Quartic(), z, direction) < 1e-9
+
+
+def test_a_start_in_natural_units_is_where_the_search_begins() -> None:
+    y = np.array([-4.2, -4.2, 5.5, 6.1, 6.3, 5.9])
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 5)
+        s = pm.HalfNormal("s", 1)
+        pm.Normal("y", mu, s, observed=y)
+    found = mle(model, start={"mu": 1.0, "s": 3.0}, n_starts=1)
+    assert found.certificate.start == "initial point"
+    assert len(found.certificate.searches) == 1
+    assert float(found.values["s"]) == pytest.approx(y.std(), rel=1e-9)
+    with pytest.raises(pmlik.ValuesError, match="sigma"):
+        mle(model, start={"sigma": 1.0})
+    with pytest.raises(pmlik.StartError, match="s must lie inside the support"):
+        mle(model, start={"s": -1.0})
+    with pytest.raises(pmlik.ModelError, match="n_starts: got 0"):
+        mle(model, n_starts=0)
+
+
+def test_directions_in_words() -> None:
+    assert describe_direction(["a", "b"], np.array([-2.0, 1.0])) == "a - 0.5 b"
+    assert describe_direction(["a", "b", "c"], np.array([0.0, 1.0, 1.0])) == "b + c"
+    basis = simplify(np.array([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, -1.0, 1.0]]))
+    assert all((np.abs(row) > 1e-9).sum() == 2 for row in basis)
