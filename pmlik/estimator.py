@@ -25,7 +25,7 @@ from pmlik.directions import describe_direction, simplify
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, Counts, PointEstimate, SearchEnd
 from pmlik.functions import BoolArray
-from pmlik.gradients import gradient_error
+from pmlik.gradients import gradient_error, gradient_error_at
 from pmlik.limits import Ending
 from pmlik.objective import Kind, Minimised, Objective, Optimum
 from pmlik.optimizer import Start, search
@@ -61,7 +61,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     fit = _Fit(prepared, kind, objective, outcome)
     asked = _places(problem, prepared.arguments.var_names or ())
     variances, unused = _variances(fit, asked), _unused(fit)
-    error = gradient_error(fit.part, fit.optimum)
+    error = _gradient_error(fit, start)
     certificate = _certificate(fit, before, error)
     flags = [
         *check_roles(prepared.roles, prepared.potentials),
@@ -135,6 +135,14 @@ class _Fit:
         limit = self.outcome.limit
         values = self.problem.values(self.x if limit is None else limit.border)
         return np.where(self.infinite, np.nan, values)
+
+
+def _gradient_error(fit: _Fit, start: FloatArray) -> float:
+    """Of the automatic gradient: beside the optimum, without one at the start."""
+    if fit.optimum.usable:
+        return gradient_error(fit.part, fit.optimum)
+    direction = np.random.default_rng(0).choice([-0.1, 0.1], size=len(start))
+    return gradient_error_at(fit.objective, start, direction)
 
 
 def _certificate(fit: _Fit, before: tuple[int, int], error: float) -> Certificate:

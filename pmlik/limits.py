@@ -328,11 +328,17 @@ def rounding_noise(
         for size in (1e-9, 3e-9, 1e-8):
             step = size * np.maximum(np.abs(z), 1.0) * np.sign(direction)
             ahead, behind = (objective.value_and_gradient(z + s * step)[0] for s in (1, -1))
-            noise = max(noise, abs(ahead - 2 * centre + behind))
+            if np.isfinite([ahead, behind]).all():
+                noise = max(noise, abs(ahead - 2 * centre + behind))
     return noise
 
 
-def is_noisy_between(objective: Minimised, one: FloatArray, other: FloatArray) -> bool:
+def is_noisy_between(
+    objective: Minimised,
+    one: FloatArray,
+    other: FloatArray,
+    directions: FloatArray | None = None,
+) -> bool:
     """Whether the objective is rounding error somewhere on the straight way between two points.
 
     Far out, differences of log-gammas and the like lose all their digits and can have any
@@ -343,7 +349,7 @@ def is_noisy_between(objective: Minimised, one: FloatArray, other: FloatArray) -
         value = objective.value_and_gradient(there)[0]
         if not np.isfinite(value):
             continue
-        if rounding_noise(objective, there) > _MOST_NOISE * (1 + abs(value)):
+        if rounding_noise(objective, there, directions) > _MOST_NOISE * (1 + abs(value)):
             return True
     return False
 

@@ -16,7 +16,7 @@ from pmlik.space import FloatArray
 
 __all__ = ["Outcome", "decide"]
 
-_MOST_LIMITS = 3
+_MOST_LIMITS, _MOST_TRIED = 3, 8
 _MOST_PROBED = 50
 
 
@@ -78,7 +78,7 @@ def decide(
     chosen = _choose(limits, best)
     if chosen is None and best is not None and len(best.z) <= _MOST_PROBED:
         unbounded |= set(find_unbounded(objective, best, n_observations))
-    here = chosen.optimum if chosen else best or min(reached, key=lambda o: o.value)
+    here = chosen.optimum if chosen else best or reached[0]
     return Outcome(
         objective=chosen.objective if chosen else objective,
         optimum=here,
@@ -118,14 +118,27 @@ def _limits(
     """Where the climbs lead that ended lower than any optimum, or without there being one."""
     bar = np.inf if best is None else best.value - 1e-6 * (1 + abs(best.value))
     stopped = sorted((o for o in reached if not o.usable and o.value < bar), key=lambda o: o.value)
-    found = [find_limit(objective, start, o) for o in stopped[:_MOST_LIMITS]]
-    return [limit for limit in found if limit is not None and _is_real(objective, limit, start)]
+    limits: list[Limit] = []
+    tried: list[float] = []
+    for optimum in stopped:
+        if len(tried) == _MOST_TRIED or len(limits) == _MOST_LIMITS:
+            break
+        if any(abs(optimum.value - value) <= 1e-4 * (1 + abs(value)) for value in tried):
+            continue
+        tried.append(optimum.value)
+        limit = find_limit(objective, start, optimum)
+        if limit is not None and _is_real(objective, limit, start):
+            limits.append(limit)
+    return limits
 
 
 def _is_real(objective: Objective, limit: Limit, start: FloatArray) -> bool:
     """Whether the objective at a limit is more than rounding error."""
-    z = limit.objective.place(limit.optimum.z)
-    return not is_noisy_between(objective, start, z)
+    z, directions = limit.objective.place(limit.optimum.z), [e.direction for e in limit.ends]
+    back = z.copy()
+    moved = np.any(np.array(directions) != 0, axis=0)
+    back[moved] = start[moved]  # along the held directions only: the others may sit on a spike
+    return not is_noisy_between(objective, back, z, np.array(directions))
 
 
 def _choose(limits: Sequence[Limit], best: Optimum | None) -> Limit | None:

@@ -78,4 +78,5 @@ def _falls(
         slope = gained
     gradient = objective.value_and_gradient(z)[1]
     falls = last < 0 and float(gradient @ outward) < -FALLING
-    return falls and not is_noisy_between(objective, optimum.z, z)
+    back = np.where(held, optimum.z, z)
+    return falls and not is_noisy_between(objective, back, z, outward[None])
