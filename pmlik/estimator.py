@@ -141,7 +141,7 @@ def _gradient_error(fit: _Fit, start: FloatArray) -> float:
     """Of the automatic gradient: beside the optimum, without one at the start."""
     if fit.optimum.usable:
         return gradient_error(fit.part, fit.optimum)
-    direction = np.random.default_rng(0).choice([-0.1, 0.1], size=len(start))
+    direction = np.random.default_rng(0).uniform(-0.1, 0.1, size=len(start))
     return gradient_error_at(fit.objective, start, direction)
 
 
@@ -265,7 +265,8 @@ def _check_start(fit: _Fit, reached: Sequence[Optimum]) -> list[Flag]:
     if prepared.start is not problem.initial:
         flags.append(Flag(FlagCode.START_REPLACED, Severity.INFO))
     first = first_start(problem)
-    if fit.optimum.usable and not any(o.start == first and o.usable for o in reached):
+    inside = fit.optimum.usable and not fit.outcome.limit
+    if inside and not any(o.start == first and o.usable for o in reached):
         detail = f"It was reached from the {fit.optimum.start}."
         flags.append(Flag(FlagCode.OTHER_START, Severity.INFO, (), "", detail))
     saddle = next(

@@ -14,6 +14,7 @@ from pytensor.compile.mode import Mode
 from pytensor.gradient import grad
 from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.traversal import ancestors, walk
+from pytensor.tensor.blockwise import Blockwise
 
 from pmlik.admission import describe_not_finite
 from pmlik.batching import Batched
@@ -201,6 +202,8 @@ class Density:
         if self._product_graph is None:
             return None
         v, image = self._product_graph
+        if any(isinstance(node.owner and node.owner.op, Blockwise) for node in ancestors([image])):
+            return None  # linear algebra takes many seconds to vectorise again
         many = pt.matrix("many", dtype=self._x.dtype)
         try:
             images = vectorize_graph(image, {v: many})

@@ -22,7 +22,7 @@ from pmlik.space import FloatArray
 __all__ = ["FALLING", "End", "Ending", "Limit", "border_values", "find_limit", "is_noisy_between"]
 
 # Curvature below this share of that at the start has faded.
-_FADED = 1e-4
+_FADED = 1e-3
 #: Still falling by more than this over one unit of the start's curvature, without curvature.
 FALLING = 1e-2
 # An objective that jitters by more than this, for steps too small to change it, is all rounding.
@@ -119,7 +119,9 @@ def find_limit(objective: Objective, start: FloatArray, stopped: Optimum) -> Lim
         origin = np.zeros(restricted.size)
         if any(end.ending is Ending.UNBOUNDED for end in found) or not restricted.size:
             value, gradient = restricted.value_and_gradient(origin)
-            here = Optimum(origin, value, gradient, None, origin, 0.0, converged=True)
+            here = Optimum(
+                origin, value, gradient, None, origin, 0.0, converged=True, start=stopped.start
+            )
             return Limit(tuple(ends), restricted, here, _border(objective, z, ends))
         optimum = climb(restricted, origin, stopped.start)
         z = restricted.place(optimum.z)
@@ -208,9 +210,13 @@ def _find_faded(
     """Directions whose curvature has faded, with the point where they are held."""
     basis = _complement(ends, scale) if ends else np.diag(scale)
     directions = _faded(objective, z, basis)
-    never = ~objective.hessian(start).any(axis=1) & (objective.value_and_gradient(start)[1] == 0)
-    if not directions.size or directions[:, never].any():
-        return z, []  # what was never there has not faded
+    before, now = objective.hessian(start), objective.hessian(z)
+    if np.isfinite(before).all() and len(directions):
+        # What was flat from the beginning has not faded.
+        first, last = (np.einsum("di,ij,dj->d", directions, h, directions) for h in (before, now))
+        directions = directions[np.abs(last) < _FADED * np.abs(first)]
+    if not directions.size:
+        return z, []
     z = _retreat(objective, start, z, directions, scale)
     value, gradient = objective.value_and_gradient(z)
     found = []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pmlik.curvature import Curvature
-from pmlik.limits import Ending, Limit, find_limit, is_noisy_between
+from pmlik.limits import Ending, Limit, border_values, find_limit, is_noisy_between
 from pmlik.objective import Minimised, Objective, Optimum
 from pmlik.optimizer import are_equal, is_beside
 from pmlik.probing import find_unbounded
@@ -18,6 +18,7 @@ __all__ = ["Outcome", "decide"]
 
 _MOST_LIMITS, _MOST_TRIED = 3, 8
 _MOST_PROBED = 50
+_ADRIFT = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +67,11 @@ def decide(
     n_observations : int
     """
     usable = _rank([o for o in reached if o.usable])
-    clusters = [o for o in _cluster(usable) if _is_sound(objective, start, o)]
+    found = _cluster(usable)
+    clusters = [o for o in found if _is_sound(objective, start, o)]
     best = clusters[0] if clusters else None
-    limits = _limits(objective, reached, start, best)
+    stopped = [o for o in reached if not o.usable] + [o for o in found if o not in clusters]
+    limits = _limits(objective, stopped, start, best)
     unbounded = {
         end.place
         for limit in limits
@@ -78,16 +81,24 @@ def decide(
     chosen = _choose(limits, best)
     if chosen is None and best is not None and len(best.z) <= _MOST_PROBED:
         unbounded |= set(find_unbounded(objective, best, n_observations))
-    here = chosen.optimum if chosen else best or reached[0]
+    here = (
+        chosen.optimum if chosen else best or replace(reached[0], converged=False, contracted=False)
+    )
     return Outcome(
         objective=chosen.objective if chosen else objective,
         optimum=here,
         limit=chosen,
         unbounded=tuple(sorted(unbounded)),
         higher=0.0 if unbounded or chosen else _higher(objective, reached, here, start),
-        others=tuple(clusters if chosen else clusters[1:]),
+        others=tuple(_beside(chosen, clusters) if chosen else clusters[1:]),
         ends=tuple((o, _number(o, clusters) + (1 if chosen and o.usable else 0)) for o in reached),
     )
+
+
+def _beside(limit: Limit, clusters: Sequence[Optimum]) -> list[Optimum]:
+    """The optima that are not just short of a limit."""
+    value = limit.optimum.value
+    return [o for o in clusters if abs(o.value - value) > 1e-4 * (1 + abs(value))]
 
 
 def _is_sound(objective: Objective, start: FloatArray, optimum: Optimum) -> bool:
@@ -97,7 +108,22 @@ def _is_sound(objective: Objective, start: FloatArray, optimum: Optimum) -> bool
         lost = optimum.curvature.empty & at_start.any(axis=1) & np.isfinite(at_start).all()
         if lost.any():  # so far out that a coordinate does not matter any more
             return False
+    if isinstance(optimum.curvature, Curvature) and _is_adrift(objective, optimum):
+        return False
     return not is_noisy_between(objective, start, optimum.z)
+
+
+def _is_adrift(objective: Objective, optimum: Optimum) -> bool:
+    """Whether a coordinate that runs to a border has hardly any curvature left.
+
+    A standard error of so many logarithms is a limit that the search has stopped short of.
+    """
+    diagonal = np.abs(np.diag(objective.hessian(optimum.z)))
+    return any(
+        border_values(objective, optimum.z, int(place), side) is not None
+        for place in np.flatnonzero((diagonal > 0) & (diagonal < _ADRIFT**-2))
+        for side in (-1.0, 1.0)
+    )
 
 
 def _rank(usable: Sequence[Optimum]) -> list[Optimum]:
@@ -113,17 +139,18 @@ def _rank(usable: Sequence[Optimum]) -> list[Optimum]:
 
 
 def _limits(
-    objective: Objective, reached: Sequence[Optimum], start: FloatArray, best: Optimum | None
+    objective: Objective, stopped: Sequence[Optimum], start: FloatArray, best: Optimum | None
 ) -> list[Limit]:
     """Where the climbs lead that ended lower than any optimum, or without there being one."""
     bar = np.inf if best is None else best.value - 1e-6 * (1 + abs(best.value))
-    stopped = sorted((o for o in reached if not o.usable and o.value < bar), key=lambda o: o.value)
     limits: list[Limit] = []
     tried: list[float] = []
-    for optimum in stopped:
+    for optimum in sorted(stopped, key=lambda o: o.value):
+        if not optimum.value < bar:
+            break
         if len(tried) == _MOST_TRIED or len(limits) == _MOST_LIMITS:
             break
-        if any(abs(optimum.value - value) <= 1e-4 * (1 + abs(value)) for value in tried):
+        if any(abs(optimum.value - value) <= 1e-7 * (1 + abs(value)) for value in tried):
             continue
         tried.append(optimum.value)
         limit = find_limit(objective, start, optimum)

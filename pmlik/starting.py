@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 
 import numpy as np
 
@@ -86,8 +87,10 @@ def find_start(problem: Problem, seed: int) -> FloatArray | None:
         return problem.initial
     rng = np.random.default_rng(seed)
     centre = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
-    for width in (0.1, 0.5, 1.0, 2.0, 5.0):
-        candidates = [jitter(problem, centre, width, rng) for _ in range(20)]
+    # Where the prior's own centre overflows, the transforms' is tried.
+    origin = np.where(problem.pinned, centre, 0.0)
+    for middle, width in product((centre, origin), (0.1, 0.5, 1.0, 2.0, 5.0)):
+        candidates = [jitter(problem, middle, width, rng) for _ in range(20)]
         values = [value(x) for x in candidates]
         best = int(np.argmin(values))
         if np.isfinite(values[best]):
