@@ -70,7 +70,7 @@ class Likelihood:
     >>> float(lik(p=0.2).round(6))
     0.30199
     >>> lik.log(p=[0.1, 0.2, 2.0]).values.round(4)
-    array([-1.6418, -1.1974,    -inf])
+    array([-1.6414, -1.1974,    -inf])
     """
 
     def __init__(

@@ -331,8 +331,8 @@ def rounding_noise(
     centre = objective.value_and_gradient(z)[0]
     noise = 0.0
     for direction in random if directions is None else directions:
-        for size in (1e-9, 3e-9, 1e-8):
-            step = size * np.maximum(np.abs(z), 1.0) * np.sign(direction)
+        for size in (1e-14, 3e-14, 1e-13):
+            step = size * z * np.sign(direction)
             ahead, behind = (objective.value_and_gradient(z + s * step)[0] for s in (1, -1))
             if np.isfinite([ahead, behind]).all():
                 noise = max(noise, abs(ahead - 2 * centre + behind))
