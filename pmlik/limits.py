@@ -193,10 +193,11 @@ def _slides(objective: Objective, edge: FloatArray, outward: FloatArray, scale: 
         for sign in (1.0, -1.0):
             beside = edge.copy()
             beside[place] += sign * 1e-3 * scale[place]
-            # Still on the edge there, one could go on outward: then the edge bends that way.
-            further = beside + 1e-4 * np.max(scale * np.abs(outward)) * outward
-            if objective.value_and_gradient(further)[0] < value:
-                return True
+            # Where one can go on outward beside it, the edge bends that way.
+            for length in (1e-4, 1e-5, 1e-6):
+                further = beside + length * np.max(scale * np.abs(outward)) * outward
+                if objective.value_and_gradient(further)[0] < value:
+                    return True
     return False
 
 
