@@ -12,6 +12,7 @@ __all__ = ["gradient_error", "gradient_error_at"]
 
 _STEP = 1e-3
 _DIRECTIONS = 2
+_MOST_ROUNDING = 0.1
 
 
 def gradient_error(objective: Minimised, optimum: Optimum) -> float:
@@ -50,5 +51,9 @@ def gradient_error_at(objective: Minimised, z: FloatArray, direction: FloatArray
     ahead, behind, far_ahead, far_behind = sides
     slope = (8 * (ahead - behind) - (far_ahead - far_behind)) / (12 * _STEP)
     along = float(gradient @ direction)
-    rounding = 10 * np.finfo(float).eps * (1 + abs(value)) / _STEP
+    beside = [objective.value_and_gradient(z * (1 + share))[0] for share in (1e-14, -1e-14, 3e-14)]
+    noise = float(np.max(np.abs(np.array(beside) - value)))
+    rounding = 10 * max(np.finfo(float).eps * (1 + abs(value)), noise) / _STEP
+    if not rounding < _MOST_ROUNDING:
+        return np.nan
     return max(0.0, abs(slope - along) - rounding) / max(1.0, abs(along), abs(slope))

@@ -288,6 +288,7 @@ def censored_gamma():
     return y, model, mle_of(model)
 
 
+@pytest.mark.slow  # its fixture takes half a minute
 def test_censored_gamma_is_right_although_its_cdf_has_no_second_derivative(censored_gamma):
     y, model, mle = censored_gamma
 
