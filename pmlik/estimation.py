@@ -41,8 +41,9 @@ def find_MLE(
 ) -> PointEstimate:
     """Maximum likelihood estimate, with standard errors and a certificate.
 
-    Starts from ``pm.find_MAP`` of `likelihood_model` and is polished by Newton steps with exact
-    derivatives until it is within 1e-6 standard errors of the optimum.
+    Searches from several starts, ``pm.find_MAP`` of `likelihood_model` and the initial point among
+    them, and is polished by Newton steps with exact derivatives until it is within 1e-6 standard
+    errors of the optimum.
 
     Parameters
     ----------
