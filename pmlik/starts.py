@@ -27,7 +27,7 @@ FROM_DRAW = "best posterior draw"
 _SMALL = 5000
 
 # How many starts are all used, up to how many coordinates.
-_COUNTS = ((10, 7), (50, 4), (500, 2))
+_COUNTS = ((10, 7), (50, 4))
 
 # Widths of the jitter of further starts.
 _JITTERS = (10.0, 1.0, 4.0, 0.5, 2.0)
