@@ -310,8 +310,7 @@ def _describe_flat(fit: _Fit) -> str:
     if not isinstance(curvature, Curvature):
         return ""
     tangent = fit.problem.values.tangents(fit.x)
-    rows = curvature.flat_directions()[:, :]
-    moved = np.array([tangent(fit.part.lift(row))[:k] for row in rows])
+    moved = np.array([tangent(fit.part.lift(row))[:k] for row in curvature.flat_directions()])
     combined = simplify(moved[np.abs(moved).sum(axis=1) > 0])
     labels = fit.problem.parameters.labels
     texts = [describe_direction(labels, row) for row in combined if (row != 0).sum() > 1]

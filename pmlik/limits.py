@@ -210,8 +210,8 @@ def _find_faded(
 ) -> tuple[FloatArray, list[End]]:
     """Directions whose curvature has faded, with the point where they are held."""
     basis = _complement(ends, scale) if ends else np.diag(scale)
-    directions = _faded(objective, z, basis)
     before, now = objective.hessian(start), objective.hessian(z)
+    directions = _faded(now, basis)
     if np.isfinite(before).all() and len(directions):
         # What was flat from the beginning has not faded.
         first, last = (np.einsum("di,ij,dj->d", directions, h, directions) for h in (before, now))
@@ -250,11 +250,11 @@ def _find_faded(
     return z, found
 
 
-def _faded(objective: Objective, z: FloatArray, basis: FloatArray) -> FloatArray:
-    """The faded directions at ``z``, one a row, of unit length in the basis' units."""
-    hessian = basis.T @ objective.hessian(z) @ basis
+def _faded(hessian: FloatArray, basis: FloatArray) -> FloatArray:
+    """The faded directions of a Hessian, one a row, of unit length in the basis' units."""
+    hessian = basis.T @ hessian @ basis
     if not np.isfinite(hessian).all():
-        return np.zeros((0, len(z)))
+        return np.zeros((0, len(basis)))
     # Where some curvature is enormous, rounding in the others would hide behind it.
     size = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1.0))
     values, vectors = linalg.eigh(hessian / np.outer(size, size))
