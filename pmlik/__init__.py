@@ -1,6 +1,7 @@
 """One PyMC model: what the likelihood says, what the prior adds, what the posterior says."""
 
 from pmlik.comparison import Comparison
+from pmlik.criteria import ModelComparison, compare_models, sensitivity
 from pmlik.errors import (
     EstimationError,
     Flag,
@@ -14,6 +15,7 @@ from pmlik.errors import (
 )
 from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
+from pmlik.information import InformationShares, share_information
 from pmlik.likelihood import Likelihood
 from pmlik.plots import plot_likelihood, plot_waterfall
 from pmlik.submodels import likelihood_model
@@ -24,7 +26,9 @@ __all__ = [
     "EstimationError",
     "Flag",
     "FlagCode",
+    "InformationShares",
     "Likelihood",
+    "ModelComparison",
     "ModelError",
     "PmlikError",
     "PointEstimate",
@@ -34,10 +38,13 @@ __all__ = [
     "UnderflowWarning",
     "ValuesError",
     "compare",
+    "compare_models",
     "find_MAP",
     "find_MLE",
     "likelihood_model",
     "plot_likelihood",
     "plot_waterfall",
     "sample_posterior",
+    "sensitivity",
+    "share_information",
 ]

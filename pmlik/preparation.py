@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+import xarray as xr
 
 from pmlik.admission import resolve_model
 from pmlik.compilation import compile_mode
@@ -70,6 +71,18 @@ class Prepared:
     def natural(self) -> NaturalLikelihood:
         """The likelihood as a function of the user's values."""
         return NaturalLikelihood(self.problem)
+
+    def unconstrained(self, values: xr.Dataset) -> FloatArray:
+        """The unconstrained vectors (b, n) of a Dataset of draws, chain by chain.
+
+        Parameters
+        ----------
+        values : xarray.Dataset
+            The parameters among other variables, natural units.
+        """
+        space = self.problem.parameters
+        flat = read_points({name: values[name] for name in space.names}, space).flat
+        return self.natural.many_to_unconstrained(flat)
 
     @cached_property
     def start(self) -> FloatArray:
