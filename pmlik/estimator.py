@@ -39,6 +39,9 @@ from pmlik.symmetry import is_switched
 
 __all__ = ["estimate_point"]
 
+# So many standard errors at the start further, what has a limit is there.
+_FAR = 1e8
+
 
 @np.errstate(all="ignore")
 def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) -> PointEstimate:
@@ -123,17 +126,37 @@ class _Fit:
         return np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
 
     @cached_property
+    def _beyond(self) -> tuple[FloatArray, FloatArray]:
+        """Natural values far and farther out along the directions that run off."""
+        ends = self.outcome.limit.ends if self.outcome.limit else ()
+        away = np.sum(
+            [self.objective.lift(e.direction) for e in ends if e.ending is Ending.INFINITY], axis=0
+        )
+        values = self.problem.values
+        return values(self.x + _FAR * away), values(self.x + 2 * _FAR * away)
+
+    @cached_property
+    def settled(self) -> BoolArray:
+        """Those that come to rest while others run off: a probability that goes to one."""
+        near, far = self._beyond
+        return np.asarray(np.isfinite(near) & (np.abs(far - near) <= 1e-12 * (1 + np.abs(near))))
+
+    @cached_property
     def infinite(self) -> BoolArray:
-        """Those that have no finite limit."""
+        """Those that have no finite limit, and parameters that the limit leaves undetermined."""
         ends = self.outcome.limit.ends if self.outcome.limit else ()
         masks = [self.moved_by(e.direction) for e in ends if e.ending is Ending.INFINITY]
-        return np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
+        moved: BoolArray = np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
+        parameters = np.arange(len(moved)) < self.problem.parameters.size
+        return moved & (parameters | ~self.settled)
 
     @cached_property
     def naturals(self) -> FloatArray:
         """Natural values, those of a limit at the very border."""
         limit = self.outcome.limit
         values = self.problem.values(self.x if limit is None else limit.border)
+        if limit is not None and self.infinite.any():
+            values = np.where(self.settled & self.held, self._beyond[0], values)
         return np.where(self.infinite, np.nan, values)
 
 
@@ -142,7 +165,8 @@ def _gradient_error(fit: _Fit, start: FloatArray) -> float:
     if fit.optimum.usable:
         return gradient_error(fit.part, fit.optimum)
     direction = np.random.default_rng(0).uniform(-0.1, 0.1, size=len(start))
-    return gradient_error_at(fit.objective, start, direction)
+    # Beside the start: at a round value a density may have a special case without derivative.
+    return gradient_error_at(fit.objective, start + direction, direction)
 
 
 def _certificate(fit: _Fit, before: tuple[int, int], error: float) -> Certificate:
@@ -205,7 +229,7 @@ def _check_limit(fit: _Fit) -> list[Flag]:
         {label: float(v) for label, v, at in zip(labels, values, at_border, strict=False) if at},
         {
             label: float(way)
-            for label, way, far in zip(labels, ways, fit.infinite, strict=False)
+            for label, way, far in zip(labels, ways, fit.infinite & ~fit.settled, strict=False)
             if far
         },
         -fit.optimum.value,
