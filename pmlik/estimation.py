@@ -65,7 +65,7 @@ def find_MLE(
     n_starts : int, optional
         How many starts to use in any case: ``pm.find_MAP``'s point, the initial point, draws
         from the prior, the MAP, jitter. More are used while no optimum is certified. Default:
-        7 up to 10 coordinates, 4 up to 50, else 1.
+        7 up to 10 coordinates, 4 up to 50, else 1; at most 2 above 50 000 observations.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
 

@@ -26,8 +26,9 @@ FROM_DRAW = "best posterior draw"
 
 _SMALL = 5000
 
-# How many starts are all used, up to how many coordinates.
+# How many starts are all used, up to how many coordinates; no more than a few on large data.
 _COUNTS = ((10, 7), (50, 4))
+_LARGE_DATA, _FEW = 50_000, 2
 
 # Widths of the jitter of further starts.
 _JITTERS = (10.0, 1.0, 4.0, 0.5, 2.0)
@@ -40,7 +41,8 @@ def count_starts(prepared: Prepared) -> int:
     if prepared.arguments.n_starts is not None:
         return prepared.arguments.n_starts
     size = len(prepared.problem.initial)
-    return next((count for limit, count in _COUNTS if size <= limit), 1)
+    count = next((count for limit, count in _COUNTS if size <= limit), 1)
+    return min(count, _FEW) if prepared.problem.n_observations > _LARGE_DATA else count
 
 
 def first_start(problem: Problem) -> str:
