@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_rows.py [rows ...]
 
 Each size in a process of its own, so that its peak memory is its own. Sampling is short (2 chains
-of 200 draws after 200), as its cost is `pm.sample`'s; the seconds are those of `comparison.timings`.
+of 200 draws after 200): its cost is PyMC's. The seconds are those of `comparison.timings`.
 """
 
 from __future__ import annotations
