@@ -16,6 +16,7 @@ from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
 from pmlik.likelihood import Likelihood
 from pmlik.plots import plot_likelihood, plot_waterfall
+from pmlik.profiles import Profile, profile
 from pmlik.submodels import likelihood_model
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "PmlikError",
     "PointEstimate",
     "PosteriorEstimate",
+    "Profile",
     "Severity",
     "StartError",
     "UnderflowWarning",
@@ -39,5 +41,6 @@ __all__ = [
     "likelihood_model",
     "plot_likelihood",
     "plot_waterfall",
+    "profile",
     "sample_posterior",
 ]

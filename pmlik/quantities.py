@@ -118,6 +118,12 @@ class Profiled:
         """The value in natural units."""
         return float(self._values(self.rounded.expand(u))[self.place])
 
+    def rising(self, u: FloatArray) -> int:
+        """1, or -1 where the value falls as what is held grows."""
+        if self.own is None:
+            return 1
+        return 1 if self._cotangent(self.rounded.expand(u))[self.own] > 0 else -1
+
     def quantity(self, u: FloatArray) -> tuple[float, FloatArray]:
         """What is held, and its gradient."""
         x = self.rounded.expand(u)

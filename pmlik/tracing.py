@@ -28,15 +28,18 @@ _ITERATIONS = 30
 _LONGEST = 2.0
 # The signed root is found to this.
 _ROOT_TOLERANCE = 1e-7
-_MOST_POINTS = 120
+_MOST_TRIED = 300
 # Steps of the signed root on the way, and how fast distances may grow where it hardly moves.
 _STRIDE = 1.0
 _GROWTH = 2.0
+_REGROWTH = 1.5
 # A profile is flat when another distance like that walked would bring less than this share of
 # what is lacking; asked from so many standard errors on.
 _FLAT_SHARE = 1e-3
 _FAR = 8.0
-_SHORTEST = 1e-9
+# The tangent has to foretell the next point to this, in standard errors or of the step.
+_MISSED, _MISSED_SHARE = 0.5, 0.5
+_SHORTEST = 1e-8
 _SATURATED = 1e-4
 # A point is better than the optimum when it is higher by more than this.
 _BETTER = 1e-6
@@ -57,7 +60,7 @@ class Finish(StrEnum):
     FLAT = "the profile levels off before the level is reached"
     EDGE = "the density jumps to zero before the level is reached"
     BRANCH = "the branch of constrained optima ends before the level is reached"
-    BETTER = "a better optimum was met"
+    BETTER = "the profile rises above the maximum again"
     LOST = "the walk was given up"
 
 
@@ -306,16 +309,18 @@ def trace(ground: Ground, start: Point, side: int, level: float) -> Trace:
     """
     walk = Trace(side, [start])
     here, target = start, float(np.sqrt(2 * level))
-    unit = start.reach
-    step = unit * min(target, _STRIDE)
-    flat = False
-    why: Failure | None = None
-    while len(walk.points) < _MOST_POINTS:
-        there = correct(ground, here.u + side * step * here.tangent, here.held + side * step)
+    step = start.reach * min(target, _STRIDE)
+    longest, flat = np.inf, False
+    why = Failure.STALLED
+    for _ in range(_MOST_TRIED):
+        ahead = here.u + side * step * here.tangent
+        there = correct(ground, ahead, here.held + side * step)
+        if isinstance(there, Point) and _jumps(here, ahead, there):
+            there = Failure.SADDLE  # on another branch, or too long a step to tell
         if isinstance(there, Failure):
             why, walk.wall = there, here.held + side * step
-            step /= 2
-            if step < _SHORTEST * max(unit, abs(here.held - start.held)):
+            step = longest = step / 2
+            if step < _SHORTEST * max(start.reach, abs(here.held - start.held)):
                 return _stopped(walk, here, level, why)
             continue
         walk.points.append(there)
@@ -328,14 +333,17 @@ def trace(ground: Ground, start: Point, side: int, level: float) -> Trace:
         if flat and still:
             walk.finish, walk.end = Finish.FLAT, there
             return walk
-        flat = still
-        step, here = _next_step(there, start, side, target), there
-        if np.isfinite(walk.wall):
-            step = min(step, abs(walk.wall - here.held) / 2)
-            if step < _SHORTEST * max(unit, abs(here.held - start.held)):
-                return _stopped(walk, here, level, why)
+        longest *= _REGROWTH
+        flat, here = still, there
+        step = min(_next_step(there, start, side, target), longest)
     walk.end = here
     return walk
+
+
+def _jumps(here: Point, ahead: FloatArray, there: Point) -> bool:
+    """Whether a constrained optimum is so far from where it was expected that it may be another."""
+    missed = float(np.linalg.norm(there.u - ahead))
+    return missed > max(_MISSED, _MISSED_SHARE * float(np.linalg.norm(ahead - here.u)))
 
 
 def _next_step(here: Point, start: Point, side: int, target: float) -> float:
