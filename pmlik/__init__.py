@@ -14,6 +14,7 @@ from pmlik.errors import (
 )
 from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
+from pmlik.intervals import interval_profile, interval_wald
 from pmlik.likelihood import Likelihood
 from pmlik.plots import plot_likelihood, plot_waterfall
 from pmlik.profiles import Profile, profile
@@ -38,6 +39,8 @@ __all__ = [
     "compare",
     "find_MAP",
     "find_MLE",
+    "interval_profile",
+    "interval_wald",
     "likelihood_model",
     "plot_likelihood",
     "plot_waterfall",

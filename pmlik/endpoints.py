@@ -71,6 +71,20 @@ class Walker:
         """The objective with the natural value at a place to be held."""
         return Profiled(self.rounded, place, place < self.problem.parameters.size)
 
+    def symmetric(self, place: int, quantile: float) -> tuple[float, float] | None:
+        """Ends that are symmetric in a parameter's own coordinate, if it has one."""
+        ground = self.ground(place)
+        if ground.own is None:
+            return None
+        x = self.rounded.expand(np.zeros(self.rounded.size))
+        reach = first_point(ground, self.rounded.size).reach
+        ends = []
+        for side in (-1, 1):
+            there = x.copy()
+            there[ground.own] += side * quantile * reach
+            ends.append(float(self.problem.values(there)[place]))
+        return min(ends), max(ends)
+
     @np.errstate(all="ignore")
     def ends(self, place: int, level: float, n_points: int = 0) -> Ends:
         """Both ends of the profile of a natural value, and what was seen on the way.

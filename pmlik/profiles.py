@@ -22,7 +22,16 @@ from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
 from pmlik.space import FloatArray
 from pmlik.tracing import Finish
 
-__all__ = ["Profile", "label_bounds", "mle_of", "profile", "select_scalars", "walk_profiles"]
+__all__ = [
+    "Profile",
+    "check_prob",
+    "label_bounds",
+    "mle_of",
+    "places_of",
+    "profile",
+    "select_scalars",
+    "walk_profiles",
+]
 
 # Derived variables of more elements than this are profiled only when they are named.
 _HANDFUL = 8
@@ -180,7 +189,7 @@ def select_scalars(
     var_names: Sequence[str] | str | None,
     coords: Mapping[str, Any] | None,
     *,
-    most: int = _HANDFUL,
+    most: float = _HANDFUL,
 ) -> xr.Dataset:
     """The part of an estimate's values that ``var_names`` and ``coords`` select.
 
@@ -189,7 +198,7 @@ def select_scalars(
     estimate : PointEstimate
     var_names, coords
         As in ArviZ.
-    most : int
+    most : float
         Derived variables of more elements are left out unless they are named.
 
     Raises
@@ -248,8 +257,7 @@ def walk_profiles(
     ends : dict of str to Ends
     flags : list of Flag
     """
-    if not 0 < ci_prob < 1:
-        raise ValuesError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
+    check_prob(ci_prob)
     level = float(stats.chi2.ppf(ci_prob, 1)) / 2
     restarts: list[Flag] = []
     found: dict[str, Ends] = {}
@@ -257,7 +265,7 @@ def walk_profiles(
         for _ in range(_RESTARTS + 1):
             _refuse(mle)
             walker, found = _walker(mle), {}
-            places = _places(mle)
+            places = places_of(mle)
             better = None
             for done, label in enumerate(labels):
                 say(f"Profiling {label}: {100 * done // len(labels)} %")
@@ -273,6 +281,13 @@ def walk_profiles(
     return mle, found, [*restarts, *_flags(labels, found)]
 
 
+def check_prob(ci_prob: float) -> None:
+    """Raise ValuesError unless it is a probability."""
+    number = isinstance(ci_prob, int | float | np.floating | np.integer)
+    if isinstance(ci_prob, bool) or not number or not 0 < ci_prob < 1:
+        raise ValuesError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
+
+
 def _walker(mle: PointEstimate) -> Walker:
     return Walker(mle.prepared.problem, mle.certificate.x)
 
@@ -281,7 +296,8 @@ def _value(mle: PointEstimate, label: str) -> float:
     return labelled(mle.values)[label]
 
 
-def _places(mle: PointEstimate) -> dict[str, int]:
+def places_of(mle: PointEstimate) -> dict[str, int]:
+    """Where each scalar sits among the natural values, parameters first."""
     problem = mle.prepared.problem
     labels = problem.parameters.labels + problem.derived.labels
     return {label: place for place, label in enumerate(labels)}
@@ -344,7 +360,7 @@ def _curve(mle: PointEstimate, label: str, ends: Ends) -> xr.Dataset:
     """The points of a profile, labelled."""
     parameters = mle.prepared.problem.parameters
     height = np.array([point.height for point in ends.curve])
-    value = ends.naturals[:, _places(mle)[label]]
+    value = ends.naturals[:, places_of(mle)[label]]
     side = np.sign(value - _value(mle, label))
     return xr.Dataset(
         {
