@@ -10,7 +10,6 @@ import xarray as xr
 from scipy import stats
 
 from pmlik.comparison import Comparison
-from pmlik.endpoints import Walker
 from pmlik.errors import ValuesError
 from pmlik.estimates import PointEstimate, labelled
 from pmlik.profiles import (
@@ -20,6 +19,7 @@ from pmlik.profiles import (
     places_of,
     select_scalars,
     walk_profiles,
+    walker_of,
 )
 
 __all__ = ["interval_profile", "interval_wald"]
@@ -95,7 +95,7 @@ def _unconstrained(
 ) -> dict[str, tuple[float, float]]:
     """Ends that are symmetric in the value variables, in natural units."""
     errors, places = labelled(mle.std_error), places_of(mle)
-    walker = Walker(mle.prepared.problem, mle.certificate.x)
+    walker = walker_of(mle)
     bounds = {}
     for label in labels:
         if np.isfinite(errors[label]):

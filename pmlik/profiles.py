@@ -12,7 +12,7 @@ from scipy import stats
 
 from pmlik.comparison import Comparison
 from pmlik.curvature import DENSE_LIMIT
-from pmlik.endpoints import Ends, Walker
+from pmlik.endpoints import Ends, Faded, Walker
 from pmlik.errors import EstimationError, Flag, FlagCode, Severity, ValuesError
 from pmlik.estimates import PointEstimate, labelled, space_of
 from pmlik.estimator import estimate_point
@@ -31,6 +31,7 @@ __all__ = [
     "profile",
     "select_scalars",
     "walk_profiles",
+    "walker_of",
 ]
 
 # Derived variables of more elements than this are profiled only when they are named.
@@ -264,14 +265,16 @@ def walk_profiles(
     with steps(progressbar) as say:
         for _ in range(_RESTARTS + 1):
             _refuse(mle)
-            walker, found = _walker(mle), {}
-            places = places_of(mle)
+            walker, found = walker_of(mle), {}
+            places, values = places_of(mle), labelled(mle.values)
+            infinite = _about(mle, FlagCode.AT_INFINITY)
             better = None
             for done, label in enumerate(labels):
                 say(f"Profiling {label}: {100 * done // len(labels)} %")
-                if not np.isnan(_value(mle, label)):
-                    found[label] = walker.ends(places[label], level, n_points)
-                    better = _restart(mle, found[label].better)
+                if np.isnan(values[label]) and not _is_infinite(mle, label, infinite):
+                    continue
+                found[label] = walker.ends(places[label], level, n_points, values[label])
+                better = _restart(mle, found[label].better)
                 if better is not None:
                     break
             if better is None:
@@ -288,12 +291,26 @@ def check_prob(ci_prob: float) -> None:
         raise ValuesError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
 
 
-def _walker(mle: PointEstimate) -> Walker:
-    return Walker(mle.prepared.problem, mle.certificate.x)
+def walker_of(mle: PointEstimate) -> Walker:
+    """What walks the profiles of an MLE."""
+    prepared, places = mle.prepared, places_of(mle)
+    at = [
+        [places[label] for label in _about(mle, code) if label in places]
+        for code in (FlagCode.AT_BOUNDARY, FlagCode.AT_INFINITY)
+    ]
+    faded = Faded(at[0], at[1], prepared.start) if at[0] or at[1] else None
+    return Walker(prepared.problem, mle.certificate.x, faded)
 
 
-def _value(mle: PointEstimate, label: str) -> float:
-    return labelled(mle.values)[label]
+def _about(mle: PointEstimate, code: FlagCode) -> list[str]:
+    """The labels that a flag is about."""
+    return [label for flag in mle.flags if flag.code is code for label in flag.variables]
+
+
+def _is_infinite(mle: PointEstimate, label: str, infinite: Sequence[str]) -> bool:
+    """Whether an estimate that is NaN is so since it runs off, and not for being unidentified."""
+    parameters = mle.prepared.problem.parameters.labels
+    return label in infinite if label in parameters else bool(infinite)
 
 
 def places_of(mle: PointEstimate) -> dict[str, int]:
@@ -303,9 +320,15 @@ def places_of(mle: PointEstimate) -> dict[str, int]:
     return {label: place for place, label in enumerate(labels)}
 
 
+# What does not keep a profile from existing: a supremum that is not attained, and parameters that
+# the likelihood says nothing about.
+_BEARABLE = (FlagCode.AT_INFINITY, FlagCode.NOT_IDENTIFIED, FlagCode.NOT_IN_LIKELIHOOD)
+
+
 def _refuse(mle: PointEstimate) -> None:
-    if not mle.trusted:
-        reasons = " ".join(str(flag) for flag in mle.flags if flag.severity is Severity.ERROR)
+    errors = [flag for flag in mle.flags if flag.severity is Severity.ERROR]
+    if any(flag.code not in _BEARABLE for flag in errors):
+        reasons = " ".join(str(flag) for flag in errors)
         raise EstimationError(f"The likelihood has no maximum to profile from. {reasons}")
     if len(mle.certificate.x) > DENSE_LIMIT:
         raise ValuesError(
@@ -329,16 +352,6 @@ def _tell(mle: PointEstimate, better: PointEstimate) -> Flag:
     return Flag(FlagCode.BETTER_OPTIMUM, Severity.WARNING, (), "", detail)
 
 
-_CODES = {
-    Finish.FLAT: (FlagCode.NO_FINITE_END, Severity.INFO),
-    Finish.EDGE: (FlagCode.ENDS_AT_EDGE, Severity.INFO),
-    Finish.BRANCH: (FlagCode.PROFILE_BREAKS, Severity.WARNING),
-    Finish.BETTER: (FlagCode.PROFILE_BREAKS, Severity.WARNING),
-    Finish.LOST: (FlagCode.PROFILE_BREAKS, Severity.WARNING),
-}
-_BELOW, _ABOVE = "Below the estimate.", "Above the estimate."
-
-
 def _flags(labels: Sequence[str], found: Mapping[str, Ends]) -> list[Flag]:
     flags = []
     for label in labels:
@@ -346,14 +359,26 @@ def _flags(labels: Sequence[str], found: Mapping[str, Ends]) -> list[Flag]:
         if ends is None:
             flags.append(Flag(FlagCode.NO_PROFILE, Severity.WARNING, (label,)))
             continue
-        sides = zip((_BELOW, _ABOVE), ends.finishes, ends.rises, strict=True)
-        for side, finish, rises in sides:
-            if finish in _CODES:
-                detail = f"{side} ({finish.value[0].upper()}{finish.value[1:]}.)"
-                flags.append(Flag(*_CODES[finish], (label,), "", detail))
-            elif rises:
-                flags.append(Flag(FlagCode.PROFILE_RISES, Severity.WARNING, (label,), "", side))
+        sides = zip(
+            ("lower", "upper"), (ends.lower, ends.upper), ends.finishes, ends.rises, strict=True
+        )
+        for side, end, finish, rises in sides:
+            flags += _flag_side(label, f"It is the {side} side.", end, finish, rises)
     return flags
+
+
+def _flag_side(label: str, side: str, end: float, finish: Finish, rises: bool) -> list[Flag]:
+    if finish is Finish.FLAT:
+        code = FlagCode.NO_FINITE_END if np.isinf(end) else FlagCode.ENDS_AT_BORDER
+        return [Flag(code, Severity.INFO, (label,), "", side)]
+    if finish is Finish.EDGE:
+        return [Flag(FlagCode.ENDS_AT_EDGE, Severity.INFO, (label,), "", side)]
+    if finish is not Finish.REACHED:
+        why = f"Because {finish.value}."
+        return [Flag(FlagCode.PROFILE_BREAKS, Severity.WARNING, (label,), "", f"{side} {why}")]
+    if rises:
+        return [Flag(FlagCode.PROFILE_RISES, Severity.WARNING, (label,), "", side)]
+    return []
 
 
 def _curve(mle: PointEstimate, label: str, ends: Ends) -> xr.Dataset:
@@ -361,11 +386,10 @@ def _curve(mle: PointEstimate, label: str, ends: Ends) -> xr.Dataset:
     parameters = mle.prepared.problem.parameters
     height = np.array([point.height for point in ends.curve])
     value = ends.naturals[:, places_of(mle)[label]]
-    side = np.sign(value - _value(mle, label))
     return xr.Dataset(
         {
             "log_likelihood": ("value", mle.log_likelihood - height),
-            "signed_root": ("value", side * np.sqrt(2 * np.maximum(height, 0.0))),
+            "signed_root": ("value", ends.sides * np.sqrt(2 * np.maximum(height, 0.0))),
             "parameters": (("value", "parameter"), ends.naturals[:, : parameters.size]),
             "distance": ("value", np.array([point.distance for point in ends.curve])),
         },

@@ -24,17 +24,32 @@ class Rounded:
     objective : Minimised
     origin : array (k,)
         The point, in the objective's coordinates.
-    curvature : Curvature
-        There, or of where the objective is regular.
+    root : array (k, n)
+        Directions of one standard error, one a column; others stay at the origin.
     """
 
-    def __init__(self, objective: Minimised, origin: FloatArray, curvature: Curvature) -> None:
-        self.objective, self.origin = objective, origin
+    def __init__(self, objective: Minimised, origin: FloatArray, root: FloatArray) -> None:
+        self.objective, self.origin, self.root = objective, origin, root
+        self.level = objective.value_and_gradient(origin)[0]
+
+    @classmethod
+    def at(cls, objective: Minimised, origin: FloatArray, basis: FloatArray) -> Rounded:
+        """By the Hessian at the origin, along the columns of a basis (k, r).
+
+        Directions without curvature stay at the origin.
+        """
+        curvature = Curvature.of(basis.T @ objective.hessian(origin) @ basis)
         keep = curvature.eigenvalues > curvature.tolerance
         vectors = curvature.eigenvectors[:, keep] / np.sqrt(curvature.eigenvalues[keep])
-        #: Directions of one standard error (k, n), one a column.
-        self.root: FloatArray = curvature.scale[:, None] * vectors
-        self.level = objective.value_and_gradient(origin)[0]
+        return cls(objective, origin, basis @ (curvature.scale[:, None] * vectors))
+
+    def extended(self, directions: FloatArray) -> Rounded:
+        """With more directions (k, r), one a column."""
+        return Rounded(self.objective, self.origin, np.column_stack([self.root, directions]))
+
+    def find(self, z: FloatArray) -> FloatArray:
+        """The coordinates ``u`` of a point, or of what comes nearest to it."""
+        return np.asarray(np.linalg.lstsq(self.root, z - self.origin)[0])
 
     @property
     def size(self) -> int:

@@ -17,7 +17,17 @@ from scipy import linalg
 
 from pmlik.space import FloatArray
 
-__all__ = ["Failure", "Finish", "Ground", "Point", "Trace", "correct", "first_point", "trace"]
+__all__ = [
+    "Failure",
+    "Finish",
+    "Ground",
+    "Point",
+    "Trace",
+    "approach",
+    "correct",
+    "first_point",
+    "trace",
+]
 
 # A point of a profile is certified when it is estimated to be nearer than this to the constrained
 # optimum, in standard errors; the log-likelihood is then known to half its square.
@@ -336,6 +346,34 @@ def trace(ground: Ground, start: Point, side: int, level: float) -> Trace:
         longest *= _REGROWTH
         flat, here = still, there
         step = min(_next_step(there, start, side, target), longest)
+    walk.end = here
+    return walk
+
+
+def approach(ground: Ground, start: Point, side: int, level: float) -> Trace:
+    """Walk from a point below a level up to it, towards the supremum of the profile.
+
+    Parameters
+    ----------
+    ground : Ground
+    start : Point
+        Whose height is above ``level``.
+    side : int
+        Where the supremum is.
+    level : float
+    """
+    walk, here, step = Trace(side, [start]), start, start.reach
+    for _ in range(_MOST_TRIED):
+        there = correct(ground, here.u + side * step * here.tangent, here.held + side * step)
+        if isinstance(there, Failure):
+            step /= 2
+            if step < _SHORTEST * start.reach:
+                break
+            continue
+        walk.points.append(there)
+        if there.height <= level:
+            return _refine(ground, walk, there, here, float(np.sqrt(2 * level)))
+        here, step = there, step * _REGROWTH
     walk.end = here
     return walk
 
