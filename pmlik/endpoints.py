@@ -139,7 +139,7 @@ class Walker:
         return self.rounded.extended(self._directions) if self._faded else self.rounded
 
     def _ground(self, rounded: Rounded, place: int) -> Profiled:
-        return Profiled(rounded, place, place < self.problem.parameters.size)
+        return Profiled(rounded, [place], self.problem.parameters.size)
 
     def symmetric(self, place: int, quantile: float) -> tuple[float, float] | None:
         """Ends that are symmetric in a parameter's own coordinate, if it has one."""
@@ -184,7 +184,7 @@ class Walker:
         walk = trace(ground, start, side, level)
         if self._faded is None or walk.end is None:
             return ground, walk
-        whole = self._ground(self._whole, ground.place)
+        whole = self._ground(self._whole, ground.places[0])
         z = self.rounded.place(walk.end.u)
         inside = self._faded.inside[self._objective.active]
         toward = self._directions / self._scale[:, None]
@@ -241,7 +241,7 @@ class Walker:
         point = self._inside(ground)
         if point is None:
             return nothing
-        limit = ground.quantity(np.zeros(self._whole.size))[0]
+        limit = float(ground.quantities(np.zeros(self._whole.size))[0][0])
         toward, rising = (1 if limit > point.held else -1), ground.rising(point.u)
         if point.height >= level:
             walk = approach(ground, point, toward, level)
@@ -271,7 +271,7 @@ class Walker:
         alone = inside.copy()
         alone[: self.rounded.size] = 0.0  # the others as they are at the limit
         for u in (alone, inside, alone / 2, inside / 2):
-            held = ground.quantity(u)[0]
+            held = float(ground.quantities(u)[0][0])
             point = correct(ground, u, held) if np.isfinite(held) else Failure.OUTSIDE
             if isinstance(point, Point):
                 return point
@@ -296,7 +296,7 @@ class Walker:
         ends = []
         for far in (_BEYOND, 2 * _BEYOND):
             x[ground.own] = walk.side * far
-            ends.append(self.problem.values(x)[ground.place])
+            ends.append(self.problem.values(x)[ground.places[0]])
         return float(ends[0]) if ends[0] == ends[1] else walk.side * rising * np.inf
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -75,7 +76,7 @@ class Rounded:
 
 
 class Profiled:
-    """A rounded objective with one natural value to be held.
+    """A rounded objective with one or several natural values to be held.
 
     A parameter whose transform gives it a coordinate of its own is held by that coordinate, which
     is linear; any other value (an element of a simplex, a derived quantity) by itself, with the
@@ -84,14 +85,15 @@ class Profiled:
     Parameters
     ----------
     rounded : Rounded
-    place : int
+    places : sequence of int
         Among the problem's natural values, parameters first.
-    is_parameter : bool
+    n_parameters : int
+        How many of those are parameters.
     """
 
-    def __init__(self, rounded: Rounded, place: int, is_parameter: bool) -> None:
-        self.rounded, self.place, self._is_parameter = rounded, place, is_parameter
-        self._values = rounded.objective.values
+    def __init__(self, rounded: Rounded, places: Sequence[int], n_parameters: int) -> None:
+        self.rounded, self.places = rounded, list(places)
+        self._values, self._n_parameters = rounded.objective.values, n_parameters
 
     def value_and_gradient(self, u: FloatArray) -> tuple[float, FloatArray]:
         """The objective."""
@@ -102,61 +104,79 @@ class Profiled:
         return self.rounded.hessian(u)
 
     @cached_property
-    def _unit(self) -> FloatArray:
-        unit = np.zeros(len(self._values(self.rounded.objective.base)))
-        unit[self.place] = 1.0
-        return unit
-
-    def _cotangent(self, x: FloatArray) -> FloatArray:
-        return self._values.cotangent(x, self._unit)
+    def _units(self) -> FloatArray:
+        units = np.zeros((len(self.places), len(self._values(self.rounded.objective.base))))
+        units[range(len(self.places)), self.places] = 1.0
+        return units
 
     @cached_property
-    def touched(self) -> FloatArray:
-        """Which coordinates of ``x`` move the value."""
+    def _touched(self) -> list[FloatArray]:
+        """Which coordinates of ``x`` move each value."""
         x = self.rounded.expand(np.zeros(self.rounded.size))
         beside = x + np.random.default_rng(0).uniform(-1e-3, 1e-3, size=len(x))
-        return np.flatnonzero((self._cotangent(x) != 0) | (self._cotangent(beside) != 0))
+        seen = [np.array([self._values.cotangent(at, u) != 0 for at in (x, beside)])
+                for u in self._units]
+        return [np.flatnonzero(either.any(axis=0)) for either in seen]
 
     @cached_property
+    def owns(self) -> list[int | None]:
+        """For each value the coordinate of ``x`` that is its alone, if it has one."""
+        return [
+            int(touched[0]) if place < self._n_parameters and len(touched) == 1 else None
+            for place, touched in zip(self.places, self._touched, strict=True)
+        ]
+
+    @property
     def own(self) -> int | None:
-        """The coordinate of ``x`` that is the value's alone."""
-        alone = self._is_parameter and len(self.touched) == 1
-        return int(self.touched[0]) if alone else None
+        """That of the first."""
+        return self.owns[0]
 
     @cached_property
     def _lifted(self) -> FloatArray:
-        """Directions of one standard error in ``x``, one a column."""
+        """Directions of one standard error in ``x`` (n, k), one a column."""
         lift = self.rounded.objective.lift
         return np.array([lift(column) for column in self.rounded.root.T]).T
 
     def natural(self, u: FloatArray) -> float:
-        """The value in natural units."""
-        return float(self._values(self.rounded.expand(u))[self.place])
+        """The first value in natural units."""
+        return float(self._values(self.rounded.expand(u))[self.places[0]])
 
     def rising(self, u: FloatArray) -> int:
-        """1, or -1 where the value falls as what is held grows."""
+        """1, or -1 where the first value falls as what is held grows."""
         if self.own is None:
             return 1
-        return 1 if self._cotangent(self.rounded.expand(u))[self.own] > 0 else -1
-
-    def quantity(self, u: FloatArray) -> tuple[float, FloatArray]:
-        """What is held, and its gradient."""
         x = self.rounded.expand(u)
-        if self.own is not None:
-            return float(x[self.own]), self._lifted[self.own]
-        return float(self._values(x)[self.place]), np.asarray(self._cotangent(x) @ self._lifted)
+        return 1 if self._values.cotangent(x, self._units[0])[self.own] > 0 else -1
 
-    def quantity_hessian(self, u: FloatArray) -> FloatArray | None:
-        """Second derivative of what is held; None where it is linear."""
-        if self.own is not None:
+    def quantities(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """What is held (q,), and its gradients (q, k)."""
+        x = self.rounded.expand(u)
+        held = np.zeros(len(self.places))
+        normals = np.zeros((len(self.places), self.rounded.size))
+        naturals = None if None not in self.owns else self._values(x)
+        for i, own in enumerate(self.owns):
+            if own is not None:
+                held[i], normals[i] = x[own], self._lifted[own]
+            else:
+                assert naturals is not None
+                held[i] = naturals[self.places[i]]
+                normals[i] = self._values.cotangent(x, self._units[i]) @ self._lifted
+        return held, normals
+
+    def bend(self, u: FloatArray, weights: FloatArray) -> FloatArray | None:
+        """Second derivative of the weighted sum of what is held; None where it is linear."""
+        curved = [i for i, own in enumerate(self.owns) if own is None]
+        if not curved:
             return None
-        x, where = self.rounded.expand(u), self.touched
+        x, weighted = self.rounded.expand(u), weights[curved] @ self._units[curved]
+        where = np.unique(np.concatenate([self._touched[i] for i in curved]))
         lifted = self._lifted[where]
-        sizes = np.linalg.norm(lifted, axis=1)
         bend = np.zeros((len(where), len(where)))
-        for row, (coordinate, size) in enumerate(zip(where, sizes, strict=True)):
+        for row, size in enumerate(np.linalg.norm(lifted, axis=1)):
             step = np.zeros(len(x))
-            step[coordinate] = _STEP * size if size > 0 else _STEP
-            ahead, behind = (self._cotangent(x + sign * step)[where] for sign in (1.0, -1.0))
-            bend[row] = (ahead - behind) / (2 * step[coordinate])
+            step[where[row]] = width = _STEP * size if size > 0 else _STEP
+            ahead, behind = (
+                self._values.cotangent(x + sign * step, weighted)[where] for sign in (1.0, -1.0)
+            )
+            bend[row] = (ahead - behind) / (2 * width)
         return np.asarray(lifted.T @ ((bend + bend.T) / 2) @ lifted)

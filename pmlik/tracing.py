@@ -2,8 +2,8 @@
 
 Everything here is NumPy and SciPy on plain callables. The objective ``f`` (the log-likelihood below
 its maximum) is a function of coordinates ``u`` in which it is round: at the optimum, ``u = 0``,
-its Hessian is the identity, so that a unit is a standard error. A quantity ``g(u)`` is held at one
-value after the other while everything else is optimised.
+its Hessian is the identity, so that a unit is a standard error. Quantities ``g(u)`` are held at
+one value after the other while everything else is optimised.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _TOLERANCE = 1e-6
 _ROUNDING = 1e-4
 _ITERATIONS = 30
 _LONGEST = 2.0
+_SHORT = 1e-2
 # The signed root is found to this.
 _ROOT_TOLERANCE = 1e-7
 _MOST_TRIED = 300
@@ -50,7 +51,7 @@ _FAR = 8.0
 # The tangent has to foretell the next point to this, in standard errors or of the step.
 _MISSED, _MISSED_SHARE = 0.5, 0.5
 _SHORTEST = 1e-8
-_SATURATED = 1e-4
+_SATURATED = 1e-3
 # A point is better than the optimum when it is higher by more than this.
 _BETTER = 1e-6
 
@@ -75,12 +76,16 @@ class Finish(StrEnum):
 
 
 class Ground(Protocol):
-    """An objective and a quantity, both functions of ``u`` (n,)."""
+    """An objective and ``q`` quantities, all functions of ``u`` (n,).
+
+    ``quantities`` gives their values (q,) and gradients (q, n), ``bend`` the second derivative of
+    their weighted sum, None where they are linear.
+    """
 
     def value_and_gradient(self, u: FloatArray, /) -> tuple[float, FloatArray]: ...  # noqa: D102
     def hessian(self, u: FloatArray, /) -> FloatArray: ...  # noqa: D102
-    def quantity(self, u: FloatArray, /) -> tuple[float, FloatArray]: ...  # noqa: D102
-    def quantity_hessian(self, u: FloatArray, /) -> FloatArray | None: ...  # noqa: D102
+    def quantities(self, u: FloatArray, /) -> tuple[FloatArray, FloatArray]: ...  # noqa: D102
+    def bend(self, u: FloatArray, weights: FloatArray, /) -> FloatArray | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,27 +95,42 @@ class Point:
     Parameters
     ----------
     u : array (n,)
-    held : float
-        The quantity.
+    helds : array (q,)
+        The quantities.
     height : float
         The objective, zero at the optimum that the walk began at.
-    slope : float
-        Derivative of ``height`` in ``held``: the Lagrange multiplier.
-    tangent : array (n,)
-        Derivative of ``u`` in ``held``.
+    slopes : array (q,)
+        Derivatives of ``height`` in ``helds``: the Lagrange multipliers.
+    tangents : array (n, q)
+        Derivatives of ``u`` in ``helds``.
     reach : float
-        Length of the quantity's gradient: how far it moves with a standard error.
+        Length of the first quantity's gradient: how far it moves with a standard error.
     distance : float
         To the exact constrained optimum, estimated, in standard errors.
     """
 
     u: FloatArray
-    held: float
+    helds: FloatArray
     height: float
-    slope: float
-    tangent: FloatArray
+    slopes: FloatArray
+    tangents: FloatArray
     reach: float
     distance: float
+
+    @property
+    def held(self) -> float:
+        """The first quantity."""
+        return float(self.helds[0])
+
+    @property
+    def slope(self) -> float:
+        """The first slope."""
+        return float(self.slopes[0])
+
+    @property
+    def tangent(self) -> FloatArray:
+        """The first tangent (n,)."""
+        return np.asarray(self.tangents[:, 0])
 
     @property
     def root(self) -> float:
@@ -143,85 +163,112 @@ class Trace:
 
 
 @dataclass(frozen=True, eq=False)
-class _Step:
-    """One Newton step towards a constrained optimum, and what it is made of."""
+class _Here:
+    """A point and everything that is known of it to first order."""
 
-    across: FloatArray
-    along: FloatArray
+    u: FloatArray
+    value: float
+    gradient: FloatArray
+    helds: FloatArray
+    normals: FloatArray
+
+    @classmethod
+    def look(cls, ground: Ground, u: FloatArray) -> _Here | None:
+        """None where the objective or a quantity is not finite."""
+        value, gradient = ground.value_and_gradient(u)
+        if not np.isfinite(value):
+            return None
+        helds, normals = ground.quantities(u)
+        if not (np.isfinite(helds).all() and np.isfinite(normals).all()):
+            return None
+        return cls(u, value, gradient, helds, normals)
+
+
+@dataclass(frozen=True, eq=False)
+class _Newton:
+    """One Newton step towards a constrained optimum, and what it is made of.
+
+    ``bound`` spans the gradients of the quantities, ``lower`` holds their lengths and angles
+    (``normals = lower @ bound.T``), ``free`` spans the rest, ``root`` factors the curvature there
+    and is None where it is not that of a maximum of the likelihood.
+    """
+
+    bound: FloatArray
     free: FloatArray
+    lower: FloatArray
     curvature: FloatArray
     root: tuple[FloatArray, bool] | None
-    slope: float
-    reach: float
+    slopes: FloatArray
+    step: FloatArray
 
-    @property
-    def step(self) -> FloatArray:
-        return np.asarray(self.across + self.along)
+    @classmethod
+    def at(cls, ground: Ground, here: _Here, wanted: FloatArray) -> _Newton | None:
+        """None where the quantities do not move, or the curvature is not finite."""
+        basis, upper = linalg.qr(here.normals.T, mode="full")
+        q = len(wanted)
+        bound, free, lower = basis[:, :q], basis[:, q:], upper[:q].T
+        if not np.abs(np.diag(lower)).min() > 0:
+            return None
+        slopes = linalg.solve_triangular(lower.T, bound.T @ here.gradient)
+        curvature, bend = ground.hessian(here.u), ground.bend(here.u, slopes)
+        if bend is not None:
+            curvature = curvature - bend
+        if not np.isfinite(curvature).all():
+            return None
+        across = bound @ linalg.solve_triangular(lower, wanted - here.helds, lower=True)
+        rest = free.T @ (here.gradient + curvature @ across)
+        root, along = _solve(free.T @ curvature @ free, rest)
+        return cls(bound, free, lower, curvature, root, slopes, across + free @ along)
 
-    @property
-    def is_maximum(self) -> bool:
-        return self.root is not None
-
-    def distance(self, gradient: FloatArray) -> float:
-        """``sqrt(g' W^-1 g)`` of the gradient within the constraint."""
-        reduced = self.free.T @ gradient
+    def distance(self, here: _Here, wanted: FloatArray) -> float:
+        """``sqrt(g' W^-1 g)`` within the constraint, and what is lacking to it."""
         if self.root is None:
             return np.inf
-        solved = linalg.cho_solve(self.root, reduced) if reduced.size else reduced
-        return float(np.sqrt(max(0.0, float(reduced @ solved))))
+        reduced = self.free.T @ here.gradient
+        within = float(reduced @ linalg.cho_solve(self.root, reduced)) if reduced.size else 0.0
+        lacking = linalg.solve_triangular(self.lower, wanted - here.helds, lower=True)
+        return float(np.sqrt(max(0.0, within) + lacking @ lacking))
 
-    def tangent(self, normal: FloatArray) -> FloatArray:
-        """How ``u`` moves with the quantity."""
-        up = normal / self.reach
-        if self.root is None or not self.free.shape[1]:
-            return np.asarray(up)
-        return np.asarray(
-            up - self.free @ linalg.cho_solve(self.root, self.free.T @ (self.curvature @ up))
-        )
+    def point(self, here: _Here, wanted: FloatArray) -> Point:
+        """The record of a point that is near enough."""
+        lower = here.normals @ self.bound
+        slopes = np.linalg.solve(lower.T, self.bound.T @ here.gradient)
+        tangents = self.bound @ linalg.inv(lower)
+        if self.root is not None and self.free.shape[1]:
+            pulled = self.free.T @ (self.curvature @ tangents)
+            tangents = tangents - self.free @ linalg.cho_solve(self.root, pulled)
+        reach = float(np.linalg.norm(here.normals[0]))
+        distance = self.distance(here, wanted)
+        return Point(here.u, here.helds, here.value, slopes, tangents, reach, distance)
+
+
+def _solve(
+    matrix: FloatArray, rest: FloatArray
+) -> tuple[tuple[FloatArray, bool] | None, FloatArray]:
+    """A factor of the matrix if it is positive definite, and the way down."""
+    if not len(rest):
+        return (matrix, True), rest
+    try:
+        root = linalg.cho_factor(matrix, lower=True)
+    except linalg.LinAlgError:
+        values, vectors = linalg.eigh(matrix)
+        size = np.maximum(np.abs(values), 1e-6 * np.abs(values).max(initial=1e-300))
+        return None, -vectors @ ((vectors.T @ rest) / size)
+    return root, -linalg.cho_solve(root, rest)
 
 
 def first_point(ground: Ground, n: int) -> Point:
-    """The optimum itself."""
+    """The optimum itself, of one quantity."""
     u = np.zeros(n)
     value, _ = ground.value_and_gradient(u)
-    held, normal = ground.quantity(u)
-    reach = float(np.linalg.norm(normal))
-    return Point(u, held, value, 0.0, normal / reach**2, reach, 0.0)
+    helds, normals = ground.quantities(u)
+    reach = float(np.linalg.norm(normals[0]))
+    tangents = normals.T / reach**2
+    return Point(u, helds, value, np.zeros(len(helds)), tangents, reach, 0.0)
 
 
-def _newton(
-    ground: Ground, u: FloatArray, gradient: FloatArray, normal: FloatArray, miss: float
-) -> _Step | None:
-    reach = float(np.linalg.norm(normal))
-    if not reach > 0 or not np.isfinite(reach):
-        return None
-    direction = normal / reach
-    slope = float(gradient @ direction) / reach
-    curvature = ground.hessian(u)
-    bend = ground.quantity_hessian(u)
-    if bend is not None:
-        curvature = curvature - slope * bend
-    if not np.isfinite(curvature).all():
-        return None
-    free = linalg.qr(direction[:, None], mode="full")[0][:, 1:]
-    across = -miss / reach * direction
-    reduced = free.T @ curvature @ free
-    rest = free.T @ (gradient + curvature @ across)
-    root = None
-    if not len(rest):
-        return _Step(across, np.zeros(len(u)), free, curvature, (reduced, True), slope, reach)
-    try:
-        root = linalg.cho_factor(reduced, lower=True)
-        along = -linalg.cho_solve(root, rest)
-    except linalg.LinAlgError:  # not a maximum here: downhill all the same
-        values, vectors = linalg.eigh(reduced)
-        size = np.maximum(np.abs(values), 1e-6 * np.abs(values).max(initial=1e-300))
-        along = -vectors @ ((vectors.T @ rest) / size)
-    return _Step(across, free @ along, free, curvature, root, slope, reach)
-
-
-def correct(ground: Ground, u: FloatArray, held: float) -> Point | Failure:
-    """The constrained optimum at a value of the quantity, by Newton's method from near by.
+def correct(ground: Ground, u: FloatArray, wanted: float | FloatArray) -> Point | Failure:
+    """The constrained optimum at values of the quantities, by Newton's method from near by.
 
     Each step solves the linearised conditions of Lagrange: the gradient vanishes within the
     constraint, the constraint holds. The result is certified: the reduced Hessian is positive
@@ -232,70 +279,45 @@ def correct(ground: Ground, u: FloatArray, held: float) -> Point | Failure:
     ground : Ground
     u : array (n,)
         Where to begin.
-    held : float
-        The value.
+    wanted : float or array (q,)
+        The values.
     """
-    value, gradient = ground.value_and_gradient(u)
-    if not np.isfinite(value):
+    wanted = np.atleast_1d(np.asarray(wanted, dtype=float))
+    here = _Here.look(ground, u)
+    if here is None:
         return Failure.OUTSIDE
-    quantity, normal = ground.quantity(u)
     before = np.inf
     for _ in range(_ITERATIONS):
-        newton = _newton(ground, u, gradient, normal, quantity - held)
+        newton = _Newton.at(ground, here, wanted)
         if newton is None:
             return Failure.STALLED
-        left = np.hypot(newton.distance(gradient), abs(quantity - held) / newton.reach)
-        if newton.is_maximum and (
-            left < _TOLERANCE or (left < _ROUNDING and left > before / 2)
-        ):
-            return _point(u, quantity, value, gradient, normal, newton, float(left))
-        if not newton.is_maximum and np.linalg.norm(newton.step) < _TOLERANCE:
+        left = newton.distance(here, wanted)
+        if left < _TOLERANCE or (left < _ROUNDING and left > before / 2):
+            return newton.point(here, wanted)
+        if newton.root is None and np.linalg.norm(newton.step) < _TOLERANCE:
             return Failure.SADDLE
-        before = float(left)
-        moved = _search(ground, u, value, quantity - held, newton, held)
+        moved = _search(ground, here, newton, wanted)
         if moved is None:
-            return Failure.STALLED if newton.is_maximum else Failure.SADDLE
-        u, value, gradient, quantity, normal = moved
-        if left < 1e-2:  # the curvature has hardly changed, and is good enough to judge by
-            left = np.hypot(newton.distance(gradient), abs(quantity - held) / newton.reach)
-            if newton.is_maximum and left < _TOLERANCE:
-                return _point(u, quantity, value, gradient, normal, newton, float(left))
+            return Failure.SADDLE if newton.root is None else Failure.STALLED
+        here, before = moved, left
+        # The curvature has hardly changed after so short a step, and is good enough to judge by.
+        if left < _SHORT and newton.distance(here, wanted) < _TOLERANCE:
+            return newton.point(here, wanted)
     return Failure.STALLED
 
 
-def _point(
-    u: FloatArray,
-    quantity: float,
-    value: float,
-    gradient: FloatArray,
-    normal: FloatArray,
-    newton: _Step,
-    distance: float,
-) -> Point:
-    reach = float(np.linalg.norm(normal))
-    slope = float(gradient @ normal) / reach**2
-    tangent = newton.tangent(normal / reach)
-    return Point(u, quantity, value, slope, tangent, reach, distance)
-
-
-def _search(
-    ground: Ground, u: FloatArray, value: float, miss: float, newton: _Step, held: float
-) -> tuple[FloatArray, float, FloatArray, float, FloatArray] | None:
+def _search(ground: Ground, here: _Here, newton: _Newton, wanted: FloatArray) -> _Here | None:
     """The longest part of the step, halved, that lowers objective plus penalty."""
-    step = newton.step
-    length = float(np.linalg.norm(step))
+    length = float(np.linalg.norm(newton.step))
     share = min(1.0, _LONGEST / length) if length > 0 else 1.0
-    price = 2 * abs(newton.slope) + 1.0 / newton.reach
-    merit = value + price * abs(miss)
+    price = 2 * np.abs(newton.slopes) + 1 / np.linalg.norm(here.normals, axis=1)
+    merit = here.value + price @ np.abs(here.helds - wanted)
     for _ in range(25):
-        there = u + share * step
-        reached, gradient = ground.value_and_gradient(there)
-        if np.isfinite(reached):
-            quantity, normal = ground.quantity(there)
-            if np.isfinite(quantity):
-                gain = merit - reached - price * abs(quantity - held)
-                if gain > -1e-9 * (1 + abs(merit)):
-                    return there, reached, gradient, quantity, normal
+        there = _Here.look(ground, here.u + share * newton.step)
+        if there is not None:
+            gain = merit - there.value - price @ np.abs(there.helds - wanted)
+            if gain > -1e-9 * (1 + abs(merit)):
+                return there
         share /= 2
     return None
 
