@@ -6,6 +6,7 @@ from pmlik.errors import (
     Flag,
     FlagCode,
     ModelError,
+    NestingError,
     PmlikError,
     Severity,
     StartError,
@@ -16,6 +17,7 @@ from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
 from pmlik.intervals import interval_profile, interval_wald
 from pmlik.likelihood import Likelihood
+from pmlik.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
 from pmlik.plots import plot_likelihood, plot_waterfall
 from pmlik.profiles import Profile, profile
 from pmlik.submodels import likelihood_model
@@ -27,7 +29,9 @@ __all__ = [
     "Flag",
     "FlagCode",
     "Likelihood",
+    "LikelihoodRatioTest",
     "ModelError",
+    "NestingError",
     "PmlikError",
     "PointEstimate",
     "PosteriorEstimate",
@@ -42,6 +46,7 @@ __all__ = [
     "interval_profile",
     "interval_wald",
     "likelihood_model",
+    "likelihood_ratio_test",
     "plot_likelihood",
     "plot_waterfall",
     "profile",

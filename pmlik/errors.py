@@ -11,6 +11,7 @@ __all__ = [
     "Flag",
     "FlagCode",
     "ModelError",
+    "NestingError",
     "PmlikError",
     "Severity",
     "StartError",
@@ -34,6 +35,10 @@ class StartError(ModelError):
 
 class ValuesError(PmlikError, ValueError):
     """Values given for parameters have wrong names, shapes or labels."""
+
+
+class NestingError(PmlikError, ValueError):
+    """Two models that are compared by a likelihood ratio are not nested, or not of one data set."""
 
 
 class UnderflowWarning(UserWarning):

@@ -37,6 +37,7 @@ _ROUNDING = 1e-4
 _ITERATIONS = 30
 _LONGEST = 2.0
 _SHORT = 1e-2
+_PRICE = 1e3
 # The signed root is found to this.
 _ROOT_TOLERANCE = 1e-7
 _MOST_TRIED = 300
@@ -221,13 +222,16 @@ class _Newton:
         return cls(bound, free, lower, curvature, root, slopes, across + free @ along)
 
     def distance(self, here: _Here, wanted: FloatArray) -> float:
-        """``sqrt(g' W^-1 g)`` within the constraint, and what is lacking to it."""
+        """``sqrt(g' W^-1 g)`` within the constraint, and what is lacking to it.
+
+        The latter counts a thousandfold: the objective changes with it to first order.
+        """
         if self.root is None:
             return np.inf
         reduced = self.free.T @ here.gradient
         within = float(reduced @ linalg.cho_solve(self.root, reduced)) if reduced.size else 0.0
         lacking = linalg.solve_triangular(self.lower, wanted - here.helds, lower=True)
-        return float(np.sqrt(max(0.0, within) + lacking @ lacking))
+        return float(np.sqrt(max(0.0, within) + _PRICE**2 * (lacking @ lacking)))
 
     def point(self, here: _Here, wanted: FloatArray) -> Point:
         """The record of a point that is near enough."""
