@@ -11,15 +11,18 @@ import pymc as pm
 from scipy import stats
 
 from pmlik.comparison import Comparison
-from pmlik.errors import EstimationError, NestingError, Severity, ValuesError
+from pmlik.errors import EstimationError, NestingError, Severity, StartError, ValuesError
 from pmlik.estimates import PointEstimate
 from pmlik.estimation import find_MLE
+from pmlik.optimizer import Start, search
+from pmlik.outcome import decide
 from pmlik.points import read_numbers
 from pmlik.problem import observed_values
 from pmlik.profiles import mle_of, places_of
 from pmlik.profiling import Profiler
 from pmlik.rendering import Sheet, format_fixed, format_number, to_html, to_text
 from pmlik.space import FloatArray
+from pmlik.starts import list_starts
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 
@@ -29,6 +32,12 @@ Tested = PointEstimate | Comparison | pm.Model
 _SLACK = 1e-6
 # A statistic below this is rounding error.
 _ZERO = 1e-8
+# Searches under a null start at least so often.
+_STARTS = 2
+# Borders are looked at from so far out, where nothing should change any more.
+_FAR, _SETTLED = (15.0, 20.0), 1e-5
+# Half the width of a gap that is bridged, in the value's units.
+_GAP = 1e-4
 
 
 @dataclass(frozen=True)
@@ -189,15 +198,59 @@ def _test_null(
 
 
 def _maximise(profiler: Profiler, mle: PointEstimate, values: FloatArray) -> tuple[float, int]:
-    """The maximum under the null from several starts, and how many values are at a border."""
-    starts = [mle.certificate.x, mle.prepared.start]
-    border = profiler.at_border(values, mle.prepared.start)
+    """The maximum under the null, and how many of its values are at a border."""
+    inside = mle.prepared.start
+    border = profiler.at_border(values, inside)
     if border.any():
-        reached = [profiler.limit(values, near) for near in starts]
-    else:
-        reached = [profiler(values, near)[0] for near in starts]
-    known = [value for value in reached if np.isfinite(value)]
-    return max(known, default=np.nan), int(border.sum())
+        return _limit(profiler, mle, values), int(border.sum())
+    highest = _highest(profiler, mle, values)
+    if not np.isfinite(highest) and len(values) == 1:
+        highest = _across(profiler, mle, values)
+    return highest, 0
+
+
+def _highest(profiler: Profiler, mle: PointEstimate, values: FloatArray, far: float = 0) -> float:
+    """The maximum with values held, searched for as the MLE is."""
+    if not profiler.own:
+        reached = [profiler(values, near)[0] for near in (mle.certificate.x, mle.prepared.start)]
+        return max((value for value in reached if np.isfinite(value)), default=np.nan)
+    objective = profiler.held_at(values, mle.prepared.start, far)
+    if not np.isfinite(objective.base).all():
+        return np.nan
+    if not objective.size:
+        return -objective.value_and_gradient(np.zeros(0))[0]
+    starts = [
+        Start("the full model's maximum", lambda: mle.certificate.x),
+        Start("inside", lambda: mle.prepared.start),
+        *list_starts(mle.prepared, "mle"),
+    ]
+    try:
+        ends = search(objective, starts, _STARTS)
+    except StartError:
+        return np.nan
+    start = mle.prepared.start[objective.active]
+    found = decide(objective, ends, start, mle.n_observations).optimum
+    return -found.value if found.usable else np.nan
+
+
+def _limit(profiler: Profiler, mle: PointEstimate, values: FloatArray) -> float:
+    """As values go to a border of their support; NaN if nothing settles there."""
+    near, far = (_highest(profiler, mle, values, distance) for distance in _FAR)
+    return far if abs(near - far) < _SETTLED * (1 + abs(far)) else np.nan
+
+
+def _across(profiler: Profiler, mle: PointEstimate, values: FloatArray) -> float:
+    """Across a gap where the model divides zero by zero (a Box-Cox exponent of zero, say).
+
+    Two means of both sides, extrapolated to no distance.
+    """
+    width = _GAP * max(1.0, float(np.abs(values[0])))
+    means = [
+        np.mean([_highest(profiler, mle, values + side * size) for side in (-1, 1)])
+        for size in (width, 2 * width)
+    ]
+    value = float(4 * means[0] - means[1]) / 3
+    return value if abs(value - means[0]) < _SETTLED else np.nan
 
 
 def _read_null(mle: PointEstimate, null: Mapping[str, Any]) -> dict[str, float]:
@@ -291,13 +344,10 @@ def _is_limit(full: PointEstimate, reduced: PointEstimate, label: str) -> bool:
     profiler = Profiler(full.prepared.natural, [place], full.prepared.start)
     if not profiler.own:
         return False
-    slack = 1e-4 * (1 + abs(reduced.log_likelihood))
     with np.errstate(all="ignore"):
-        return any(
-            abs(profiler.limit(np.array([border]), near) - reduced.log_likelihood) < slack
-            for border in profiler.borders()
-            for near in (full.certificate.x, full.prepared.start)
-        )
+        limits = [_limit(profiler, full, np.array([border])) for border in profiler.borders()]
+    slack = _SETTLED * (1 + abs(reduced.log_likelihood))
+    return any(abs(limit - reduced.log_likelihood) < slack for limit in limits)
 
 
 def _notes(full: PointEstimate) -> tuple[str, ...]:

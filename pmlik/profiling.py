@@ -24,8 +24,6 @@ _SHORTEST = 1e-6
 _SATURATED = 1e-3
 # A step this long in x takes any transform to the border of its support.
 _BEYOND = 1e3
-# Borders are looked at from so far out, where nothing should change any more.
-_FAR, _SETTLED = (15.0, 20.0), 1e-5
 
 
 class Profiler:
@@ -113,18 +111,18 @@ class Profiler:
             ends.append(float(near) if same else float(np.sign(far) * np.inf))
         return ends
 
-    def limit(self, held: FloatArray, near: FloatArray) -> float:
-        """As a call, for values some of which are at a border: the limit, NaN if there is none."""
+    def held_at(self, held: FloatArray, near: FloatArray, far: float) -> Objective:
+        """The objective with values that have coordinates of their own held.
+
+        Those at a border of their support are held ``far`` out.
+        """
         theta = self._naturals(near)
         theta[self._places] = held
         ends = self._natural.to_unconstrained(theta)
-        reached = []
-        for far in _FAR:
-            x = near.copy()
-            x[self._held] = np.clip(ends, -far, far)[self._held]
-            reached.append(self._climb(x)[0])
-        settled = abs(reached[0] - reached[1]) < _SETTLED * (1 + abs(reached[1]))
-        return reached[1] if settled else np.nan
+        x = near.copy()
+        x[self._held] = np.where(np.isinf(ends), np.sign(ends) * far, ends)[self._held]
+        problem = self._natural.problem
+        return Objective((problem.likelihood,), problem.values, x, self._held)
 
     def _naturals(self, x: FloatArray) -> FloatArray:
         problem = self._natural.problem
