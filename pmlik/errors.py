@@ -94,12 +94,12 @@ class FlagCode(StrEnum):
     DRAW_IS_HIGHER = "A posterior draw is higher than the optimum."
     DRAWS_ARE_ELSEWHERE = "The chains never come near the optimum."
     NO_FINITE_END = "Its profile levels off before it has fallen far enough: no finite end there."
-    ENDS_AT_BORDER = (
-        "Its profile has not fallen far enough at the border of the support: its interval ends there."
-    )
+    ENDS_AT_BORDER = "Its profile has not fallen far enough at the border of the support: its interval ends there."
     ENDS_AT_EDGE = "The likelihood jumps to zero there, which ends the interval."
     PROFILE_RISES = "Its profile rises again on the way; the end is the one nearest the estimate."
-    PROFILE_BREAKS = "Its profile could not be followed until it had fallen far enough: no end there."
+    PROFILE_BREAKS = (
+        "Its profile could not be followed until it had fallen far enough: no end there."
+    )
     BETTER_OPTIMUM = "A profile met a higher likelihood than the estimate's: maximised from there."
     NO_PROFILE = "It has no profile."
     DIVERGENCES = "The sampler diverged."

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import arviz as az
 import numpy as np
 import xarray as xr
 from scipy import stats
 
 from pmlik.comparison import Comparison
-from pmlik.errors import ValuesError
-from pmlik.estimates import PointEstimate, labelled
+from pmlik.endpoints import Ends
+from pmlik.errors import Flag, Severity, ValuesError
+from pmlik.estimates import PointEstimate, PosteriorEstimate, labelled
 from pmlik.profiles import (
+    can_profile,
     check_prob,
     label_bounds,
     mle_of,
@@ -22,7 +26,13 @@ from pmlik.profiles import (
     walker_of,
 )
 
-__all__ = ["interval_profile", "interval_wald"]
+__all__ = ["interval_profile", "interval_wald", "intervals_beside"]
+
+# By default a comparison has profiles of so many scalars at most, if they are expected to take no
+# longer than this: about so many Hessians a scalar.
+_MOST_SCALARS = 40
+_PATIENCE_SECONDS = 3.0
+_HESSIANS = 20
 
 Scale = Literal["natural", "unconstrained"]
 
@@ -147,10 +157,72 @@ def interval_profile(
     mle = mle_of(estimate, "interval_profile")
     template = select_scalars(mle, var_names, coords)
     _, found, flags = walk_profiles(mle, list(labelled(template)), ci_prob, 0, progressbar)
+    return _label_ends(template, found, flags, ci_prob)
+
+
+def intervals_beside(
+    mle: PointEstimate,
+    posterior: PosteriorEstimate | None,
+    names: Sequence[str],
+    ci_prob: float | None,
+    wanted: bool | None,
+) -> tuple[PointEstimate, dict[str, xr.Dataset], list[Flag]]:
+    """The intervals of a comparison, all of one probability.
+
+    Parameters
+    ----------
+    mle : PointEstimate
+    posterior : PosteriorEstimate or None
+    names : sequence of str
+        The variables in the table.
+    ci_prob : float, optional
+        Default: ArviZ's ``rcParams["stats.ci_prob"]``.
+    wanted : bool, optional
+        Whether to profile; by default where it is cheap.
+
+    Returns
+    -------
+    mle : PointEstimate
+        As given, or a better optimum that a profile met.
+    intervals : dict of str to xarray.Dataset
+        By ``ci_kind``.
+    flags : list of Flag
+    """
+    prob = float(ci_prob or az.rcParams["stats.ci_prob"])
+    known = [name for name in names if name in mle.values]
+    template = select_scalars(mle, None, None)
+    template = template[[name for name in known if name in template]]
+    labels = list(labelled(template))
+    profiled, flags = None, list[Flag]()
+    if labels and can_profile(mle) and (wanted or (wanted is None and _is_cheap(mle, labels))):
+        mle, found, flags = walk_profiles(mle, labels, prob, 0, progressbar=False)
+        profiled = _label_ends(template, found, flags, prob)
+    intervals = {"wald": interval_wald(mle, var_names=known, ci_prob=prob)}
+    if profiled is not None:
+        intervals["profile"] = profiled
+    if posterior is not None:
+        intervals[str(posterior.interval.attrs["ci_kind"])] = posterior.interval
+    return mle, intervals, [flag for flag in flags if flag.severity is not Severity.INFO]
+
+
+def _is_cheap(mle: PointEstimate, labels: Sequence[str]) -> bool:
+    if len(labels) > _MOST_SCALARS:
+        return False
+    likelihood, seconds = mle.prepared.problem.likelihood, np.inf
+    for _ in range(2):  # the lesser of two, as other work on the machine only adds
+        begin = time.perf_counter()
+        likelihood.hessian(mle.certificate.x)
+        seconds = min(seconds, time.perf_counter() - begin)
+    return seconds * _HESSIANS * len(labels) < _PATIENCE_SECONDS
+
+
+def _label_ends(
+    template: xr.Dataset, found: Mapping[str, Ends], flags: Sequence[Flag], prob: float
+) -> xr.Dataset:
     return label_bounds(
         template,
         {label: (ends.lower, ends.upper) for label, ends in found.items()},
         ci_kind="profile",
-        ci_prob=ci_prob,
+        ci_prob=prob,
         notes=[str(flag) for flag in flags],
     )

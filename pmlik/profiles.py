@@ -24,6 +24,7 @@ from pmlik.tracing import Finish
 
 __all__ = [
     "Profile",
+    "can_profile",
     "check_prob",
     "label_bounds",
     "mle_of",
@@ -325,10 +326,19 @@ def places_of(mle: PointEstimate) -> dict[str, int]:
 _BEARABLE = (FlagCode.AT_INFINITY, FlagCode.NOT_IDENTIFIED, FlagCode.NOT_IN_LIKELIHOOD)
 
 
-def _refuse(mle: PointEstimate) -> None:
+def can_profile(mle: PointEstimate) -> bool:
+    """Whether there is a maximum to begin at, in a model that is not too large."""
+    return not _bad(mle) and len(mle.certificate.x) <= DENSE_LIMIT
+
+
+def _bad(mle: PointEstimate) -> list[Flag]:
     errors = [flag for flag in mle.flags if flag.severity is Severity.ERROR]
-    if any(flag.code not in _BEARABLE for flag in errors):
-        reasons = " ".join(str(flag) for flag in errors)
+    return errors if any(flag.code not in _BEARABLE for flag in errors) else []
+
+
+def _refuse(mle: PointEstimate) -> None:
+    if _bad(mle):
+        reasons = " ".join(str(flag) for flag in _bad(mle))
         raise EstimationError(f"The likelihood has no maximum to profile from. {reasons}")
     if len(mle.certificate.x) > DENSE_LIMIT:
         raise ValuesError(

@@ -176,9 +176,7 @@ class Profiler:
 
     def _is_border(self, here: Point) -> bool:
         """Whether a walk was stopped where the held values do not move any more."""
-        normals, first = (
-            self._ground.quantities(u)[1] for u in (here.u, np.zeros(len(here.u)))
-        )
+        normals, first = (self._ground.quantities(u)[1] for u in (here.u, np.zeros(len(here.u))))
         least, before = (np.linalg.svd(n, compute_uv=False).min() for n in (normals, first))
         return bool(least < _SATURATED * before)
 

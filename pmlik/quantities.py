@@ -114,8 +114,10 @@ class Profiled:
         """Which coordinates of ``x`` move each value."""
         x = self.rounded.expand(np.zeros(self.rounded.size))
         beside = x + np.random.default_rng(0).uniform(-1e-3, 1e-3, size=len(x))
-        seen = [np.array([self._values.cotangent(at, u) != 0 for at in (x, beside)])
-                for u in self._units]
+        seen = [
+            np.array([self._values.cotangent(at, u) != 0 for at in (x, beside)])
+            for u in self._units
+        ]
         return [np.flatnonzero(either.any(axis=0)) for either in seen]
 
     @cached_property

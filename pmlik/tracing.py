@@ -471,5 +471,3 @@ def _aim(near: Point, below: Point, above: Point, target: float) -> float:
     held = near.held + (target - near.root) * near.root / near.slope
     low, high = sorted((below.held, above.held))
     return held if low < held < high else middle
-
-
