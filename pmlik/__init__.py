@@ -18,7 +18,7 @@ from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
 from pmlik.intervals import interval_profile, interval_wald
 from pmlik.likelihood import Likelihood
 from pmlik.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
-from pmlik.plots import plot_likelihood, plot_waterfall
+from pmlik.plots import plot_likelihood, plot_profile, plot_waterfall
 from pmlik.profiles import Profile, profile
 from pmlik.submodels import likelihood_model
 
@@ -48,6 +48,7 @@ __all__ = [
     "likelihood_model",
     "likelihood_ratio_test",
     "plot_likelihood",
+    "plot_profile",
     "plot_waterfall",
     "profile",
     "sample_posterior",

@@ -21,6 +21,8 @@ __all__ = ["Ends", "Faded", "Walker"]
 _BEYOND = 1e3
 # How far beyond an end a curve is drawn, and in how many steps.
 _BEYOND_END, _MORE = 1.25, 2
+# A curve is drawn towards a limit until it is this near its supremum, as a share of the level.
+_NEARLY = 1e-3
 # Curvature below this share of that at the start has faded.
 _FADED_SHARE = 1e-3
 # Released from a border, a coordinate has to bring at least this to be followed.
@@ -250,10 +252,11 @@ class Walker:
         end = self._end(ground, walk, rising)
         way = toward * rising
         there = way * np.inf if np.isnan(value) else value
-        seen = sorted(
-            _ordered(ground, walk, level, n_points) + [point],
-            key=lambda p: rising * p.held,
-        )
+        seen = [*_ordered(ground, walk, level, n_points), point]
+        if n_points and point.height > _NEARLY * level:
+            seen += approach(ground, point, toward, _NEARLY * level).points[1:]
+        unique = {p.held: p for p in seen}
+        seen = sorted(unique.values(), key=lambda p: rising * p.held)
         finishes = (walk.finish, Finish.FLAT)[::way]
         return Ends(
             lower=end if way > 0 else there,
