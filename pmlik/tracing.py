@@ -40,6 +40,8 @@ _SHORT = 1e-2
 _PRICE = 1e3
 # The signed root is found to this.
 _ROOT_TOLERANCE = 1e-7
+# or, where rounding error is as large, to this.
+_ROOT_ROUNDING = 1e-5
 _MOST_TRIED = 300
 # Steps of the signed root on the way, and how fast distances may grow where it hardly moves.
 _STRIDE = 1.0
@@ -301,6 +303,8 @@ def correct(ground: Ground, u: FloatArray, wanted: float | FloatArray) -> Point 
         if newton.root is None and np.linalg.norm(newton.step) < _TOLERANCE:
             return Failure.SADDLE
         moved = _search(ground, here, newton, wanted)
+        if moved is None and left < _ROUNDING:
+            return newton.point(here, wanted)
         if moved is None:
             return Failure.SADDLE if newton.root is None else Failure.STALLED
         here, before = moved, left
@@ -461,6 +465,8 @@ def _refine(ground: Ground, walk: Trace, below: Point, above: Point, target: flo
         near = there
         walk.points.append(there)
     walk.end = near
+    if abs(near.root - target) < _ROOT_ROUNDING:
+        walk.finish = Finish.REACHED
     return walk
 
 
