@@ -7,6 +7,7 @@ from pmlik.errors import (
     Flag,
     FlagCode,
     ModelError,
+    NestingError,
     PmlikError,
     Severity,
     StartError,
@@ -16,8 +17,11 @@ from pmlik.errors import (
 from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
 from pmlik.information import InformationShares, share_information
+from pmlik.intervals import interval_profile, interval_wald
 from pmlik.likelihood import Likelihood
-from pmlik.plots import plot_likelihood, plot_waterfall
+from pmlik.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
+from pmlik.plots import plot_likelihood, plot_profile, plot_waterfall
+from pmlik.profiles import Profile, profile
 from pmlik.submodels import likelihood_model
 
 __all__ = [
@@ -29,10 +33,13 @@ __all__ = [
     "InformationShares",
     "Likelihood",
     "ModelComparison",
+    "LikelihoodRatioTest",
     "ModelError",
+    "NestingError",
     "PmlikError",
     "PointEstimate",
     "PosteriorEstimate",
+    "Profile",
     "Severity",
     "StartError",
     "UnderflowWarning",
@@ -41,9 +48,14 @@ __all__ = [
     "compare_models",
     "find_MAP",
     "find_MLE",
+    "interval_profile",
+    "interval_wald",
     "likelihood_model",
+    "likelihood_ratio_test",
     "plot_likelihood",
+    "plot_profile",
     "plot_waterfall",
+    "profile",
     "sample_posterior",
     "sensitivity",
     "share_information",

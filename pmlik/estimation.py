@@ -17,6 +17,7 @@ from pmlik.compilation import compile_mode
 from pmlik.errors import ModelError, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
+from pmlik.intervals import intervals_beside
 from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
 from pmlik.preparation import Arguments, Prepared, prepare, seed_of
@@ -221,6 +222,7 @@ def compare(
     sample_kwargs: Mapping[str, Any] | None = None,
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
+    profile: bool | None = None,
     strict: bool = False,
 ) -> Comparison:
     """MLE, MAP and posterior of one model, side by side.
@@ -252,6 +254,9 @@ def compare(
         For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
     start, n_starts
         As in `find_MLE`.
+    profile : bool, optional
+        Whether to add profile likelihood intervals. Default: where they take a few seconds at
+        most.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
 
@@ -311,6 +316,10 @@ def compare(
             mle, map_estimate, seen = audit(prepared, mle, map_estimate, posterior)
         found = check_order(mle, map_estimate) + seen
     names = [name for name in prepared.names if var_names is None or name in var_names]
+    with steps(progressbar) as say, clock("intervals"):
+        say("Profiling the likelihood")
+        mle, intervals, noted = intervals_beside(mle, posterior, names, ci_prob, profile)
+    found += noted
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names)
     raise_if_strict((*found, *flags), strict)
     return Comparison(
@@ -322,6 +331,7 @@ def compare(
         timings=clock.seconds,
         random_seed=prepared.seed,
         versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
+        intervals=intervals,
     )
 
 

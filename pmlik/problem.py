@@ -31,7 +31,7 @@ from pmlik.submodels import (
     terms_model,
 )
 
-__all__ = ["Problem", "build_problem", "label_space"]
+__all__ = ["Problem", "build_problem", "label_space", "observed_values"]
 
 # Interpreting is left for compiling when the work ahead would take longer than this.
 _PATIENCE_SECONDS = 20.0
@@ -241,6 +241,14 @@ def _count_observations(model: TermsModel) -> int:
         elementwise = ndim == 0 or rows == 1 or isinstance(rv.owner.op, _SERIES)
         count += int(np.prod(shape)) if elementwise else rows
     return count
+
+
+def observed_values(model: pm.Model) -> dict[str, FloatArray]:
+    """The data, by the name of the observed variable."""
+    names = [rv.name for rv in model.observed_RVs]
+    graphs = [as_tensor(model.rvs_to_values[rv]) for rv in model.observed_RVs]
+    arrays = pytensor.function([], graphs, mode=compile_mode(None))()
+    return dict(zip(names, map(np.asarray, arrays), strict=True))
 
 
 def _observed_shape(value: Any) -> tuple[int, ...]:
