@@ -1,5 +1,6 @@
 """One PyMC model: what the likelihood says, what the prior adds, what the posterior says."""
 
+from pmlik.bootstrapping import Bootstrap, bootstrap, interval_bootstrap
 from pmlik.comparison import Comparison
 from pmlik.errors import (
     EstimationError,
@@ -19,6 +20,7 @@ from pmlik.plots import plot_likelihood, plot_waterfall
 from pmlik.submodels import likelihood_model
 
 __all__ = [
+    "Bootstrap",
     "Certificate",
     "Comparison",
     "EstimationError",
@@ -33,9 +35,11 @@ __all__ = [
     "StartError",
     "UnderflowWarning",
     "ValuesError",
+    "bootstrap",
     "compare",
     "find_MAP",
     "find_MLE",
+    "interval_bootstrap",
     "likelihood_model",
     "plot_likelihood",
     "plot_waterfall",

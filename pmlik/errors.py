@@ -89,6 +89,9 @@ class FlagCode(StrEnum):
     DRAW_IS_HIGHER = "A posterior draw is higher than the optimum."
     DRAWS_ARE_ELSEWHERE = "The chains never come near the optimum."
     DIVERGENCES = "The sampler diverged."
+    REFITS_FAILED = "Some bootstrap refits have no finite estimate and are left out."
+    REFITS_AT_BOUNDARY = "Some bootstrap estimates lie on the boundary of their support."
+    FEW_CLUSTERS = "Too few independent observations or clusters for robust standard errors."
     CHAINS_NOT_CHECKED = (
         "With fewer than two chains, or too few draws, the chains can't be checked."
     )

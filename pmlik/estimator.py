@@ -37,7 +37,7 @@ from pmlik.starting import describe_point
 from pmlik.starts import count_starts, first_start, list_starts
 from pmlik.symmetry import is_switched
 
-__all__ = ["estimate_point"]
+__all__ = ["Fit", "estimate_point"]
 
 
 @np.errstate(all="ignore")
@@ -58,7 +58,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     reached = search(objective, starts, len(first) + count_starts(prepared))
     start = prepared.start[objective.active]
     outcome = decide(objective, reached, start, problem.n_observations)
-    fit = _Fit(prepared, kind, objective, outcome)
+    fit = Fit(prepared, kind, objective, outcome)
     asked = _places(problem, prepared.arguments.var_names or ())
     variances, unused = _variances(fit, asked), _unused(fit)
     error = _gradient_error(fit, start)
@@ -72,7 +72,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class Fit:
     """Where the search ended, and of what."""
 
     prepared: Prepared
@@ -137,7 +137,7 @@ class _Fit:
         return np.where(self.infinite, np.nan, values)
 
 
-def _gradient_error(fit: _Fit, start: FloatArray) -> float:
+def _gradient_error(fit: Fit, start: FloatArray) -> float:
     """Of the automatic gradient: beside the optimum, without one at the start."""
     if fit.optimum.usable:
         return gradient_error(fit.part, fit.optimum)
@@ -145,7 +145,7 @@ def _gradient_error(fit: _Fit, start: FloatArray) -> float:
     return gradient_error_at(fit.objective, start, direction)
 
 
-def _certificate(fit: _Fit, before: tuple[int, int], error: float) -> Certificate:
+def _certificate(fit: Fit, before: tuple[int, int], error: float) -> Certificate:
     optimum, likelihood, start = fit.optimum, fit.problem.likelihood, fit.prepared.start
     curvature = optimum.curvature
     return Certificate(
@@ -165,7 +165,7 @@ def _certificate(fit: _Fit, before: tuple[int, int], error: float) -> Certificat
 
 
 def _check_search(
-    fit: _Fit, reached: Sequence[Optimum], certificate: Certificate, error: float
+    fit: Fit, reached: Sequence[Optimum], certificate: Certificate, error: float
 ) -> list[Flag]:
     """What the search says of the objective, from its ends."""
     outcome, optimum, problem = fit.outcome, fit.optimum, fit.problem
@@ -195,7 +195,7 @@ def _check_search(
     )
 
 
-def _check_limit(fit: _Fit) -> list[Flag]:
+def _check_limit(fit: Fit) -> list[Flag]:
     assert fit.outcome.limit is not None
     k = fit.problem.parameters.size
     labels, values = fit.labels[:k], fit.naturals
@@ -212,7 +212,7 @@ def _check_limit(fit: _Fit) -> list[Flag]:
     )
 
 
-def _variances(fit: _Fit, asked: Sequence[int]) -> Variances:
+def _variances(fit: Fit, asked: Sequence[int]) -> Variances:
     values, curvature, m = fit.problem.values, fit.optimum.curvature, len(fit.labels)
     if fit.optimum.usable and isinstance(curvature, Curvature):
         tangent = values.tangents(fit.x)
@@ -243,7 +243,7 @@ def _places(problem: Problem, var_names: Sequence[str]) -> list[int]:
     return places
 
 
-def _unused(fit: _Fit) -> BoolArray:
+def _unused(fit: Fit) -> BoolArray:
     """Which natural values are moved by coordinates that the objective does not depend on.
 
     A coordinate is absent when the graph says so, or when its gradient and its whole row of
@@ -260,7 +260,7 @@ def _unused(fit: _Fit) -> BoolArray:
     return np.asarray(fit.problem.values.tangents(fit.x)(direction) != 0)
 
 
-def _check_start(fit: _Fit, reached: Sequence[Optimum]) -> list[Flag]:
+def _check_start(fit: Fit, reached: Sequence[Optimum]) -> list[Flag]:
     flags, problem, prepared = [], fit.problem, fit.prepared
     if prepared.start is not problem.initial:
         flags.append(Flag(FlagCode.START_REPLACED, Severity.INFO))
@@ -283,7 +283,7 @@ def _check_start(fit: _Fit, reached: Sequence[Optimum]) -> list[Flag]:
 
 
 def _check_variances(
-    fit: _Fit, variances: Variances, unused: BoolArray, asked: Sequence[int]
+    fit: Fit, variances: Variances, unused: BoolArray, asked: Sequence[int]
 ) -> list[Flag]:
     flags = check_identified(
         fit.labels,
@@ -304,7 +304,7 @@ def _check_variances(
     return flags + check_standard_errors(fit.labels, list(lacking), list(tried))
 
 
-def _describe_flat(fit: _Fit) -> str:
+def _describe_flat(fit: Fit) -> str:
     """The flat directions among the parameters, in words."""
     curvature, k = fit.optimum.curvature, fit.problem.parameters.size
     if not isinstance(curvature, Curvature):
@@ -318,7 +318,7 @@ def _describe_flat(fit: _Fit) -> str:
 
 
 def _record(
-    fit: _Fit,
+    fit: Fit,
     variances: Variances,
     unused: BoolArray,
     certificate: Certificate,

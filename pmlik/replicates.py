@@ -1,0 +1,133 @@
+"""One objective at many points at once, each with data or weights of its own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.compile.mode import Mode
+from pytensor.graph.replace import graph_replace, vectorize_graph
+from pytensor.graph.rewriting.utils import rewrite_graph
+
+from pmlik.compilation import compile_quiet
+from pmlik.functions import Density
+from pmlik.space import FloatArray
+from pmlik.submodels import TermsModel
+
+__all__ = ["Replicated"]
+
+# About so many numbers in an intermediate array stay in the processor's cache.
+_ELEMENTS = 250_000
+
+
+class Replicated:
+    """The negative sum of densities for a batch of replicates, with exact derivatives.
+
+    Parameters
+    ----------
+    densities : sequence of Density
+        Of the same ``x``.
+    inputs : sequence of shared variable
+        What differs between replicates: data or weights.
+    active : array of bool (n,)
+        Which coordinates derivatives are taken in.
+    model : TermsModel
+        Gives the context to compile in.
+    mode : Mode
+    """
+
+    def __init__(
+        self,
+        densities: Sequence[Density],
+        inputs: Sequence[Any],
+        active: FloatArray,
+        model: TermsModel,
+        mode: Mode,
+    ) -> None:
+        self._densities, self._inputs, self._active = densities, list(inputs), active
+        self._model, self._mode = model, mode
+        sizes = [int(np.prod(variable.type.shape)) for variable in inputs]
+        self._width = int(np.clip(_ELEMENTS / max(1, *sizes), 1, 1000))
+
+    @cached_property
+    def _graphs(self) -> tuple[Any, Any, Any, Any, Any]:
+        x, v = self._densities[0].graphs[0], pt.vector("v", dtype="float64")
+        parts = [density.graphs for density in self._densities]
+        images = [graph_replace(p[3][1], {p[3][0]: v}, strict=False) for p in parts if p[3]]
+        if len(images) < len(parts):
+            raise NotImplementedError("a density without second derivative")
+        value, gradient = (-sum(part[i] for part in parts) for i in (1, 2))
+        return x, v, value, gradient, -sum(images)
+
+    def _vectorise(self, graphs: Sequence[Any], x: Any, v: Any) -> Callable[..., Any]:
+        """Points (b, 1, n), vectors (1, q, n), inputs (b, 1, ...): outputs (b, q, ...)."""
+        n = len(self._active)
+        points = pt.tensor("points", shape=(None, 1, n), dtype=x.dtype)
+        vectors = pt.tensor("vectors", shape=(1, None, n), dtype="float64")
+        batches = [
+            pt.tensor(f"batch_{i}", shape=(None, 1, *one.type.shape), dtype=one.dtype)
+            for i, one in enumerate(self._inputs)
+        ]
+        bounds = (
+            "local_check_parameter_to_ninf_switch"
+            if self._model.check_bounds
+            else "local_remove_check_parameter"
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # As in `Batched`: a check of parameters must not fail all replicates for one.
+            plain = rewrite_graph(list(graphs), include=("canonicalize", bounds))
+            replace = {x: points, v: vectors, **dict(zip(self._inputs, batches, strict=True))}
+            together = vectorize_graph(plain, replace=replace)
+            return compile_quiet([points, vectors, *batches], together, self._model, self._mode)
+
+    @cached_property
+    def _slope(self) -> Callable[..., Any]:
+        x, v, value, gradient, _ = self._graphs
+        return self._vectorise([value, gradient], x, v)
+
+    @cached_property
+    def _bend(self) -> Callable[..., Any]:
+        x, v, _, _, image = self._graphs
+        return self._vectorise([image], x, v)
+
+    @property
+    def width(self) -> int:
+        """How many replicates at once are fast."""
+        return max(1, self._width // max(1, int(self._active.sum())))
+
+    def value_and_gradient(
+        self, points: FloatArray, inputs: Sequence[FloatArray]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Objective (b,) and gradient (b, k); infinite where either is not a number.
+
+        Parameters
+        ----------
+        points : array (b, n)
+        inputs : sequence of array (b, ...)
+        """
+        b, n = points.shape
+        vector = np.zeros((1, 1, n))
+        out = self._slope(points[:, None], vector, *(one[:, None] for one in inputs))
+        values = np.array(out[0], dtype=float).reshape(b)
+        gradients = np.array(out[1], dtype=float).reshape(b, n)[:, self._active]
+        bad = ~(np.isfinite(values) & np.isfinite(gradients).all(axis=1))
+        values[bad], gradients[bad] = np.inf, 0.0
+        return values, gradients
+
+    def hessian(self, points: FloatArray, inputs: Sequence[FloatArray]) -> FloatArray:
+        """The dense Hessians (b, k, k)."""
+        b, n = points.shape
+        basis = np.eye(n)[self._active]
+        wide = [one[:, None] for one in inputs]
+        columns = []
+        for i in range(0, len(basis), self._width):
+            vectors = basis[None, i : i + self._width]
+            image = np.asarray(self._bend(points[:, None], vectors, *wide)[0], dtype=float)
+            columns.append(np.broadcast_to(image, (b, vectors.shape[1], n)))
+        hessian = np.concatenate(columns, axis=1)[:, :, self._active]
+        return np.asarray((hessian + hessian.transpose(0, 2, 1)) / 2)
