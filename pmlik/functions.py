@@ -311,6 +311,11 @@ class Values:
         self._graphs = plain_arrays(graphs)
         self._x, self._model, self._mode = x, model, mode
 
+    @property
+    def graphs(self) -> tuple[Any, list[Any]]:
+        """``x`` and one graph a variable."""
+        return self._x, self._graphs
+
     @cached_property
     def _function(self) -> Callable[..., Any]:
         return compile_quiet([self._x], self._graphs, self._model, self._mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,34 +12,60 @@ from scipy.linalg import lapack
 
 from pmlik.space import FloatArray
 
-__all__ = ["Refined", "never_rises", "refine"]
+__all__ = ["Criterion", "Refined", "never_rises", "refine"]
 
-Slope = Callable[[FloatArray, NDArray[np.intp]], tuple[FloatArray, FloatArray]]
-Bend = Callable[[FloatArray, NDArray[np.intp]], FloatArray]
+Which = NDArray[np.intp]
+Slope = Callable[[FloatArray, Which], tuple[FloatArray, FloatArray]]
+Bend = Callable[[FloatArray, Which], FloatArray]
 
-_MOST_STEPS = 40
+_MOST_STEPS = 60
 # A step that shortens the distance by less than this is followed by new second derivatives.
 _FRESH = 0.05
 _SHORTEST = 1e-3
 # On a tail Newton steps shorten the distance by no more than this.
 _TAIL = 0.3
+# A tail is what lies beyond this distance.
+_FAR_OUT = 1e-3
 _OVERSHOOT = 100
+# A certified point is gone on from to this share of the tolerance, which costs a step.
+_POLISHED = 1e-5
+_LEVEL = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Criterion:
+    """When a point is an optimum.
+
+    Parameters
+    ----------
+    tolerance : float
+        Its estimated distance is below this, in standard errors,
+    contraction : float
+        and the step to it has shortened at least so much, as a Newton step does at a regular
+        optimum, and not one that follows a tail.
+    least : array (k, k)
+        The Hessian has more curvature than this matrix in every direction: a tail has not.
+    """
+
+    tolerance: float
+    contraction: float
+    least: FloatArray
 
 
 class Refined(NamedTuple):
     """Where each replicate ended: ``z`` (b, k), ``value`` (b,), the estimated ``distance``
-    (b,) to the optimum in standard errors, and whether it is ``certified`` (b,).
+    (b,) to the optimum in standard errors, whether it is ``certified`` (b,), and the ``trail``
+    (b, k) that its last steps left, since they were of less than a thousandth.
     """
 
     z: FloatArray
     value: FloatArray
     distance: FloatArray
     certified: NDArray[np.bool_]
+    trail: FloatArray
 
 
-def refine(
-    slope: Slope, bend: Bend, start: FloatArray, *, tolerance: float, contraction: float
-) -> Refined:
+def refine(slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion) -> Refined:
     """Minimise a batch of objectives by Newton steps from a start near their optima.
 
     Parameters
@@ -48,48 +75,49 @@ def refine(
     bend : callable
         Likewise, to the Hessians (c, k, k).
     start : array (b, k)
-    tolerance : float
-        Certified is an estimated distance below this, in standard errors,
-    contraction : float
-        that the step to it has shortened at least so much: a Newton step at a regular optimum
-        does, one that follows a tail to infinity does not.
+    criterion : Criterion
 
     Notes
     -----
     The Hessian of a step serves the next while that shortens the distance by the factor 20.
     """
-    batch = _Batch(slope, bend, start, tolerance, contraction)
+    batch = _Batch(slope, bend, start, criterion)
     for _ in range(_MOST_STEPS):
         if not batch.open.size:
             break
         batch.step()
     batch.check()
-    return Refined(batch.z, batch.value, batch.distance, batch.certified)
+    trail = np.where(np.isnan(batch.entered), 0.0, batch.z - batch.entered)
+    return Refined(batch.z, batch.value, batch.distance, batch.certified, trail)
 
 
-def never_rises(slope: Slope, start: FloatArray, end: FloatArray) -> NDArray[np.bool_]:
-    """Whether the objective only falls, or stays, on the line from ``start`` past ``end``.
+def never_rises(
+    slope: Slope, refined: Refined, which: Which, least: FloatArray
+) -> NDArray[np.bool_]:
+    """Whether an objective goes on falling, or stays level, along the trail that steps left.
 
     Parameters
     ----------
     slope : callable
         As in `refine`.
-    start, end : array (b, k)
+    refined : Refined
+    which : array of int (c,)
+        The replicates to ask.
+    least : array (k, k)
+        As in `Criterion`; a trail has to be longer than one unit of it.
 
     Returns
     -------
-    array of bool (b,)
-        Asked at ``end`` and up to sixteen times as far away, where a regular objective has risen.
+    array of bool (c,)
+        Asked up to sixteen trails further, where a regular objective has risen by far.
     """
-    which, line = np.arange(len(start)), end - start
-    falls = np.isfinite(line).all(axis=1) & (line != 0).any(axis=1)
-    before, gradients = slope(end, which)
-    falls &= np.isfinite(before) & (np.einsum("ij,ij->i", line, gradients) <= 0)
-    for far in (1.5, 2.0, 4.0, 8.0, 16.0):
-        value, gradients = slope(start + far * line, which)
-        falls &= np.isfinite(value) & (value <= before + 1e-12 * (1 + np.abs(before)))
-        falls &= np.einsum("ij,ij->i", line, gradients) <= 1e-12
-        before = value
+    z, line, value = refined.z[which], refined.trail[which], refined.value[which]
+    falls = np.isfinite(value) & (np.einsum("ij,jk,ik->i", line, least, line) > 1)
+    before = value
+    for far in (1.0, 2.0, 4.0, 8.0, 16.0):
+        here, _ = slope(z + far * line, which)
+        falls &= np.isfinite(here) & (here <= before + _LEVEL)
+        before = here
     return np.asarray(falls)
 
 
@@ -97,36 +125,37 @@ class _Batch:
     """The state of all replicates; ``open`` are those not yet decided."""
 
     def __init__(
-        self, slope: Slope, bend: Bend, start: FloatArray, tolerance: float, contraction: float
+        self, slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion
     ) -> None:
-        self._slope, self._bend = slope, bend
-        self._tolerance, self._contraction = tolerance, contraction
+        self._slope, self._bend, self._criterion = slope, bend, criterion
         b, k = start.shape
         self.z, self.open = start.copy(), np.arange(b)
         self.value, self.gradient = slope(self.z, self.open)
-        self.direction = np.zeros((b, k))
+        self.direction, self.entered = np.zeros((b, k)), np.full((b, k), np.nan)
         self.distance, self.share = np.full(b, np.inf), np.ones(b)
         self.certified = np.zeros(b, bool)
         self._factors: list[Any] = [None] * b
+        self._hessians: list[Any] = [None] * b
         self.open = self.open[np.isfinite(self.value)]
         self._renew(self.open)
 
-    def _renew(self, which: NDArray[np.intp]) -> None:
+    def _renew(self, which: Which) -> None:
         """New second derivatives; a replicate whose Hessian is not positive is given up."""
         if not which.size:
             return
         hessians = self._bend(self.z[which], which)
         lost = []
         for i, hessian in zip(which, hessians, strict=True):
-            factor, info = lapack.dpotrf(hessian, lower=0)
-            if info != 0 or not np.isfinite(factor).all():
+            factor = _factor(hessian)
+            if factor is None:
                 lost.append(i)
                 continue
-            self._factors[i] = factor
+            self._factors[i], self._hessians[i] = factor, hessian
             self._aim(i)
         self._drop(lost)
 
     def _aim(self, i: int) -> None:
+        """The next step from here, and how far it is estimated to be."""
         step, _ = lapack.dpotrs(self._factors[i], self.gradient[i], lower=0)
         self.direction[i] = -step
         self.distance[i] = np.sqrt(max(0.0, float(self.gradient[i] @ step)))
@@ -138,26 +167,19 @@ class _Batch:
 
     def step(self) -> None:
         """One step of every open replicate."""
-        which = self.open
+        which, tolerance = self.open, self._criterion.tolerance
         trial = self.z[which] + self.share[which, None] * self.direction[which]
         values, gradients = self._slope(trial, which)
         stale, done = [], []
         for i, z, value, gradient in zip(which, trial, values, gradients, strict=True):
             if not value <= self.value[i] + 1e-10 * (1 + abs(self.value[i])):
                 self.share[i] /= 4
-                if self.share[i] < _SHORTEST or self.distance[i] < self._tolerance:
+                if self.share[i] < _SHORTEST or self.distance[i] < tolerance:
                     done.append(i)  # rounding, or nowhere to go
                 continue
-            before = self.distance[i]
-            full = self.share[i] == 1.0
-            self.z[i], self.value[i], self.gradient[i] = z, value, gradient
-            self._aim(i)
-            ratio = self.distance[i] / before if before > 0 else 0.0
-            near = self.distance[i] < self._tolerance
-            if full and near and ratio <= self._contraction:
-                self.certified[i] = True
-            exact = ratio > 0.5 or self.distance[i] < 1e-5 * self._tolerance
-            tail = full and near and ratio > _TAIL
+            ratio = self._move(i, z, value, gradient)
+            exact = ratio > 0.5 or self.distance[i] < _POLISHED * tolerance
+            tail = ratio > _TAIL and self.distance[i] < tolerance
             if exact if self.certified[i] else tail:
                 done.append(i)
             elif ratio > _FRESH and not self.certified[i]:
@@ -165,8 +187,20 @@ class _Batch:
         self._drop(done)
         self._renew(np.array(stale, dtype=np.intp))
 
+    def _move(self, i: int, z: FloatArray, value: float, gradient: FloatArray) -> float:
+        """Take a step; returns to which share it has shortened the distance."""
+        before, full = self.distance[i], self.share[i] == 1.0
+        self.z[i], self.value[i], self.gradient[i] = z, value, gradient
+        self._aim(i)
+        ratio = float(self.distance[i] / before) if before > 0 else 0.0
+        if self.distance[i] < _FAR_OUT and np.isnan(self.entered[i]).any():
+            self.entered[i] = z
+        near = self.distance[i] < self._criterion.tolerance
+        self.certified[i] |= full and near and ratio <= self._criterion.contraction
+        return ratio
+
     def check(self) -> None:
-        """Whether far beyond a certified point the slope points back, as steep as it should."""
+        """Whether a certified point has the curvature, and far beyond it the slope, it should."""
         which = np.flatnonzero(self.certified)
         if not which.size:
             return
@@ -175,5 +209,12 @@ class _Batch:
         for i, value, gradient in zip(which, values, gradients, strict=True):
             before = float(self.direction[i] @ self.gradient[i])
             after = float(self.direction[i] @ gradient)
-            if before != 0 and np.isfinite(value) and not after / before < -_OVERSHOOT / 10:
-                self.certified[i] = False
+            back = before == 0 or not np.isfinite(value) or after / before < -_OVERSHOOT / 10
+            bends = _factor(self._hessians[i] - self._criterion.least) is not None
+            self.certified[i] = back and bends
+
+
+def _factor(matrix: FloatArray) -> FloatArray | None:
+    """The Cholesky factor of a matrix that is positive definite, None for any other."""
+    factor, info = lapack.dpotrf(matrix, lower=0)
+    return factor if info == 0 and np.isfinite(factor).all() else None

@@ -17,7 +17,7 @@ from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import StartError
 from pmlik.estimator import Fit
 from pmlik.limits import Ending
-from pmlik.newton import never_rises, refine
+from pmlik.newton import Criterion, Refined, never_rises, refine
 from pmlik.objective import Kind, Objective
 from pmlik.optimizer import CONTRACTION, TOLERANCE, Start, search
 from pmlik.outcome import Outcome, decide
@@ -30,8 +30,10 @@ __all__ = ["Refit", "Refits", "Refitter"]
 
 # Replicates are worked on in blocks of at most so many; the size depends on nothing but the
 # model, so that neither the number of replicates nor of workers changes a digit.
-_BLOCK = 125
+_BLOCK, _LOOP = 250, 25
 _MOST_REMEMBERED = 10_000
+# Curvature below this share of that at the estimate has faded: the optimum may not be regular.
+_FADED = 1e-3
 
 
 class Refit(StrEnum):
@@ -83,6 +85,8 @@ class Refitter:
     weights : mapping of str to tuple of int, optional
         The shapes of the terms of the log-likelihood, where what changes are weights of its
         entries; else the data change.
+    together : bool, optional
+        Whether many replicates can be worked on at once. Default: it is tried.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class Refitter:
         kind: Kind,
         x: FloatArray,
         weights: Mapping[str, tuple[int, ...]] | None = None,
+        together: bool | None = None,
     ) -> None:
         opened = open_problem(
             prepared.model,
@@ -110,50 +115,62 @@ class Refitter:
         self._prepared, self._kind, self._x = prepared, kind, x
         self._problem, self._likelihood = problem, likelihood
         self._objective = Objective((likelihood, *prior), problem.values, prepared.start)
+        self._original = [shared.get_value() for shared in self._inputs.values()]
         self._known: dict[bytes, _One] = {}
+        self._replicated = None if together is False else self._replicate()
+        if together is None and self._replicated and not self._agrees(self._replicated):
+            self._replicated = None
 
     @property
     def n_values(self) -> int:
         """How many natural values there are."""
         return self._problem.parameters.size + self._problem.derived.size
 
-    def build(self) -> None:
-        """Compile what the usual refit needs."""
-        _ = self._replicated
-        self._read(self._x, 0.0, Refit.CERTIFIED)
+    @property
+    def together(self) -> bool:
+        """Whether many replicates are worked on at once."""
+        return self._replicated is not None
 
     @property
     def block(self) -> int:
         """How many replicates are best worked on together."""
         together = self._replicated
-        return _BLOCK if together is None else min(_BLOCK, together.width)
+        return _LOOP if together is None else min(_BLOCK, together.width)
 
-    @cached_property
-    def _replicated(self) -> Replicated | None:
-        """The objective of many replicates at once, None where PyTensor can't vectorise it."""
+    def _replicate(self) -> Replicated | None:
         objective, problem = self._objective, self._problem
         if objective.size > DENSE_LIMIT:
             return None
-        together = Replicated(
+        return Replicated(
             objective.densities,
+            problem.values,
             list(self._inputs.values()),
             objective.active,
             problem.model,
             compile_mode(problem.backend),
         )
-        here = [one.get_value() for one in self._inputs.values()]
-        z = self._x[objective.active]
+
+    def _agrees(self, together: Replicated) -> bool:
+        """Whether two replicates of the data as they are have the estimate's own derivatives."""
+        z = self._x[self._objective.active]
+        original = Objective.of(self._prepared.problem, self._kind, self._prepared.start)
+        points = np.tile(self._x, (2, 1))
+        inputs = [np.stack([one.get_value()] * 2) for one in self._inputs.values()]
         try:
-            points, inputs = np.tile(self._x, (2, 1)), [np.stack([one, one]) for one in here]
-            found = (*together.value_and_gradient(points, inputs), together.hessian(points, inputs))
+            value, gradient = together.value_and_gradient(points, inputs)
+            hessian, values = together.hessian(points, inputs), together.values(points)
         except Exception:  # noqa: BLE001 - then one replicate at a time
-            return None
-        value, gradient = objective.value_and_gradient(z)
-        for part, alone in zip(found, (value, gradient, objective.hessian(z)), strict=True):
-            size = 1 + np.max(np.abs(alone), initial=0.0)
-            if not all(np.allclose(one, alone, rtol=0, atol=1e-9 * size) for one in part):
-                return None
-        return together
+            return False
+        pairs = [
+            *zip((value, gradient), original.value_and_gradient(z), strict=True),
+            (hessian, original.hessian(z)),
+            (values, self._prepared.problem.values(self._x)),
+        ]
+        return all(
+            np.shape(found)[1:] == np.shape(alone)
+            and np.allclose(found, alone, rtol=0, atol=1e-9 * (1 + np.max(np.abs(alone), initial=0)))
+            for found, alone in pairs
+        )
 
     def __call__(self, data: Mapping[str, NDArray[Any]]) -> Refits:
         """Refit a batch.
@@ -168,51 +185,37 @@ class Refitter:
             for name, shared in self._inputs.items()
         ]
         b = len(inputs[0])
-        x, distance = np.tile(self._x, (b, 1)), np.full(b, np.nan)
-        ends: list[Refit | None] = [None] * b
+        found: list[_One | None] = [None] * b
         if self._replicated is not None:
-            self._together(inputs, x, distance, ends)
-        found = []
-        for i in range(b):
-            self._set([one[i] for one in inputs])
-            end = ends[i]
-            if end is None:
-                found.append(self._alone([one[i] for one in inputs]))
-            elif not end.is_usable:
-                found.append(self._failed(end))
-            else:
-                found.append(self._read(x[i], float(distance[i]), end))
+            found = self._together(self._replicated, inputs)
+        for i, one in enumerate(found):
+            if one is None:
+                found[i] = self._alone([array[i] for array in inputs])
+        ends = [one for one in found if one is not None]
         return Refits(
-            np.array([one.values for one in found]).reshape(b, self.n_values),
-            np.array([one.log_likelihood for one in found]),
-            np.array([one.distance for one in found]),
-            [one.outcome for one in found],
+            np.array([one.values for one in ends]).reshape(b, self.n_values),
+            np.array([one.log_likelihood for one in ends]),
+            np.array([one.distance for one in ends]),
+            [one.outcome for one in ends],
         )
 
     def _set(self, inputs: Sequence[NDArray[Any]]) -> None:
         for shared, one in zip(self._inputs.values(), inputs, strict=True):
             shared.set_value(one)
 
-    def _read(self, x: FloatArray, distance: float, end: Refit) -> _One:
-        """The natural values and the log-likelihood of the data set now."""
-        log_likelihood = self._likelihood.value_and_gradient(x)[0]
-        return _One(self._problem.values(x), log_likelihood, distance, end)
-
     def _failed(self, end: Refit) -> _One:
         return _One(np.full(self.n_values, np.nan), np.nan, np.nan, end)
 
     def _together(
-        self,
-        inputs: Sequence[NDArray[Any]],
-        x: FloatArray,
-        distance: FloatArray,
-        ends: list[Refit | None],
-    ) -> None:
-        """Newton steps for all at once, from the estimate, and from the start if that fails."""
-        active, together = self._objective.active, self._replicated
-        assert together is not None
-        todo = np.arange(len(x))
-        reached: list[FloatArray] = []
+        self, together: Replicated, inputs: Sequence[NDArray[Any]]
+    ) -> list[_One | None]:
+        """Newton steps for all at once, from the estimate, and from the start if that fails.
+
+        None for a replicate that needs a search of its own.
+        """
+        active, todo = self._objective.active, np.arange(len(inputs[0]))
+        found: list[_One | None] = [None] * len(todo)
+        first: Refined | None = None
 
         def select(which: NDArray[np.intp]) -> list[NDArray[Any]]:
             return [one[todo[which]] for one in inputs]
@@ -225,35 +228,62 @@ class Refitter:
 
         for start in (self._x, self._objective.base):
             begin = np.tile(start[active], (len(todo), 1))
-            found = refine(slope, bend, begin, tolerance=TOLERANCE, contraction=CONTRACTION)
-            done = todo[found.certified]
-            x[np.ix_(done, active)] = found.z[found.certified]
-            distance[done] = found.distance[found.certified]
-            for i in done:
-                ends[i] = Refit.CERTIFIED
-            reached = [z[~found.certified] for z in (*reached, found.z)]
-            todo = todo[~found.certified]
+            refined = refine(slope, bend, begin, self._criterion)
+            self._read(together, inputs, todo, refined, found)
+            first = Refined(*(part[~refined.certified] for part in first or refined))
+            todo = todo[~refined.certified]
             if not len(todo):
-                return
-        begin = np.tile(self._x[active], (len(todo), 1))
-        falls = never_rises(slope, begin, reached[0])
-        for i, z, yes in zip(todo, reached[0], falls, strict=True):
-            if yes and self._runs_off(z):
-                ends[i] = Refit.INFINITY
+                return found
+        assert first is not None
+        falls = never_rises(slope, first, np.arange(len(todo)), self._criterion.least)
+        for i, z, trail, yes in zip(todo, first.z, first.trail, falls, strict=True):
+            if yes and self._runs_off(z, trail):
+                found[i] = self._failed(Refit.INFINITY)
+        return found
+
+    def _read(
+        self,
+        together: Replicated,
+        inputs: Sequence[NDArray[Any]],
+        todo: NDArray[np.intp],
+        refined: Refined,
+        found: list[_One | None],
+    ) -> None:
+        """The natural values and log-likelihoods of the certified replicates."""
+        certified = np.flatnonzero(refined.certified)
+        if not len(certified):
+            return
+        points = self._expand(refined.z[certified])
+        values, log_likelihoods = together.values(points), -refined.value[certified]
+        for row, j in enumerate(certified):
+            log_likelihood = float(log_likelihoods[row])
+            if self._kind == "map":
+                self._set([array[todo[j]] for array in inputs])
+                log_likelihood = self._likelihood.value_and_gradient(points[row])[0]
+            distance = float(refined.distance[j])
+            found[todo[j]] = _One(values[row], log_likelihood, distance, Refit.CERTIFIED)
 
     def _expand(self, z: FloatArray) -> FloatArray:
         x = np.tile(self._objective.base, (len(z), 1))
         x[:, self._objective.active] = z
         return x
 
-    def _runs_off(self, z: FloatArray) -> bool:
-        """Whether every parameter that moves on the way to ``z`` goes on moving without end."""
-        k, base = self._problem.parameters.size, self._x
-        line = self._objective.expand(z) - base
-        near, far, farther = (self._problem.values(base + c * line)[:k] for c in (1, 2, 4))
+    def _runs_off(self, z: FloatArray, trail: FloatArray) -> bool:
+        """Whether every parameter that moves along the trail goes on moving without end."""
+        k, objective = self._problem.parameters.size, self._objective
+        here, line = objective.expand(z), objective.lift(trail)
+        near, far, farther = (self._problem.values(here + c * line)[:k] for c in (0, 1, 3))
         first, then = np.abs(far - near), np.abs(farther - far)
         moves = (first > 0) | (then > 0)
         return bool(moves.any() and (then[moves] >= 1.5 * first[moves]).all())
+
+    @cached_property
+    def _criterion(self) -> Criterion:
+        """That of the estimate itself, with its curvature to compare with."""
+        assert self._replicated is not None
+        inputs = [one[None] for one in self._original]
+        hessian = self._replicated.hessian(self._x[None], inputs)[0]
+        return Criterion(TOLERANCE, CONTRACTION, _FADED * hessian)
 
     def _alone(self, inputs: Sequence[NDArray[Any]]) -> _One:
         """A whole search, for a data set whose optimum is not regular or not near.
@@ -264,6 +294,7 @@ class Refitter:
         if key not in self._known:
             if len(self._known) > _MOST_REMEMBERED:
                 self._known.clear()
+            self._set(inputs)
             self._known[key] = self._search()
         return self._known[key]
 

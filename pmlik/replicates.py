@@ -14,7 +14,7 @@ from pytensor.graph.replace import graph_replace, vectorize_graph
 from pytensor.graph.rewriting.utils import rewrite_graph
 
 from pmlik.compilation import compile_quiet
-from pmlik.functions import Density
+from pmlik.functions import BoolArray, Density, Values
 from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
 
@@ -31,6 +31,8 @@ class Replicated:
     ----------
     densities : sequence of Density
         Of the same ``x``.
+    values : Values
+        Of it, too.
     inputs : sequence of shared variable
         What differs between replicates: data or weights.
     active : array of bool (n,)
@@ -43,12 +45,14 @@ class Replicated:
     def __init__(
         self,
         densities: Sequence[Density],
+        values: Values,
         inputs: Sequence[Any],
-        active: FloatArray,
+        active: BoolArray,
         model: TermsModel,
         mode: Mode,
     ) -> None:
-        self._densities, self._inputs, self._active = densities, list(inputs), active
+        self._densities, self._values = densities, values
+        self._inputs, self._active = list(inputs), active
         self._model, self._mode = model, mode
         sizes = [int(np.prod(variable.type.shape)) for variable in inputs]
         self._width = int(np.clip(_ELEMENTS / max(1, *sizes), 1, 1000))
@@ -94,6 +98,22 @@ class Replicated:
     def _bend(self) -> Callable[..., Any]:
         x, v, _, _, image = self._graphs
         return self._vectorise([image], x, v)
+
+    @cached_property
+    def _naturals(self) -> Callable[..., Any]:
+        x, graphs = self._values.graphs
+        points = pt.matrix("points", dtype=x.dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            together = vectorize_graph(graphs, replace={x: points})
+            return compile_quiet([points], together, self._model, self._mode)
+
+    def values(self, points: FloatArray) -> FloatArray:
+        """The natural values (b, m) of points (b, n)."""
+        b = len(points)
+        parts = self._naturals(points)
+        wide = [np.broadcast_to(p, (b, *np.shape(p)[1:])).reshape(b, -1) for p in parts]
+        return np.concatenate([np.zeros((b, 0)), *wide], axis=1)
 
     @property
     def width(self) -> int:

@@ -57,6 +57,8 @@ class Resampler:
     units : Units or None
         What is resampled; None for a parametric bootstrap.
     seed : int
+    together : bool, optional
+        Whether many replicates can be worked on at once, where that is known.
     """
 
     arguments: Arguments
@@ -67,6 +69,7 @@ class Resampler:
     kind: BootstrapKind
     units: Units | None
     seed: int
+    together: bool | None = None
 
     def draw_weights(self, i: int) -> FloatArray:
         """The weights (u,) of the units in replicate ``i``; each pool's sum to its size.
@@ -97,7 +100,7 @@ class _Worker:
         self._resampler, self._prepared = resampler, prepared
         units = resampler.units
         shapes = None if units is None else {n: codes.shape for n, codes in units.codes.items()}
-        self.refitter = Refitter(prepared, resampler.estimate, resampler.x, shapes)
+        self.refitter = Refitter(prepared, resampler.estimate, resampler.x, shapes, resampler.together)
 
     @cached_property
     def _simulate(self) -> Simulate:
@@ -116,7 +119,6 @@ class _Worker:
     def warm_up(self) -> int:
         """Build all functions that the usual refit needs; returns the size of a block."""
         first = self.draw(0)
-        self.refitter.build()
         self.refitter({name: array[None] for name, array in first.items()})
         return self.refitter.block
 
@@ -177,6 +179,7 @@ def refit_all(
                 parts.append(worker.block(number))
                 advance(min(size, n - number * size))
         else:
+            resampler = replace(resampler, together=worker.refitter.together)
             parts = _distribute(resampler, count, executor, lambda k: advance(k * size))
     return Refits(
         *(np.concatenate([part[field] for part in parts])[:n] for field in range(3)),
