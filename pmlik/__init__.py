@@ -17,6 +17,7 @@ from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
 from pmlik.likelihood import Likelihood
 from pmlik.plots import plot_likelihood, plot_waterfall
+from pmlik.sandwich import make_robust
 from pmlik.submodels import likelihood_model
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "find_MLE",
     "interval_bootstrap",
     "likelihood_model",
+    "make_robust",
     "plot_likelihood",
     "plot_waterfall",
     "sample_posterior",

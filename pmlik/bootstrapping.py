@@ -190,7 +190,7 @@ def bootstrap(
     ...     p = pm.Beta("p", 1, 1)
     ...     y = pm.Binomial("y", n=10, p=p, observed=2)
     >>> mle = pmlik.find_MLE(model, progressbar=False)
-    >>> spread = pmlik.bootstrap(mle, 200, random_seed=1, progressbar=False)
+    >>> spread = pmlik.bootstrap(mle, 1000, random_seed=1, progressbar=False)
     >>> print(f"{spread.std_error['p']:.2f}")  # sqrt(0.2 * 0.8 / 10) = 0.126
     0.13
     """
@@ -231,8 +231,10 @@ def _check(estimate: PointEstimate, n: int, kind: str, cluster: Cluster) -> Prep
     prepared = estimate.prepared
     lost = [flag for flag in estimate.flags if flag.code is FlagCode.AT_INFINITY]
     if lost or not np.isfinite(estimate.log_likelihood):
-        why = lost[0] if lost else next(
-            (flag for flag in estimate.flags if flag.severity is Severity.ERROR), ""
+        why = (
+            lost[0]
+            if lost
+            else next((flag for flag in estimate.flags if flag.severity is Severity.ERROR), "")
         )
         raise ModelError(f"estimate: there is no finite optimum to start from. {why}")
     if kind == "parametric":
@@ -326,8 +328,8 @@ def interval_bootstrap(
     -------
     xarray.Dataset
         Natural units, with a last dim ``ci_bound`` (lower, upper). Attributes ``ci_kind``,
-        ``ci_prob``, ``method``, ``n_replicates`` and ``n_failed``: how many replicates were left out as
-        they have no estimate. NaN where more than a tenth were.
+        ``ci_prob``, ``method``, ``n_replicates`` and ``n_failed``: how many replicates were left
+        out, as they have no estimate. NaN where more than a tenth were.
 
     Raises
     ------

@@ -39,7 +39,7 @@ def trigamma(x: Array) -> Array:
 _FUNCTIONS = {math.Softplus: softplus, math.Log1mexp: log1mexp, math.TriGamma: trigamma}
 
 
-@node_rewriter([Elemwise])
+@node_rewriter([Elemwise])  # type: ignore[untyped-decorator]
 def _with_function(fgraph: Any, node: Any) -> Any:
     function = _FUNCTIONS.get(type(node.op.scalar_op))
     if function is None or node.op.nfunc_spec or node.inputs[0].type.dtype != "float64":

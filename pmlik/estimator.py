@@ -32,6 +32,7 @@ from pmlik.optimizer import Start, search
 from pmlik.outcome import Outcome, decide
 from pmlik.preparation import Prepared
 from pmlik.problem import Problem
+from pmlik.sandwich import make_robust
 from pmlik.space import FloatArray
 from pmlik.starting import describe_point
 from pmlik.starts import count_starts, first_start, list_starts
@@ -68,7 +69,10 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
         *_check_search(fit, reached, certificate, error),
         *_check_variances(fit, variances, unused, asked),
     ]
-    return _record(fit, variances, unused, certificate, flags)
+    estimate = _record(fit, variances, unused, certificate, flags)
+    if kind == "mle" and prepared.arguments.covariance_kind == "robust":
+        return make_robust(estimate, cluster=prepared.arguments.cluster)
+    return estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,7 @@ class Fit:
 
     @property
     def problem(self) -> Problem:
+        """That of the model."""
         return self.prepared.problem
 
     @property
@@ -91,10 +96,12 @@ class Fit:
 
     @property
     def optimum(self) -> Optimum:
+        """The chosen one."""
         return self.outcome.optimum
 
     @cached_property
     def x(self) -> FloatArray:
+        """The optimum as a full vector (n,)."""
         return self.part.expand(self.optimum.z)
 
     @property

@@ -53,9 +53,10 @@ class Criterion:
 
 
 class Refined(NamedTuple):
-    """Where each replicate ended: ``z`` (b, k), ``value`` (b,), the estimated ``distance``
-    (b,) to the optimum in standard errors, whether it is ``certified`` (b,), and the ``trail``
-    (b, k) that its last steps left, since they were of less than a thousandth.
+    """Where each of ``b`` replicates ended.
+
+    The estimated ``distance`` to the optimum is in standard errors; the ``trail`` is the way since
+    it was first below a thousandth.
     """
 
     z: FloatArray
@@ -63,6 +64,16 @@ class Refined(NamedTuple):
     distance: FloatArray
     certified: NDArray[np.bool_]
     trail: FloatArray
+
+    def keep(self, which: NDArray[np.bool_]) -> Refined:
+        """Some of the replicates."""
+        return Refined(
+            self.z[which],
+            self.value[which],
+            self.distance[which],
+            self.certified[which],
+            self.trail[which],
+        )
 
 
 def refine(slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion) -> Refined:
@@ -124,9 +135,7 @@ def never_rises(
 class _Batch:
     """The state of all replicates; ``open`` are those not yet decided."""
 
-    def __init__(
-        self, slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion
-    ) -> None:
+    def __init__(self, slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion) -> None:
         self._slope, self._bend, self._criterion = slope, bend, criterion
         b, k = start.shape
         self.z, self.open = start.copy(), np.arange(b)
@@ -145,7 +154,7 @@ class _Batch:
             return
         hessians = self._bend(self.z[which], which)
         lost = []
-        for i, hessian in zip(which, hessians, strict=True):
+        for i, hessian in zip(map(int, which), hessians, strict=True):
             factor = _factor(hessian)
             if factor is None:
                 lost.append(i)
@@ -171,7 +180,7 @@ class _Batch:
         trial = self.z[which] + self.share[which, None] * self.direction[which]
         values, gradients = self._slope(trial, which)
         stale, done = [], []
-        for i, z, value, gradient in zip(which, trial, values, gradients, strict=True):
+        for i, z, value, gradient in zip(map(int, which), trial, values, gradients, strict=True):
             if not value <= self.value[i] + 1e-10 * (1 + abs(self.value[i])):
                 self.share[i] /= 4
                 if self.share[i] < _SHORTEST or self.distance[i] < tolerance:

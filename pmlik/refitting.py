@@ -53,15 +53,25 @@ class Refit(StrEnum):
 
 
 class Refits(NamedTuple):
-    """``b`` refits: natural ``values`` (b, m) and ``log_likelihood`` (b,), NaN where there is no
-    estimate, the estimated ``distance`` (b,) to the optimum in standard errors, and ``outcome``
-    (b,).
+    """A batch of ``b`` refits: natural ``values`` (b, m) and the rest (b,).
+
+    NaN where there is no estimate; the ``distance`` to the optimum is in standard errors.
     """
 
     values: FloatArray
     log_likelihood: FloatArray
     distance: FloatArray
     outcome: list[Refit]
+
+    @classmethod
+    def join(cls, parts: Sequence[Refits], n: int) -> Refits:
+        """The first ``n`` of several batches, end to end."""
+        return cls(
+            np.concatenate([part.values for part in parts])[:n],
+            np.concatenate([part.log_likelihood for part in parts])[:n],
+            np.concatenate([part.distance for part in parts])[:n],
+            [end for part in parts for end in part.outcome][:n],
+        )
 
 
 @dataclass(eq=False)
@@ -161,14 +171,16 @@ class Refitter:
             hessian, values = together.hessian(points, inputs), together.values(points)
         except Exception:  # noqa: BLE001 - then one replicate at a time
             return False
-        pairs = [
+        pairs: list[tuple[FloatArray, Any]] = [
             *zip((value, gradient), original.value_and_gradient(z), strict=True),
             (hessian, original.hessian(z)),
             (values, self._prepared.problem.values(self._x)),
         ]
         return all(
             np.shape(found)[1:] == np.shape(alone)
-            and np.allclose(found, alone, rtol=0, atol=1e-9 * (1 + np.max(np.abs(alone), initial=0)))
+            and np.allclose(
+                found, alone, rtol=0, atol=1e-9 * (1 + np.max(np.abs(alone), initial=0))
+            )
             for found, alone in pairs
         )
 
@@ -206,9 +218,7 @@ class Refitter:
     def _failed(self, end: Refit) -> _One:
         return _One(np.full(self.n_values, np.nan), np.nan, np.nan, end)
 
-    def _together(
-        self, together: Replicated, inputs: Sequence[NDArray[Any]]
-    ) -> list[_One | None]:
+    def _together(self, together: Replicated, inputs: Sequence[NDArray[Any]]) -> list[_One | None]:
         """Newton steps for all at once, from the estimate, and from the start if that fails.
 
         None for a replicate that needs a search of its own.
@@ -230,7 +240,7 @@ class Refitter:
             begin = np.tile(start[active], (len(todo), 1))
             refined = refine(slope, bend, begin, self._criterion)
             self._read(together, inputs, todo, refined, found)
-            first = Refined(*(part[~refined.certified] for part in first or refined))
+            first = (first or refined).keep(~refined.certified)
             todo = todo[~refined.certified]
             if not len(todo):
                 return found

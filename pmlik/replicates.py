@@ -64,8 +64,8 @@ class Replicated:
         images = [graph_replace(p[3][1], {p[3][0]: v}, strict=False) for p in parts if p[3]]
         if len(images) < len(parts):
             raise NotImplementedError("a density without second derivative")
-        value, gradient = (-sum(part[i] for part in parts) for i in (1, 2))
-        return x, v, value, gradient, -sum(images)
+        value, gradient = -_total([p[1] for p in parts]), -_total([p[2] for p in parts])
+        return x, v, value, gradient, -_total(images)
 
     def _vectorise(self, graphs: Sequence[Any], x: Any, v: Any) -> Callable[..., Any]:
         """Points (b, 1, n), vectors (1, q, n), inputs (b, 1, ...): outputs (b, q, ...)."""
@@ -151,3 +151,10 @@ class Replicated:
             columns.append(np.broadcast_to(image, (b, vectors.shape[1], n)))
         hessian = np.concatenate(columns, axis=1)[:, :, self._active]
         return np.asarray((hessian + hessian.transpose(0, 2, 1)) / 2)
+
+
+def _total(graphs: Sequence[Any]) -> Any:
+    total = graphs[0]
+    for graph in graphs[1:]:
+        total = total + graph
+    return total

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import cloudpickle
 import numpy as np
-import pymc as pm
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -100,7 +99,9 @@ class _Worker:
         self._resampler, self._prepared = resampler, prepared
         units = resampler.units
         shapes = None if units is None else {n: codes.shape for n, codes in units.codes.items()}
-        self.refitter = Refitter(prepared, resampler.estimate, resampler.x, shapes, resampler.together)
+        self.refitter = Refitter(
+            prepared, resampler.estimate, resampler.x, shapes, resampler.together
+        )
 
     @cached_property
     def _simulate(self) -> Simulate:
@@ -181,10 +182,7 @@ def refit_all(
         else:
             resampler = replace(resampler, together=worker.refitter.together)
             parts = _distribute(resampler, count, executor, lambda k: advance(k * size))
-    return Refits(
-        *(np.concatenate([part[field] for part in parts])[:n] for field in range(3)),
-        [end for part in parts for end in part.outcome][:n],
-    )
+    return Refits.join(parts, n)
 
 
 def _distribute(

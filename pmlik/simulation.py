@@ -49,6 +49,7 @@ def simulator(
         drawn = replace_rng_nodes([as_tensor(fixed[name]) for name in roles.observed])
         rngs = find_rng_nodes(drawn)
         function = pm_compile([], drawn, random_seed=0, mode=compile_mode(backend))
+
     def simulate(seed: np.random.SeedSequence) -> dict[str, NDArray[Any]]:
         reseed_rngs(rngs, [int(word) for word in seed.generate_state(4)])
         try:

@@ -84,8 +84,7 @@ def read_units(problem: Problem, x: FloatArray, cluster: Cluster, purpose: str) 
         raise ModelError("cluster: got a missing label (NaN or None), need one an observation.")
     parts = np.split(codes, np.cumsum([one.size for one in labels.values()])[:-1])
     spread = {
-        name: part.reshape(shape)
-        for (name, shape), part in zip(shapes.items(), parts, strict=True)
+        name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
     }
     return Units(spread, (np.arange(len(unique)),))
 
@@ -130,9 +129,7 @@ def _dims(model: TermsModel, name: str, ndim: int) -> tuple[str | None, ...]:
     return dims + (None,) * (ndim - len(dims))
 
 
-def _labels(
-    model: TermsModel, name: str, shape: tuple[int, ...], cluster: Any
-) -> NDArray[Any]:
+def _labels(model: TermsModel, name: str, shape: tuple[int, ...], cluster: Any) -> NDArray[Any]:
     """The labels of one term's entries, in its shape."""
     dims = _dims(model, name, len(shape))
     if isinstance(cluster, str):
