@@ -213,6 +213,7 @@ def bootstrap(
         kind=kind,
         units=units,
         seed=seed,
+        regular=all(flag.code is not FlagCode.AT_BOUNDARY for flag in estimate.flags),
     )
     with counting(progressbar, f"{kind.capitalize()} bootstrap", n) as advance:
         refits = refit_all(resampler, prepared, n, executor, advance)

@@ -27,9 +27,11 @@ _TAIL = 0.3
 # A tail is what lies beyond this distance.
 _FAR_OUT = 1e-3
 _OVERSHOOT = 100
+# Where the Hessian is not positive, so much times the units' own curvature is added to it.
+_SHIFTS = (0.1, 1.0, 10.0, 100.0)
 # A certified point is gone on from to this share of the tolerance, which costs a step.
 _POLISHED = 1e-5
-_LEVEL = 1e-4
+_LEVEL, _LONG = 1e-4, 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +45,13 @@ class Criterion:
     contraction : float
         and the step to it has shortened at least so much, as a Newton step does at a regular
         optimum, and not one that follows a tail.
-    least : array (k, k)
-        The Hessian has more curvature than this matrix in every direction: a tail has not.
+    least : float
+        The Hessian has more curvature than this in every direction: a tail has not.
     """
 
     tolerance: float
     contraction: float
-    least: FloatArray
+    least: float
 
 
 class Refined(NamedTuple):
@@ -86,11 +88,13 @@ def refine(slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion) ->
     bend : callable
         Likewise, to the Hessians (c, k, k).
     start : array (b, k)
+        In units such that an objective like these has about the identity as its Hessian.
     criterion : Criterion
 
     Notes
     -----
     The Hessian of a step serves the next while that shortens the distance by the factor 20.
+    Where it is not positive definite, a multiple of the identity is added.
     """
     batch = _Batch(slope, bend, start, criterion)
     for _ in range(_MOST_STEPS):
@@ -102,9 +106,7 @@ def refine(slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion) ->
     return Refined(batch.z, batch.value, batch.distance, batch.certified, trail)
 
 
-def never_rises(
-    slope: Slope, refined: Refined, which: Which, least: FloatArray
-) -> NDArray[np.bool_]:
+def never_rises(slope: Slope, refined: Refined, which: Which) -> NDArray[np.bool_]:
     """Whether an objective goes on falling, or stays level, along the trail that steps left.
 
     Parameters
@@ -113,9 +115,7 @@ def never_rises(
         As in `refine`.
     refined : Refined
     which : array of int (c,)
-        The replicates to ask.
-    least : array (k, k)
-        As in `Criterion`; a trail has to be longer than one unit of it.
+        The replicates to ask. A trail has to be longer than thirty units.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def never_rises(
         Asked up to sixteen trails further, where a regular objective has risen by far.
     """
     z, line, value = refined.z[which], refined.trail[which], refined.value[which]
-    falls = np.isfinite(value) & (np.einsum("ij,jk,ik->i", line, least, line) > 1)
+    falls = np.isfinite(value) & (np.linalg.norm(line, axis=1) > _LONG)
     before = value
     for far in (1.0, 2.0, 4.0, 8.0, 16.0):
         here, _ = slope(z + far * line, which)
@@ -142,20 +142,24 @@ class _Batch:
         self.value, self.gradient = slope(self.z, self.open)
         self.direction, self.entered = np.zeros((b, k)), np.full((b, k), np.nan)
         self.distance, self.share = np.full(b, np.inf), np.ones(b)
-        self.certified = np.zeros(b, bool)
+        self.certified, self.shifted = np.zeros(b, bool), np.zeros(b, bool)
         self._factors: list[Any] = [None] * b
         self._hessians: list[Any] = [None] * b
         self.open = self.open[np.isfinite(self.value)]
         self._renew(self.open)
 
     def _renew(self, which: Which) -> None:
-        """New second derivatives; a replicate whose Hessian is not positive is given up."""
+        """New second derivatives; a replicate that has none is given up."""
         if not which.size:
             return
         hessians = self._bend(self.z[which], which)
         lost = []
         for i, hessian in zip(map(int, which), hessians, strict=True):
             factor = _factor(hessian)
+            self.shifted[i] = factor is None
+            for shift in _SHIFTS:
+                if factor is None:
+                    factor = _factor(hessian + shift * np.eye(len(hessian)))
             if factor is None:
                 lost.append(i)
                 continue
@@ -191,7 +195,7 @@ class _Batch:
             tail = ratio > _TAIL and self.distance[i] < tolerance
             if exact if self.certified[i] else tail:
                 done.append(i)
-            elif ratio > _FRESH and not self.certified[i]:
+            elif self.shifted[i] or (ratio > _FRESH and not self.certified[i]):
                 stale.append(i)
         self._drop(done)
         self._renew(np.array(stale, dtype=np.intp))
@@ -204,7 +208,7 @@ class _Batch:
         ratio = float(self.distance[i] / before) if before > 0 else 0.0
         if self.distance[i] < _FAR_OUT and np.isnan(self.entered[i]).any():
             self.entered[i] = z
-        near = self.distance[i] < self._criterion.tolerance
+        near = self.distance[i] < self._criterion.tolerance and not self.shifted[i]
         self.certified[i] |= full and near and ratio <= self._criterion.contraction
         return ratio
 
@@ -219,7 +223,8 @@ class _Batch:
             before = float(self.direction[i] @ self.gradient[i])
             after = float(self.direction[i] @ gradient)
             back = before == 0 or not np.isfinite(value) or after / before < -_OVERSHOOT / 10
-            bends = _factor(self._hessians[i] - self._criterion.least) is not None
+            least = self._criterion.least * np.eye(len(self._hessians[i]))
+            bends = _factor(self._hessians[i] - least) is not None
             self.certified[i] = back and bends
 
 

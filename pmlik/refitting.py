@@ -13,13 +13,13 @@ import pytensor
 from numpy.typing import NDArray
 
 from pmlik.compilation import compile_mode
-from pmlik.curvature import DENSE_LIMIT
+from pmlik.curvature import DENSE_LIMIT, Curvature
 from pmlik.errors import StartError
 from pmlik.estimator import Fit
 from pmlik.limits import Ending
 from pmlik.newton import Criterion, Refined, never_rises, refine
-from pmlik.objective import Kind, Objective
-from pmlik.optimizer import CONTRACTION, TOLERANCE, Start, search
+from pmlik.objective import Kind, Objective, Optimum
+from pmlik.optimizer import CONTRACTION, TOLERANCE, Start, climb, search
 from pmlik.outcome import Outcome, decide
 from pmlik.preparation import Prepared
 from pmlik.problem import open_problem
@@ -32,8 +32,8 @@ __all__ = ["Refit", "Refits", "Refitter"]
 # model, so that neither the number of replicates nor of workers changes a digit.
 _BLOCK, _LOOP = 250, 25
 _MOST_REMEMBERED = 10_000
-# Curvature below this share of that at the estimate has faded: the optimum may not be regular.
-_FADED = 1e-3
+# Curvature below a thousandth of that at the estimate has faded: the optimum may not be regular.
+_CRITERION = Criterion(TOLERANCE, CONTRACTION, least=1e-3)
 
 
 class Refit(StrEnum):
@@ -95,6 +95,8 @@ class Refitter:
     weights : mapping of str to tuple of int, optional
         The shapes of the terms of the log-likelihood, where what changes are weights of its
         entries; else the data change.
+    regular : bool
+        Whether the estimate is an optimum inside, and not a limit.
     together : bool, optional
         Whether many replicates can be worked on at once. Default: it is tried.
     """
@@ -105,6 +107,8 @@ class Refitter:
         kind: Kind,
         x: FloatArray,
         weights: Mapping[str, tuple[int, ...]] | None = None,
+        *,
+        regular: bool = True,
         together: bool | None = None,
     ) -> None:
         opened = open_problem(
@@ -123,6 +127,7 @@ class Refitter:
             likelihood = likelihood.weighted(self._inputs)
         prior = (problem.prior,) if kind == "map" else ()
         self._prepared, self._kind, self._x = prepared, kind, x
+        self._is_regular = regular
         self._problem, self._likelihood = problem, likelihood
         self._objective = Objective((likelihood, *prior), problem.values, prepared.start)
         self._original = [shared.get_value() for shared in self._inputs.values()]
@@ -155,7 +160,6 @@ class Refitter:
             objective.densities,
             problem.values,
             list(self._inputs.values()),
-            objective.active,
             problem.model,
             compile_mode(problem.backend),
         )
@@ -168,11 +172,12 @@ class Refitter:
         inputs = [np.stack([one.get_value()] * 2) for one in self._inputs.values()]
         try:
             value, gradient = together.value_and_gradient(points, inputs)
-            hessian, values = together.hessian(points, inputs), together.values(points)
+            basis = np.eye(len(self._x))[self._objective.active]
+            hessian, values = together.hessian(points, inputs, basis), together.values(points)
         except Exception:  # noqa: BLE001 - then one replicate at a time
             return False
         pairs: list[tuple[FloatArray, Any]] = [
-            *zip((value, gradient), original.value_and_gradient(z), strict=True),
+            *zip((value, gradient @ basis.T), original.value_and_gradient(z), strict=True),
             (hessian, original.hessian(z)),
             (values, self._prepared.problem.values(self._x)),
         ]
@@ -223,31 +228,32 @@ class Refitter:
 
         None for a replicate that needs a search of its own.
         """
-        active, todo = self._objective.active, np.arange(len(inputs[0]))
+        todo = np.arange(len(inputs[0]))
         found: list[_One | None] = [None] * len(todo)
         first: Refined | None = None
 
         def select(which: NDArray[np.intp]) -> list[NDArray[Any]]:
             return [one[todo[which]] for one in inputs]
 
-        def slope(z: FloatArray, which: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
-            return together.value_and_gradient(self._expand(z), select(which))
+        def slope(u: FloatArray, which: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+            value, gradient = together.value_and_gradient(self._place(u), select(which))
+            return value, gradient @ self._basis.T
 
-        def bend(z: FloatArray, which: NDArray[np.intp]) -> FloatArray:
-            return together.hessian(self._expand(z), select(which))
+        def bend(u: FloatArray, which: NDArray[np.intp]) -> FloatArray:
+            return together.hessian(self._place(u), select(which), self._basis)
 
-        for start in (self._x, self._objective.base):
-            begin = np.tile(start[active], (len(todo), 1))
-            refined = refine(slope, bend, begin, self._criterion)
+        for start in (np.zeros(len(self._basis)), self._away):
+            begin = np.tile(start, (len(todo), 1))
+            refined = refine(slope, bend, begin, _CRITERION)
             self._read(together, inputs, todo, refined, found)
             first = (first or refined).keep(~refined.certified)
             todo = todo[~refined.certified]
             if not len(todo):
                 return found
         assert first is not None
-        falls = never_rises(slope, first, np.arange(len(todo)), self._criterion.least)
-        for i, z, trail, yes in zip(todo, first.z, first.trail, falls, strict=True):
-            if yes and self._runs_off(z, trail):
+        falls = never_rises(slope, first, np.arange(len(todo)))
+        for i, u, trail, yes in zip(todo, first.z, first.trail, falls, strict=True):
+            if yes and self._runs_off(u, trail):
                 found[i] = self._failed(Refit.INFINITY)
         return found
 
@@ -263,7 +269,7 @@ class Refitter:
         certified = np.flatnonzero(refined.certified)
         if not len(certified):
             return
-        points = self._expand(refined.z[certified])
+        points = self._place(refined.z[certified])
         values, log_likelihoods = together.values(points), -refined.value[certified]
         for row, j in enumerate(certified):
             log_likelihood = float(log_likelihoods[row])
@@ -273,27 +279,41 @@ class Refitter:
             distance = float(refined.distance[j])
             found[todo[j]] = _One(values[row], log_likelihood, distance, Refit.CERTIFIED)
 
-    def _expand(self, z: FloatArray) -> FloatArray:
-        x = np.tile(self._objective.base, (len(z), 1))
-        x[:, self._objective.active] = z
-        return x
+    @cached_property
+    def _basis(self) -> FloatArray:
+        """Directions (k, n) of one standard error at the estimate, one a row.
 
-    def _runs_off(self, z: FloatArray, trail: FloatArray) -> bool:
+        Those that the objective says nothing about are left out. The unit vectors serve where
+        the estimate itself is no regular optimum.
+        """
+        assert self._replicated is not None
+        active = np.eye(len(self._x))[self._objective.active]
+        inputs = [one[None] for one in self._original]
+        hessian = self._replicated.hessian(self._x[None], inputs, active)[0]
+        if not np.isfinite(hessian).all():
+            return active
+        curvature = Curvature.of(hessian)
+        steps = curvature.unit_errors(len(hessian))
+        regular = not curvature.is_indefinite and self._is_regular
+        return np.asarray(steps @ active) if regular and len(steps) else active
+
+    @cached_property
+    def _away(self) -> FloatArray:
+        """The start of the search, in the coordinates of the basis."""
+        return np.linalg.lstsq(self._basis.T, self._objective.base - self._x)[0]
+
+    def _place(self, u: FloatArray) -> FloatArray:
+        """The points (b, n) at coordinates ``u`` (b, k) of the basis."""
+        return np.asarray(self._x + u @ self._basis)
+
+    def _runs_off(self, u: FloatArray, trail: FloatArray) -> bool:
         """Whether every parameter that moves along the trail goes on moving without end."""
-        k, objective = self._problem.parameters.size, self._objective
-        here, line = objective.expand(z), objective.lift(trail)
-        near, far, farther = (self._problem.values(here + c * line)[:k] for c in (0, 1, 3))
+        k = self._problem.parameters.size
+        points = self._place(np.array([u, u + trail, u + 3 * trail]))
+        near, far, farther = (self._problem.values(x)[:k] for x in points)
         first, then = np.abs(far - near), np.abs(farther - far)
         moves = (first > 0) | (then > 0)
         return bool(moves.any() and (then[moves] >= 1.5 * first[moves]).all())
-
-    @cached_property
-    def _criterion(self) -> Criterion:
-        """That of the estimate itself, with its curvature to compare with."""
-        assert self._replicated is not None
-        inputs = [one[None] for one in self._original]
-        hessian = self._replicated.hessian(self._x[None], inputs)[0]
-        return Criterion(TOLERANCE, CONTRACTION, _FADED * hessian)
 
     def _alone(self, inputs: Sequence[NDArray[Any]]) -> _One:
         """A whole search, for a data set whose optimum is not regular or not near.
@@ -312,6 +332,9 @@ class Refitter:
     def _search(self) -> _One:
         objective, base = self._objective, self._objective.base
         starts = [Start("estimate", lambda: self._x), Start("initial point", lambda: base)]
+        quick = self._climb()
+        if quick is not None:
+            return quick
         try:
             reached = search(objective, starts, 1)
         except StartError:
@@ -326,6 +349,37 @@ class Refitter:
         fit = Fit(self._refit, self._kind, objective, outcome)
         log_likelihood = self._likelihood.value_and_gradient(fit.x)[0]
         return _One(fit.naturals, log_likelihood, outcome.optimum.distance, end)
+
+    def _climb(self) -> _One | None:
+        """The optimum that a climb from the estimate ends in, if it is like the estimate's own."""
+        objective = self._objective
+        z = self._x[objective.active]
+        if not np.isfinite(objective.value_and_gradient(z)[0]):
+            return None
+        optimum = climb(objective, z, "estimate")
+        if not optimum.converged or not self._is_like(optimum):
+            return None
+        x = objective.expand(optimum.z)
+        log_likelihood = self._likelihood.value_and_gradient(x)[0]
+        values = self._problem.values(x)
+        return _One(values, log_likelihood, optimum.distance, Refit.CERTIFIED)
+
+    def _is_like(self, optimum: Optimum) -> bool:
+        """Whether no curvature of the estimate has faded."""
+        if not self._is_regular or not isinstance(optimum.curvature, Curvature):
+            return self._is_regular
+        hessian = self._objective.hessian(optimum.z)
+        least = _CRITERION.least * self._curvature
+        scale = np.outer(optimum.curvature.scale, optimum.curvature.scale)
+        values = np.linalg.eigvalsh(scale * (hessian - least))
+        return bool(values.min(initial=0.0) >= -optimum.curvature.tolerance)
+
+    @cached_property
+    def _curvature(self) -> FloatArray:
+        """The Hessian of the estimate itself."""
+        z = self._x[self._objective.active]
+        original = Objective.of(self._prepared.problem, self._kind, self._prepared.start)
+        return original.hessian(z)
 
     @cached_property
     def _refit(self) -> Prepared:

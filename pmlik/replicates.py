@@ -14,7 +14,7 @@ from pytensor.graph.replace import graph_replace, vectorize_graph
 from pytensor.graph.rewriting.utils import rewrite_graph
 
 from pmlik.compilation import compile_quiet
-from pmlik.functions import BoolArray, Density, Values
+from pmlik.functions import Density, Values
 from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
 
@@ -35,8 +35,6 @@ class Replicated:
         Of it, too.
     inputs : sequence of shared variable
         What differs between replicates: data or weights.
-    active : array of bool (n,)
-        Which coordinates derivatives are taken in.
     model : TermsModel
         Gives the context to compile in.
     mode : Mode
@@ -47,12 +45,11 @@ class Replicated:
         densities: Sequence[Density],
         values: Values,
         inputs: Sequence[Any],
-        active: BoolArray,
         model: TermsModel,
         mode: Mode,
     ) -> None:
         self._densities, self._values = densities, values
-        self._inputs, self._active = list(inputs), active
+        self._inputs = list(inputs)
         self._model, self._mode = model, mode
         sizes = [int(np.prod(variable.type.shape)) for variable in inputs]
         self._width = int(np.clip(_ELEMENTS / max(1, *sizes), 1, 1000))
@@ -69,7 +66,7 @@ class Replicated:
 
     def _vectorise(self, graphs: Sequence[Any], x: Any, v: Any) -> Callable[..., Any]:
         """Points (b, 1, n), vectors (1, q, n), inputs (b, 1, ...): outputs (b, q, ...)."""
-        n = len(self._active)
+        n = self._densities[0].active.size
         points = pt.tensor("points", shape=(None, 1, n), dtype=x.dtype)
         vectors = pt.tensor("vectors", shape=(1, None, n), dtype="float64")
         batches = [
@@ -118,12 +115,12 @@ class Replicated:
     @property
     def width(self) -> int:
         """How many replicates at once are fast."""
-        return max(1, self._width // max(1, int(self._active.sum())))
+        return max(1, self._width // max(1, self._densities[0].active.size))
 
     def value_and_gradient(
         self, points: FloatArray, inputs: Sequence[FloatArray]
     ) -> tuple[FloatArray, FloatArray]:
-        """Objective (b,) and gradient (b, k); infinite where either is not a number.
+        """Objective (b,) and gradient (b, n); infinite where either is not a number.
 
         Parameters
         ----------
@@ -134,22 +131,23 @@ class Replicated:
         vector = np.zeros((1, 1, n))
         out = self._slope(points[:, None], vector, *(one[:, None] for one in inputs))
         values = np.array(out[0], dtype=float).reshape(b)
-        gradients = np.array(out[1], dtype=float).reshape(b, n)[:, self._active]
+        gradients = np.array(out[1], dtype=float).reshape(b, n)
         bad = ~(np.isfinite(values) & np.isfinite(gradients).all(axis=1))
         values[bad], gradients[bad] = np.inf, 0.0
         return values, gradients
 
-    def hessian(self, points: FloatArray, inputs: Sequence[FloatArray]) -> FloatArray:
-        """The dense Hessians (b, k, k)."""
+    def hessian(
+        self, points: FloatArray, inputs: Sequence[FloatArray], basis: FloatArray
+    ) -> FloatArray:
+        """The dense Hessians (b, k, k) in the coordinates of ``k`` directions (k, n)."""
         b, n = points.shape
-        basis = np.eye(n)[self._active]
         wide = [one[:, None] for one in inputs]
         columns = []
         for i in range(0, len(basis), self._width):
             vectors = basis[None, i : i + self._width]
             image = np.asarray(self._bend(points[:, None], vectors, *wide)[0], dtype=float)
             columns.append(np.broadcast_to(image, (b, vectors.shape[1], n)))
-        hessian = np.concatenate(columns, axis=1)[:, :, self._active]
+        hessian = np.concatenate(columns, axis=1) @ basis.T
         return np.asarray((hessian + hessian.transpose(0, 2, 1)) / 2)
 
 

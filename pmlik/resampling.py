@@ -56,6 +56,8 @@ class Resampler:
     units : Units or None
         What is resampled; None for a parametric bootstrap.
     seed : int
+    regular : bool
+        Whether the estimate is an optimum inside, and not a limit.
     together : bool, optional
         Whether many replicates can be worked on at once, where that is known.
     """
@@ -68,6 +70,7 @@ class Resampler:
     kind: BootstrapKind
     units: Units | None
     seed: int
+    regular: bool = True
     together: bool | None = None
 
     def draw_weights(self, i: int) -> FloatArray:
@@ -100,7 +103,12 @@ class _Worker:
         units = resampler.units
         shapes = None if units is None else {n: codes.shape for n, codes in units.codes.items()}
         self.refitter = Refitter(
-            prepared, resampler.estimate, resampler.x, shapes, resampler.together
+            prepared,
+            resampler.estimate,
+            resampler.x,
+            shapes,
+            regular=resampler.regular,
+            together=resampler.together,
         )
 
     @cached_property
