@@ -31,7 +31,7 @@ _OVERSHOOT = 100
 _SHIFTS = (0.1, 1.0, 10.0, 100.0)
 # A certified point is gone on from to this share of the tolerance, which costs a step.
 _POLISHED = 1e-5
-_LEVEL, _LONG = 1e-4, 30.0
+_LEVEL, _LONG = 1e-4, 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ def never_rises(slope: Slope, refined: Refined, which: Which) -> NDArray[np.bool
         As in `refine`.
     refined : Refined
     which : array of int (c,)
-        The replicates to ask. A trail has to be longer than thirty units.
+        The replicates to ask. A trail has to be longer than one unit.
 
     Returns
     -------
