@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -26,12 +27,15 @@ from pmlik.problem import open_problem
 from pmlik.replicates import Replicated
 from pmlik.space import FloatArray
 
-__all__ = ["Refit", "Refits", "Refitter"]
+__all__ = ["BUILDING", "Refit", "Refits", "Refitter"]
 
 # Replicates are worked on in blocks of at most so many; the size depends on nothing but the
 # model, so that neither the number of replicates nor of workers changes a digit.
 _BLOCK, _LOOP = 250, 25
 _MOST_REMEMBERED = 10_000
+#: Held while anything may be compiled: PyTensor's rewrites and PyMC's contexts are not
+#: thread-safe.
+BUILDING = threading.RLock()
 # Curvature below a thousandth of that at the estimate has faded: the optimum may not be regular.
 _CRITERION = Criterion(TOLERANCE, CONTRACTION, least=1e-3)
 
@@ -189,13 +193,16 @@ class Refitter:
             for found, alone in pairs
         )
 
-    def __call__(self, data: Mapping[str, NDArray[Any]]) -> Refits:
+    def __call__(self, data: Mapping[str, NDArray[Any]], most: int | None = None) -> Refits:
         """Refit a batch.
 
         Parameters
         ----------
         data : mapping of str to array (b, ...)
             By observed variable its new values, or by term its weights.
+        most : int, optional
+            How many are wanted, from the first. The others only fill the batch, on whose size
+            the last digits may depend.
         """
         inputs = [
             np.asarray(data[name]).astype(shared.type.dtype)
@@ -205,12 +212,13 @@ class Refitter:
         found: list[_One | None] = [None] * b
         if self._replicated is not None:
             found = self._together(self._replicated, inputs)
+        found = found[:most]
         for i, one in enumerate(found):
             if one is None:
                 found[i] = self._alone([array[i] for array in inputs])
         ends = [one for one in found if one is not None]
         return Refits(
-            np.array([one.values for one in ends]).reshape(b, self.n_values),
+            np.array([one.values for one in ends]).reshape(len(ends), self.n_values),
             np.array([one.log_likelihood for one in ends]),
             np.array([one.distance for one in ends]),
             [one.outcome for one in ends],
@@ -325,7 +333,8 @@ class Refitter:
             if len(self._known) > _MOST_REMEMBERED:
                 self._known.clear()
             self._set(inputs)
-            self._known[key] = self._search()
+            with BUILDING:
+                self._known[key] = self._search()
         return self._known[key]
 
     @np.errstate(all="ignore")

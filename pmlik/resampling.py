@@ -20,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from pmlik.admission import resolve_model
 from pmlik.objective import Kind
 from pmlik.preparation import Arguments, Prepared, prepare
-from pmlik.refitting import Refits, Refitter
+from pmlik.refitting import BUILDING, Refits, Refitter
 from pmlik.simulation import Simulate, simulator
 from pmlik.space import FloatArray
+from pmlik.transport import read_registrations, register
 from pmlik.units import Units
 
 __all__ = ["BootstrapKind", "Resampler", "refit_all"]
@@ -34,7 +36,6 @@ BootstrapKind = Literal["parametric", "nonparametric", "bayesian"]
 
 # An executor gets at most about so many tasks.
 _TASKS = 64
-_BUILDING = threading.RLock()  # PyTensor's rewrites and PyMC's contexts are not thread-safe
 _WORKER = threading.local()
 
 
@@ -131,11 +132,12 @@ class _Worker:
         self.refitter({name: array[None] for name, array in first.items()})
         return self.refitter.block
 
-    def block(self, number: int) -> Refits:
-        """Refit all replicates of a block."""
+    def block(self, number: int, n: int) -> Refits:
+        """Refit the replicates of a block, of which those from ``n`` on are not asked for."""
         size = self.refitter.block
         draws = [self.draw(i) for i in range(number * size, (number + 1) * size)]
-        return self.refitter({name: np.stack([one[name] for one in draws]) for name in draws[0]})
+        data = {name: np.stack([one[name] for one in draws]) for name in draws[0]}
+        return self.refitter(data, n - number * size)
 
 
 def _prepare(resampler: Resampler) -> Prepared:
@@ -144,17 +146,18 @@ def _prepare(resampler: Resampler) -> Prepared:
     return prepared
 
 
-def _on_worker(token: str, payload: bytes, process: int, numbers: range) -> list[Refits]:
+def _on_worker(token: str, payload: bytes, process: int, numbers: range, n: int) -> list[Refits]:
     """Refit blocks with a problem that is built once a thread."""
     if getattr(_WORKER, "token", None) != token:
-        with _BUILDING:
+        with BUILDING:
             if os.getpid() != process:
                 threadpool_limits(1)
-            resampler: Resampler = cloudpickle.loads(payload)
+            resampler, registrations = cloudpickle.loads(payload)
+            register(registrations)
             _WORKER.worker = _Worker(resampler, _prepare(resampler))
             _WORKER.worker.warm_up()
             _WORKER.token = token
-    return [_WORKER.worker.block(number) for number in numbers]
+    return [_WORKER.worker.block(number, n) for number in numbers]
 
 
 def refit_all(
@@ -177,7 +180,7 @@ def refit_all(
     advance : callable
         Told how many replicates were done since the last call.
     """
-    with _BUILDING:
+    with BUILDING:
         worker = _Worker(resampler, prepared)
         size = worker.warm_up()
     count = -(-n // size)
@@ -185,28 +188,34 @@ def refit_all(
         if executor is None:
             parts = []
             for number in range(count):
-                parts.append(worker.block(number))
+                parts.append(worker.block(number, n))
                 advance(min(size, n - number * size))
         else:
             resampler = replace(resampler, together=worker.refitter.together)
-            parts = _distribute(resampler, count, executor, lambda k: advance(k * size))
+            parts = _distribute(resampler, n, count, executor, size, advance)
     return Refits.join(parts, n)
 
 
 def _distribute(
-    resampler: Resampler, count: int, executor: Executor, advance: Callable[[int], None]
+    resampler: Resampler,
+    n: int,
+    count: int,
+    executor: Executor,
+    size: int,
+    advance: Callable[[int], None],
 ) -> list[Refits]:
     arguments = replace(resampler.arguments, progressbar=False)
-    payload = cloudpickle.dumps(replace(resampler, arguments=arguments))
+    known = read_registrations(resolve_model(arguments.model))
+    payload = cloudpickle.dumps((replace(resampler, arguments=arguments), known))
     token = blake2b(payload).hexdigest()
     step = -(-count // _TASKS)
     futures = {
-        executor.submit(_on_worker, token, payload, os.getpid(), numbers): numbers
+        executor.submit(_on_worker, token, payload, os.getpid(), numbers, n): numbers
         for numbers in (range(i, min(i + step, count)) for i in range(0, count, step))
     }
     parts: dict[int, Refits] = {}
     for future in as_completed(futures):
         found = future.result()
         parts |= dict(zip(futures[future], found, strict=True))
-        advance(len(found))
+        advance(sum(min(size, n - number * size) for number in futures[future]))
     return [parts[number] for number in range(count)]
