@@ -1,5 +1,6 @@
 """One PyMC model: what the likelihood says, what the prior adds, what the posterior says."""
 
+from pmlik.bootstrapping import Bootstrap, bootstrap, interval_bootstrap
 from pmlik.comparison import Comparison
 from pmlik.criteria import ModelComparison, compare_models, sensitivity
 from pmlik.errors import (
@@ -22,9 +23,11 @@ from pmlik.likelihood import Likelihood
 from pmlik.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
 from pmlik.plots import plot_likelihood, plot_profile, plot_waterfall
 from pmlik.profiles import Profile, profile
+from pmlik.sandwich import make_robust
 from pmlik.submodels import likelihood_model
 
 __all__ = [
+    "Bootstrap",
     "Certificate",
     "Comparison",
     "EstimationError",
@@ -44,6 +47,7 @@ __all__ = [
     "StartError",
     "UnderflowWarning",
     "ValuesError",
+    "bootstrap",
     "compare",
     "compare_models",
     "find_MAP",
@@ -52,6 +56,8 @@ __all__ = [
     "interval_wald",
     "likelihood_model",
     "likelihood_ratio_test",
+    "interval_bootstrap",
+    "make_robust",
     "plot_likelihood",
     "plot_profile",
     "plot_waterfall",

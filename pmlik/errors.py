@@ -105,6 +105,10 @@ class FlagCode(StrEnum):
     BETTER_OPTIMUM = "A profile met a higher likelihood than the estimate's: maximised from there."
     NO_PROFILE = "It has no profile."
     DIVERGENCES = "The sampler diverged."
+    REFITS_FAILED = "Some bootstrap refits have no finite estimate and are left out."
+    REFITS_AT_BOUNDARY = "Some bootstrap estimates lie on the boundary of their support."
+    NO_ROBUST_ERROR = "At the border of the support there are no robust standard errors."
+    FEW_CLUSTERS = "Too few independent observations or clusters for robust standard errors."
     CHAINS_NOT_CHECKED = (
         "With fewer than two chains, or too few draws, the chains can't be checked."
     )
