@@ -47,6 +47,8 @@ _MOST_TRIED = 300
 _STRIDE = 1.0
 _GROWTH = 2.0
 _REGROWTH = 1.5
+# Speeds of the signed root, against that at the optimum, below which steps are shorter.
+_SLOW, _RISING, _CAREFUL = 0.3, 1e-3, 0.5
 # A profile is flat when another distance like that walked would bring less than this share of
 # what is lacking; asked from so many standard errors on.
 _FLAT_SHARE = 1e-3
@@ -415,12 +417,17 @@ def _jumps(here: Point, ahead: FloatArray, there: Point) -> bool:
 
 
 def _next_step(here: Point, start: Point, side: int, target: float) -> float:
+    """As far as the signed root is expected to grow by a stride, with care where it hardly does.
+
+    Where the profile rises again there may be another maximum, which is not stepped over.
+    """
     rate = side * here.slope / here.root if here.root > 0 else 0.0
     walked = max(abs(here.held - start.held), start.reach)
-    longest = _GROWTH * walked
-    if not rate > 0:
-        return longest
-    return float(min(longest, min(target - here.root, _STRIDE) / rate))
+    if rate * start.reach < -_RISING:
+        return _CAREFUL * start.reach
+    if rate * start.reach < _SLOW:
+        return _CAREFUL * walked
+    return float(min(_GROWTH * walked, min(target - here.root, _STRIDE) / rate))
 
 
 def _is_flat(here: Point, start: Point, level: float) -> bool:

@@ -320,7 +320,7 @@ def test_minos_finds_the_same_ends(case, fits) -> None:
         for side, error in enumerate((found.lower, found.upper)):
             x = mle.certificate.x.copy()
             x[i] = minuit.values[name] + error
-            assert abs(values(x)[i] - row[side]) < 2e-3 * errors[i, side]
+            assert abs(values(x)[i] - row[side]) < 1e-2 * errors[i, side]  # MINOS looks for it to 0.01 SE
 
 
 # --- what is asked for ------------------------------------------------------------------------
@@ -400,9 +400,15 @@ def test_profiles_are_drawn(of_normal, tmp_path) -> None:
         assert axes.get_xlabel() == name
         drawn = {line.get_label(): line for line in axes.get_lines()}
         x, y = drawn["profile likelihood"].get_data()
-        at = np.abs(y + LEVEL) < 0.03
-        for end in of_normal.interval[name].values:
-            assert np.abs(x[at] - end).min() < 0.02 * float(of_normal.estimate.std_error[name])
+        known, top = np.isfinite(y), np.nanargmax(y)
+        rises, falls = known.copy(), known.copy()
+        rises[top + 1 :], falls[:top] = False, False
+        crossings = [
+            np.interp(-LEVEL, y[rises], x[rises]),
+            np.interp(LEVEL, -y[falls], x[falls]),
+        ]
+        error = float(of_normal.estimate.std_error[name])
+        np.testing.assert_allclose(crossings, of_normal.interval[name], atol=0.02 * error)
         xs, ys = drawn["95% profile"].get_data()
         np.testing.assert_allclose(xs, of_normal.interval[name])
     collection.savefig(tmp_path / "profile.png")
