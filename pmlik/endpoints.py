@@ -9,11 +9,12 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
+from pmlik.constrained import Failure, Point, correct, first_point
 from pmlik.objective import Objective
 from pmlik.problem import Problem
 from pmlik.quantities import Profiled, Rounded
 from pmlik.space import FloatArray
-from pmlik.tracing import Failure, Finish, Point, Trace, approach, correct, first_point, trace
+from pmlik.tracing import Finish, Trace, approach, trace
 
 __all__ = ["Ends", "Faded", "Walker"]
 

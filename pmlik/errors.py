@@ -96,7 +96,7 @@ class FlagCode(StrEnum):
     DRAW_IS_HIGHER = "A posterior draw is higher than the optimum."
     DRAWS_ARE_ELSEWHERE = "The chains never come near the optimum."
     NO_FINITE_END = "Its profile levels off before it has fallen far enough: no finite end there."
-    ENDS_AT_BORDER = "Its profile has not fallen far enough at the border of the support: its interval ends there."
+    ENDS_AT_BORDER = "Its profile has not fallen far enough at its border, where the interval ends."
     ENDS_AT_EDGE = "The likelihood jumps to zero there, which ends the interval."
     PROFILE_RISES = "Its profile rises again on the way; the end is the one nearest the estimate."
     PROFILE_BREAKS = (

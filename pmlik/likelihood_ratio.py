@@ -26,7 +26,7 @@ from pmlik.starts import list_starts
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 
-Tested = PointEstimate | Comparison | pm.Model
+type Tested = PointEstimate | Comparison | pm.Model
 
 # A reduced model that is higher by more than this share is not nested.
 _SLACK = 1e-6

@@ -93,7 +93,7 @@ def _select(
     made: Profile, var_names: Sequence[str] | str | None, coords: Mapping[str, Any] | None
 ) -> list[str]:
     names = [var_names] if isinstance(var_names, str) else var_names
-    names = list(made.interval.data_vars) if names is None else list(names)
+    names = list(map(str, made.interval.data_vars)) if names is None else list(names)
     unknown = [name for name in names if name not in made.interval]
     if unknown:
         raise ValuesError(
@@ -144,7 +144,7 @@ def _limits(
     own = intervals.get("profile", (np.nan, np.nan))
     ends = [end for both in intervals.values() for end in both]
     known = [x for x in (*ends, estimate) if np.isfinite(x)]
-    known += [x for x in values[(depth <= _DEEP * level) & (depth >= _SHALLOW * level)]]
+    known += list(values[(depth <= _DEEP * level) & (depth >= _SHALLOW * level)])
     low, high = min(known), max(known)
     width = high - low or 1.0
     known += [x for x, end in zip((low - width, high + width), own, strict=True) if np.isinf(end)]

@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 
+from pmlik.constrained import Failure, Point, correct
 from pmlik.functions import BoolArray
 from pmlik.naturals import NaturalLikelihood
 from pmlik.objective import Objective
@@ -15,7 +16,6 @@ from pmlik.optimizer import climb
 from pmlik.progress import Say
 from pmlik.quantities import Profiled, Rounded
 from pmlik.space import FloatArray
-from pmlik.tracing import Failure, Point, correct
 
 __all__ = ["Profiler", "profile_grid"]
 
@@ -172,7 +172,7 @@ class Profiler:
         if alone:
             theta[[self._places[i] for i in alone]] = held[alone]
             x = self._natural.to_unconstrained(theta)
-            wanted[alone] = x[[self._ground.owns[i] for i in alone]]
+            wanted[alone] = x[[own for own in self._ground.owns if own is not None]]
         return wanted
 
     def _is_border(self, here: Point) -> bool:

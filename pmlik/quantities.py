@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pmlik.curvature import Curvature
 from pmlik.objective import Minimised
@@ -110,7 +111,7 @@ class Profiled:
         return units
 
     @cached_property
-    def _touched(self) -> list[FloatArray]:
+    def _touched(self) -> list[NDArray[np.intp]]:
         """Which coordinates of ``x`` move each value."""
         x = self.rounded.expand(np.zeros(self.rounded.size))
         beside = x + np.random.default_rng(0).uniform(-1e-3, 1e-3, size=len(x))

@@ -106,7 +106,7 @@ def test_several_elements_of_a_simplex_are_held_at_once() -> None:
 
 def one_way(y: np.ndarray, *, effect: bool) -> pm.Model:
     """Groups in rows; the group effect is integrated out by hand."""
-    n_groups, size = y.shape
+    size = y.shape[1]
     with pm.Model() as model:
         mu = pm.Normal("mu", 1500, 500)
         sigma = pm.HalfNormal("sigma", 100)

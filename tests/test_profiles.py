@@ -320,7 +320,9 @@ def test_minos_finds_the_same_ends(case, fits) -> None:
         for side, error in enumerate((found.lower, found.upper)):
             x = mle.certificate.x.copy()
             x[i] = minuit.values[name] + error
-            assert abs(values(x)[i] - row[side]) < 1e-2 * errors[i, side]  # MINOS looks for it to 0.01 SE
+            assert (
+                abs(values(x)[i] - row[side]) < 1e-2 * errors[i, side]
+            )  # MINOS looks for it to 0.01 SE
 
 
 # --- what is asked for ------------------------------------------------------------------------
@@ -409,6 +411,6 @@ def test_profiles_are_drawn(of_normal, tmp_path) -> None:
         ]
         error = float(of_normal.estimate.std_error[name])
         np.testing.assert_allclose(crossings, of_normal.interval[name], atol=0.02 * error)
-        xs, ys = drawn["95% profile"].get_data()
+        xs, _ = drawn["95% profile"].get_data()
         np.testing.assert_allclose(xs, of_normal.interval[name])
     collection.savefig(tmp_path / "profile.png")
