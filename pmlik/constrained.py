@@ -148,13 +148,13 @@ class _Newton:
         bound, free, lower = basis[:, :q], basis[:, q:], upper[:q].T
         if not np.abs(np.diag(lower)).min() > 0:
             return None
-        slopes = linalg.solve_triangular(lower.T, bound.T @ here.gradient)
+        slopes = np.linalg.solve(lower.T, bound.T @ here.gradient)
         curvature, bend = ground.hessian(here.u), ground.bend(here.u, slopes)
         if bend is not None:
             curvature = curvature - bend
         if not np.isfinite(curvature).all():
             return None
-        across = bound @ linalg.solve_triangular(lower, wanted - here.helds, lower=True)
+        across = bound @ np.linalg.solve(lower, wanted - here.helds)
         rest = free.T @ (here.gradient + curvature @ across)
         root, along = _solve(free.T @ curvature @ free, rest)
         return cls(bound, free, lower, curvature, root, slopes, across + free @ along)
@@ -168,7 +168,7 @@ class _Newton:
             return np.inf
         reduced = self.free.T @ here.gradient
         within = float(reduced @ linalg.cho_solve(self.root, reduced)) if reduced.size else 0.0
-        lacking = linalg.solve_triangular(self.lower, wanted - here.helds, lower=True)
+        lacking = np.linalg.solve(self.lower, wanted - here.helds)
         return float(np.sqrt(max(0.0, within) + _PRICE**2 * (lacking @ lacking)))
 
     def point(self, here: _Here, wanted: FloatArray) -> Point:

@@ -205,7 +205,7 @@ class Walker:
         n_points: int,
         start: Point,
     ) -> Ends:
-        lower, upper = (self._end(ground, walk, rising) for ground, walk in sides)
+        lower, upper = (self._end(ground, walk, rising, level) for ground, walk in sides)
         rows, points, signs = [], list[Point](), list[int]()
         for (ground, walk), order in zip(sides, (-1, 1), strict=True):
             seen = _ordered(ground, walk, level, n_points)[::order]
@@ -250,7 +250,7 @@ class Walker:
             walk = approach(ground, point, toward, level)
         else:
             walk = trace(ground, point, -toward, level)
-        end = self._end(ground, walk, rising)
+        end = self._end(ground, walk, rising, level)
         way = toward * rising
         there = way * np.inf if np.isnan(value) else value
         seen = [*_ordered(ground, walk, level, n_points), point]
@@ -281,10 +281,13 @@ class Walker:
                 return point
         return None
 
-    def _end(self, ground: Profiled, walk: Trace, rising: int) -> float:
+    def _end(self, ground: Profiled, walk: Trace, rising: int, level: float) -> float:
         if walk.end is None:
             return np.nan
-        if walk.finish in (Finish.REACHED, Finish.EDGE):
+        if walk.finish is Finish.REACHED:  # what is left to the level is less than 1e-5 SE
+            left = (np.sqrt(2 * level) - walk.end.root) * walk.end.root / walk.end.slope
+            return ground.natural(walk.end.u + left * walk.end.tangent)
+        if walk.finish is Finish.EDGE:
             return ground.natural(walk.end.u)
         if walk.finish is Finish.FLAT:
             return self._border(ground, walk, rising)
