@@ -344,10 +344,12 @@ def _is_limit(full: PointEstimate, reduced: PointEstimate, label: str) -> bool:
     profiler = Profiler(full.prepared.natural, [place], full.prepared.start)
     if not profiler.own:
         return False
-    with np.errstate(all="ignore"):
-        limits = [_limit(profiler, full, np.array([border])) for border in profiler.borders()]
     slack = _SETTLED * (1 + abs(reduced.log_likelihood))
-    return any(abs(limit - reduced.log_likelihood) < slack for limit in limits)
+    with np.errstate(all="ignore"):
+        return any(
+            abs(_limit(profiler, full, np.array([border])) - reduced.log_likelihood) < slack
+            for border in profiler.borders()
+        )
 
 
 def _notes(full: PointEstimate) -> tuple[str, ...]:
