@@ -150,7 +150,7 @@ def profile(
     ...     y = pm.Binomial("y", n=10, p=p, observed=2)
     >>> mle = pmlik.find_MLE(model, progressbar=False)
     >>> pmlik.profile(mle, progressbar=False).interval["p"].values.round(4)
-    array([0.0347, 0.4992])
+    array([0.0364, 0.4994])
     """
     mle = mle_of(estimate, "profile")
     template = select_scalars(mle, var_names, coords)
