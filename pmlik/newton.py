@@ -19,13 +19,14 @@ Slope = Callable[[FloatArray, Which], tuple[FloatArray, FloatArray]]
 Bend = Callable[[FloatArray, Which], FloatArray]
 
 _MOST_STEPS = 60
-# A step that shortens the distance by less than this is followed by new second derivatives.
-_FRESH = 0.05
+# A step that shortens the distance by less than this is followed by new second derivatives;
+# where there are many coordinates they cost many steps, and are put off until the end is near.
+_FRESH, _FRESH_OF_MANY, _MANY = 0.05, 0.4, 10
 _SHORTEST = 1e-3
 # On a tail Newton steps shorten the distance by no more than this.
 _TAIL = 0.3
-# A tail is what lies beyond this distance.
-_FAR_OUT = 1e-3
+# A tail is followed from the first of these distances to the second.
+_FAR_OUT, _TAIL_END = 1e-2, 1e-4
 _OVERSHOOT = 100
 # Where the Hessian is not positive, so much times the units' own curvature is added to it.
 _SHIFTS = (0.1, 1.0, 10.0, 100.0)
@@ -93,7 +94,7 @@ def refine(slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion) ->
 
     Notes
     -----
-    The Hessian of a step serves the next while that shortens the distance by the factor 20.
+    The Hessian of a step serves the next while that shortens the distance enough.
     Where it is not positive definite, a multiple of the identity is added.
     """
     batch = _Batch(slope, bend, start, criterion)
@@ -143,6 +144,7 @@ class _Batch:
         self.direction, self.entered = np.zeros((b, k)), np.full((b, k), np.nan)
         self.distance, self.share = np.full(b, np.inf), np.ones(b)
         self.certified, self.shifted = np.zeros(b, bool), np.zeros(b, bool)
+        self._is_fresh = np.ones(b, bool)
         self._factors: list[Any] = [None] * b
         self._hessians: list[Any] = [None] * b
         self.open = self.open[np.isfinite(self.value)]
@@ -192,13 +194,20 @@ class _Batch:
                 continue
             ratio = self._move(i, z, value, gradient)
             exact = ratio > 0.5 or self.distance[i] < _POLISHED * tolerance
-            tail = ratio > _TAIL and self.distance[i] < tolerance
+            tail = ratio > _TAIL and self._is_fresh[i] and self.distance[i] < _TAIL_END
             if exact if self.certified[i] else tail:
                 done.append(i)
-            elif self.shifted[i] or (ratio > _FRESH and not self.certified[i]):
+            elif self._is_stale(i, ratio):
                 stale.append(i)
+            self._is_fresh[i] = i in stale
         self._drop(done)
         self._renew(np.array(stale, dtype=np.intp))
+
+    def _is_stale(self, i: int, ratio: float) -> bool:
+        """Whether the next step needs second derivatives of its own."""
+        late = self.distance[i] < _TAIL_END or self.z.shape[1] <= _MANY
+        slow = ratio > (_FRESH if late else _FRESH_OF_MANY)
+        return bool(self.shifted[i] or (slow and not self.certified[i]))
 
     def _move(self, i: int, z: FloatArray, value: float, gradient: FloatArray) -> float:
         """Take a step; returns to which share it has shortened the distance."""

@@ -33,6 +33,7 @@ __all__ = ["BUILDING", "Refit", "Refits", "Refitter"]
 # model, so that neither the number of replicates nor of workers changes a digit.
 _BLOCK, _LOOP = 250, 25
 _MOST_REMEMBERED = 10_000
+_MOVED = 1e-9
 #: Held while anything may be compiled: PyTensor's rewrites and PyMC's contexts are not
 #: thread-safe.
 BUILDING = threading.RLock()
@@ -320,7 +321,7 @@ class Refitter:
         points = self._place(np.array([u, u + trail, u + 3 * trail]))
         near, far, farther = (self._problem.values(x)[:k] for x in points)
         first, then = np.abs(far - near), np.abs(farther - far)
-        moves = (first > 0) | (then > 0)
+        moves = then > _MOVED * (1 + np.abs(near))
         return bool(moves.any() and (then[moves] >= 1.5 * first[moves]).all())
 
     def _alone(self, inputs: Sequence[NDArray[Any]]) -> _One:

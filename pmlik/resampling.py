@@ -101,16 +101,7 @@ class _Worker:
 
     def __init__(self, resampler: Resampler, prepared: Prepared) -> None:
         self._resampler, self._prepared = resampler, prepared
-        units = resampler.units
-        shapes = None if units is None else {n: codes.shape for n, codes in units.codes.items()}
-        self.refitter = Refitter(
-            prepared,
-            resampler.estimate,
-            resampler.x,
-            shapes,
-            regular=resampler.regular,
-            together=resampler.together,
-        )
+        self.refitter = _refitter(resampler, prepared)
 
     @cached_property
     def _simulate(self) -> Simulate:
@@ -138,6 +129,24 @@ class _Worker:
         draws = [self.draw(i) for i in range(number * size, (number + 1) * size)]
         data = {name: np.stack([one[name] for one in draws]) for name in draws[0]}
         return self.refitter(data, n - number * size)
+
+
+def _refitter(resampler: Resampler, prepared: Prepared) -> Refitter:
+    """The refitter of an estimate in this thread, built once and kept with its model."""
+    units = resampler.units
+    shapes = None if units is None else {n: codes.shape for n, codes in units.codes.items()}
+    key = (threading.get_ident(), resampler.estimate, resampler.x.tobytes(), repr(shapes))
+    kept: dict[Any, Refitter] = prepared.__dict__.setdefault("refitters", {})
+    if key not in kept:
+        kept[key] = Refitter(
+            prepared,
+            resampler.estimate,
+            resampler.x,
+            shapes,
+            regular=resampler.regular,
+            together=resampler.together,
+        )
+    return kept[key]
 
 
 def _prepare(resampler: Resampler) -> Prepared:
