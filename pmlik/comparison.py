@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pmlik.attribution import Attribution
+from pmlik.background import Background
 from pmlik.errors import Flag, Severity
 from pmlik.estimates import (
     DisplayRow,
@@ -22,6 +24,7 @@ from pmlik.estimates import (
     labelled,
     space_of,
 )
+from pmlik.findings import Evidence, Finding, differs, find_findings, select_findings
 from pmlik.rendering import Sheet, format_fixed, format_number, format_to, to_html, to_text
 from pmlik.space import FloatArray
 
@@ -50,6 +53,8 @@ class Comparison:
         Gives the same numbers again.
     versions : Mapping of str to str
         Of pmlik and what computed the numbers.
+    background : Background
+        Why they differ, the model and the call.
     """
 
     mle: PointEstimate
@@ -60,6 +65,12 @@ class Comparison:
     timings: Mapping[str, float]
     random_seed: int
     versions: Mapping[str, str]
+    background: Background = field(default_factory=Background)
+
+    @property
+    def attribution(self) -> Attribution | None:
+        """Posterior mean minus MLE as a sum of steps with a cause each; None without a posterior."""
+        return self.background.attribution
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -111,11 +122,42 @@ class Comparison:
         """
         if not self.trusted:
             return None
-        table = self.table
-        shift = table["shift in sd"].abs()
-        spread = np.log(table["sd"] / table["SE"]).abs()
-        differ = (shift > _SHIFT) | (spread > np.log1p(_SPREAD))
-        return "differ" if bool(differ.any()) else "agree"
+        return "differ" if bool(differs(self.table).any()) else "agree"
+
+    def findings(self, *, all: bool = False) -> tuple[Finding, ...]:
+        """What differs, by how much, why, and what to do: sentences made from the numbers.
+
+        Parameters
+        ----------
+        all : bool
+            Also those that do not fit on a screen.
+
+        Returns
+        -------
+        tuple of Finding
+            The most important first; ``str(finding)`` is the sentence. Unless optima and chains
+            can all be trusted there is no verdict, only why.
+        """
+        return select_findings(find_findings(self._evidence), all=all)
+
+    @property
+    def _evidence(self) -> Evidence:
+        intervals = {}
+        for kind, dataset in getattr(self, "intervals", {}).items():
+            if kind != "wald":
+                intervals[str(kind)] = bounds_of(dataset)
+        if self.posterior is not None:
+            prob = f"{100 * self.posterior.interval.attrs['ci_prob']:g}%"
+            intervals[f"posterior ({prob})"] = bounds_of(self.posterior.interval)
+        return Evidence(
+            table=self.table,
+            steps=None if self.attribution is None else self.attribution.table,
+            map_error=labelled(self.map.std_error),
+            intervals=intervals,
+            flags=self.flags,
+            n_observations=self.mle.n_observations,
+            trusted=self.trusted,
+        )
 
     def sheet(self) -> Sheet:
         """The comparison as a table of strings."""
@@ -208,10 +250,6 @@ class Comparison:
         return to_html(self.sheet())
 
 
-# Beyond these likelihood and posterior are said to differ.
-_SHIFT = 0.25
-_SPREAD = 0.25
-
 _VERDICTS = {
     "agree": "likelihood and posterior agree (within a quarter of a posterior sd)",
     "differ": "likelihood and posterior differ (see shift/sd, and sd against SE)",
@@ -225,6 +263,12 @@ def _fixed(value: float) -> str:
 
 def _verdict(trusted: bool, what: str) -> str:
     return what if trusted else f"NOT TO BE TRUSTED: {what}"
+
+
+def bounds_of(interval: xr.Dataset) -> dict[str, tuple[float, float]]:
+    """(lower, upper) by label."""
+    lower, upper = (labelled(interval.sel(ci_bound=bound, drop=True)) for bound in _BOUNDS)
+    return {label: (lower[label], upper[label]) for label in lower}
 
 
 def merge_estimates(

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from scipy import interpolate
 
+from pmlik.background import Curves
 from pmlik.comparison import Comparison
 from pmlik.errors import ValuesError
 from pmlik.estimates import PointEstimate, labelled
@@ -24,30 +25,6 @@ _KNOTS = 41
 _JOINT_KNOTS = 25
 _FINE = 300
 _REACH = 4.0
-
-
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """Prior, profile likelihood and posterior of one scalar, natural units.
-
-    Parameters
-    ----------
-    label : str
-    grid : array (g,)
-    log_likelihood : array (g,)
-        Profile log-likelihood minus its highest value; NaN where it could not be had.
-    prior, posterior : array (g,) or None
-        Densities.
-    marks : mapping of str to float
-        ``MLE``, ``MAP``, ``mean``, those that exist.
-    """
-
-    label: str
-    grid: FloatArray
-    log_likelihood: FloatArray
-    prior: FloatArray | None
-    posterior: FloatArray | None
-    marks: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from pmlik.compilation import compile_mode
 from pmlik.errors import ModelError, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
+from pmlik.explanation import explain
 from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
 from pmlik.preparation import Arguments, Prepared, prepare, seed_of
@@ -313,6 +314,21 @@ def compare(
     names = [name for name in prepared.names if var_names is None or name in var_names]
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names)
     raise_if_strict((*found, *flags), strict)
+    with steps(progressbar) as say, clock("attribution"):
+        say("Asking why they differ")
+        background = explain(
+            prepared,
+            mle,
+            map_estimate,
+            posterior,
+            names=names,
+            options={
+                "ci_kind": ci_kind,
+                "ci_prob": ci_prob,
+                "sample": None if sample else False,
+                "sample_kwargs": sample_kwargs or None,
+            },
+        )
     return Comparison(
         mle=mle,
         map=map_estimate,
@@ -322,6 +338,7 @@ def compare(
         timings=clock.seconds,
         random_seed=prepared.seed,
         versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
+        background=background,
     )
 
 
