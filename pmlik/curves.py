@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import arviz as az
@@ -18,11 +18,22 @@ from pmlik.estimates import PointEstimate, labelled
 from pmlik.likelihood import Likelihood
 from pmlik.space import FloatArray
 
-__all__ = ["Curves", "Joint", "draw_curves", "draw_joint", "select_labels"]
+__all__ = [
+    "Curves",
+    "Joint",
+    "curves_of",
+    "draw_curves",
+    "draw_joint",
+    "keep_curves",
+    "leading_labels",
+    "select_labels",
+]
 
 # Points where a profile is really computed; a spline of the log-likelihood draws the curve.
 _KNOTS = 41
 _JOINT_KNOTS = 25
+# So many scalars have their curves saved and shown in a report.
+_MOST_KEPT = 12
 _FINE = 300
 _REACH = 4.0
 
@@ -74,6 +85,54 @@ def select_labels(
     except (KeyError, ValueError) as error:
         raise ValuesError(f"coords: {error}. The parameters have {dict(template.sizes)}.") from None
     return [str(label) for label in labelled(template)]
+
+
+def leading_labels(comparison: Comparison, most: int = _MOST_KEPT) -> list[str]:
+    """The scalars that matter most, as the findings have them, then the others in order."""
+    found = [label for f in comparison.findings(all=True) for label in f.labels]
+    known = list(comparison.table.index)
+    return [label for label in dict.fromkeys([*found, *known]) if label in known][:most]
+
+
+def curves_of(comparison: Comparison, label: str) -> Curves:
+    """The curves of one scalar, computed or as they were saved.
+
+    What can't be had is left out: the prior and the likelihood of a derived quantity, or of a
+    comparison that was loaded without them.
+    """
+    stored = comparison.background.curves.get(label)
+    if stored is not None:
+        return stored
+    if comparison.mle.prepared is not None:
+        likelihood = Likelihood.of(comparison, progressbar=False)
+        if label in labelled(likelihood.template):
+            return draw_curves(likelihood, comparison, label)
+    draws, row = _draws(comparison, label), comparison.table.loc[label]
+    marks = {"MLE": row["MLE"], "MAP": row["MAP"], "mean": row["posterior mean"]}
+    finite = {name: float(value) for name, value in marks.items() if np.isfinite(value)}
+    grid = np.linspace(*_span(list(finite.values()), draws), _FINE)
+    return Curves(
+        label=label,
+        grid=grid,
+        log_likelihood=np.full(_FINE, np.nan),
+        prior=None,
+        posterior=None if draws is None else _density(draws, grid),
+        marks=finite,
+    )
+
+
+def keep_curves(comparison: Comparison) -> Comparison:
+    """The same comparison with the curves of its leading scalars, if it can still draw them."""
+    if comparison.mle.prepared is None:
+        return comparison
+    curves = {label: curves_of(comparison, label) for label in leading_labels(comparison)}
+    return replace(comparison, background=replace(comparison.background, curves=curves))
+
+
+def _span(marks: Sequence[float], draws: FloatArray | None) -> tuple[float, float]:
+    ends = [*marks, *([] if draws is None else np.quantile(draws[np.isfinite(draws)], [0.001, 0.999]))]
+    low, high = (min(ends), max(ends)) if ends else (0.0, 0.0)
+    return (low, high) if high > low else (low - 1.0, low + 1.0)
 
 
 def draw_curves(likelihood: Likelihood, comparison: Comparison | None, label: str) -> Curves:
