@@ -108,7 +108,7 @@ class Attribution:
 def _row(points: Mapping[str, float], unit: float) -> dict[str, float | str]:
     """Steps between those points that exist."""
     row: dict[str, float | str] = {}
-    last, last_name, missing = points["mle"], "mle", []
+    last, missing = points["mle"], []
     if not np.isfinite(last):
         missing.append("mle")
     total = 0.0
@@ -121,8 +121,8 @@ def _row(points: Mapping[str, float], unit: float) -> dict[str, float | str]:
         if np.isfinite(last):
             row[step] = (there - last) / unit if unit > 0 else np.nan
             total += there - last
-        last, last_name = there, name
-    exists = any(not np.isnan(row[step]) for step in STEPS)  # type: ignore[arg-type]
+        last = there
+    exists = any(row[step] == row[step] for step in STEPS)  # one that is not NaN
     row["total"] = total / unit if exists and unit > 0 else np.nan
     if "joint mode" in points:
         row["integration"] = (points["map"] - points["joint mode"]) / unit if unit > 0 else np.nan

@@ -135,8 +135,8 @@ def _encode_arrays(thing: Any, groups: dict[str, xr.Dataset], path: str) -> dict
 
 def _encode_attrs(dataset: xr.Dataset) -> list[Any]:
     """Attributes of the dataset, and of those of its variables that have any."""
-    own = [["", dataset.attrs]]
-    own += [[str(name), variable.attrs] for name, variable in dataset.variables.items()]
+    own = [("", dataset.attrs)]
+    own += [(str(name), variable.attrs) for name, variable in dataset.variables.items()]
     return [
         [name, {str(key): _encode_attr(value) for key, value in attrs.items()}]
         for name, attrs in own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from pmlik.estimates import (
     space_of,
 )
 from pmlik.findings import Evidence, Finding, differs, find_findings, select_findings
+from pmlik.references import add_reference, reference_names
 from pmlik.rendering import Sheet, format_fixed, format_number, format_to, to_html, to_text
 from pmlik.space import FloatArray
 
@@ -69,7 +70,7 @@ class Comparison:
 
     @property
     def attribution(self) -> Attribution | None:
-        """Posterior mean minus MLE as a sum of steps with a cause each; None without a posterior."""
+        """Posterior mean minus MLE, step by step; None without a posterior."""
         return self.background.attribution
 
     @cached_property
@@ -79,7 +80,8 @@ class Comparison:
         ``MLE`` and ``SE`` are of the likelihood alone, ``MAP`` maximises likelihood times
         prior without Jacobian; ``posterior mean``, ``sd``, ``interval lower`` and ``interval
         upper`` are of the draws. ``shift in sd`` is posterior mean minus MLE in posterior
-        standard deviations. ``flags`` names the codes of the flags about the row.
+        standard deviations. References have a column each. ``flags`` names the codes of the
+        flags about the row.
         """
         point, error = (self.dataset.sel(statistic=s, drop=True) for s in ("estimate", "std_error"))
         columns = {
@@ -95,6 +97,8 @@ class Comparison:
                 {} if interval is None else labelled(interval.sel(ci_bound=bound, drop=True))
             )
         table = pd.DataFrame(columns, index=pd.Index(list(columns["MLE"]), name="parameter"))
+        for name in reference_names(self.dataset):
+            table[name] = labelled(point.sel({"method": name}, drop=True))
         table["shift in sd"] = (table["posterior mean"] - table["MLE"]) / table["sd"]
         table["flags"] = [
             ", ".join(flag.code.name for flag in self.flags if self._is_about(flag, [label]))
@@ -140,6 +144,23 @@ class Comparison:
         """
         return select_findings(find_findings(self._evidence), all=all)
 
+    def with_reference(self, reference: Mapping[str, Any] | pd.Series | pd.DataFrame) -> Comparison:
+        """The same comparison with answers from elsewhere beside it.
+
+        Parameters
+        ----------
+        reference : mapping, pandas.Series or pandas.DataFrame
+            Values by label or variable, natural units, as ``{"beta": 0.23}``. Each column of a
+            frame is a column of the table; one called ``std_error`` or ``SE`` belongs to the
+            one before it.
+
+        Raises
+        ------
+        ValuesError
+            For labels that the comparison does not have.
+        """
+        return replace(self, dataset=add_reference(self.dataset, reference))
+
     @property
     def _evidence(self) -> Evidence:
         intervals = {}
@@ -164,6 +185,7 @@ class Comparison:
         columns = ["parameter", "MLE", "SE", "MAP"]
         if self.posterior is not None:
             columns += ["mean", "sd", describe_interval(self.posterior.interval), "shift/sd"]
+        columns += reference_names(self.dataset)
         numbers = {flag: str(i) for i, flag in enumerate(self.flags, start=1)}
         rows = self._rows()
         marks = [",".join(numbers[flag] for flag in flags) for _, flags in rows]
@@ -211,7 +233,7 @@ class Comparison:
                 f"{lower} .. {upper}",
                 format_to(n["shift in sd"], 0.1),
             ]
-        return tuple(cells)
+        return (*cells, *(format_to(n[name], error) for name in reference_names(self.dataset)))
 
     def _notes(self, numbers: Mapping[Flag, str]) -> list[tuple[str, str]]:
         ll = self.mle.log_likelihood

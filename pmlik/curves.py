@@ -130,7 +130,10 @@ def keep_curves(comparison: Comparison) -> Comparison:
 
 
 def _span(marks: Sequence[float], draws: FloatArray | None) -> tuple[float, float]:
-    ends = [*marks, *([] if draws is None else np.quantile(draws[np.isfinite(draws)], [0.001, 0.999]))]
+    ends = [
+        *marks,
+        *([] if draws is None else np.quantile(draws[np.isfinite(draws)], [0.001, 0.999])),
+    ]
     low, high = (min(ends), max(ends)) if ends else (0.0, 0.0)
     return (low, high) if high > low else (low - 1.0, low + 1.0)
 

@@ -7,6 +7,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import pandas as pd
 import pymc as pm
 
 from pmlik.admission import resolve_model
@@ -22,6 +23,7 @@ from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
 from pmlik.preparation import Arguments, Prepared, prepare, seed_of
 from pmlik.progress import Clock, Say, steps
+from pmlik.references import add_reference
 from pmlik.roles import Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
 
@@ -222,6 +224,7 @@ def compare(
     sample_kwargs: Mapping[str, Any] | None = None,
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
+    reference: Mapping[str, Any] | pd.Series | pd.DataFrame | None = None,
     strict: bool = False,
 ) -> Comparison:
     """MLE, MAP and posterior of one model, side by side.
@@ -253,6 +256,8 @@ def compare(
         For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
     start, n_starts
         As in `find_MLE`.
+    reference : mapping, pandas.Series or pandas.DataFrame, optional
+        Answers from elsewhere to lay beside these, see `Comparison.with_reference`.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
 
@@ -329,6 +334,8 @@ def compare(
                 "sample_kwargs": sample_kwargs or None,
             },
         )
+    if reference is not None:
+        dataset = add_reference(dataset, reference)
     return Comparison(
         mle=mle,
         map=map_estimate,

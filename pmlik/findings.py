@@ -125,7 +125,9 @@ def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[
     for finding in kept:
         action = "" if finding.action in said else finding.action
         said.add(finding.action)
-        chosen.append(Finding(finding.labels, finding.reason, finding.text, action, finding.importance))
+        chosen.append(
+            Finding(finding.labels, finding.reason, finding.text, action, finding.importance)
+        )
     rest = findings[len(kept) :]
     if rest:
         n = sum(max(1, len(finding.labels)) for finding in rest)
@@ -191,11 +193,9 @@ def _difference(evidence: Evidence, label: str) -> Finding:
         parts.append(_width_sentence(evidence, label, ratio))
     parts.append(_interval_sentence(evidence, label))
     importance = float(np.nanmax([abs(shift), excess]))
-    if reason == "width":
-        action = _ACTIONS["narrow" if ratio < 1 else "wide"]
-    else:
-        action = _ACTIONS[reason]
-    return Finding((label,), reason, " ".join(filter(None, parts)), action, importance)
+    advice = reason if reason != "width" else "narrow" if ratio < 1 else "wide"
+    text = " ".join(filter(None, parts))
+    return Finding((label,), reason, text, _ACTIONS[advice], importance)
 
 
 def _shift_sentence(evidence: Evidence, label: str) -> tuple[str, str]:
@@ -258,8 +258,10 @@ def _agreement(table: pd.DataFrame, labels: Sequence[str]) -> list[Finding]:
     if not labels:
         return []
     shown = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
-    whole = "Likelihood and posterior agree on everything" if len(labels) == len(table) else (
-        f"Likelihood and posterior agree on {shown}"
+    whole = (
+        "Likelihood and posterior agree on everything"
+        if len(labels) == len(table)
+        else (f"Likelihood and posterior agree on {shown}")
     )
     text = (
         f"{whole}: no mean is further than {SHIFT:g} posterior sd from the MLE, no posterior sd "

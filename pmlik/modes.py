@@ -41,9 +41,7 @@ def find_sampled_mode(
     """
     problem = prepared.problem
     k = problem.parameters.size
-    objective = Objective(
-        (problem.likelihood, _prior(prepared)), problem.values, prepared.start
-    )
+    objective = Objective((problem.likelihood, _prior(prepared)), problem.values, prepared.start)
     candidates = {
         "MAP": map_estimate.certificate.x,
         "posterior median": _unconstrained(prepared, median),

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from arviz_plots import PlotCollection
 from scipy import stats
 
+from pmlik.canvas import COLOURS, HEIGHTS, mark, panels
 from pmlik.comparison import Comparison
 from pmlik.curves import Curves, Joint, draw_curves, draw_joint, select_labels
 from pmlik.errors import ValuesError
@@ -18,19 +18,6 @@ from pmlik.likelihood import Likelihood
 
 __all__ = ["plot_likelihood", "plot_waterfall"]
 
-# Okabe and Ito's palette, told apart with any kind of colour vision, and by line style too.
-_COLOURS = {
-    "prior": "#E69F00",
-    "likelihood": "#0072B2",
-    "posterior": "#009E73",
-    "MLE": "#0072B2",
-    "MAP": "#D55E00",
-    "mean": "#009E73",
-}
-_MARKERS = {"MLE": "^", "MAP": "D", "mean": "o"}
-# Each mark has its height under the curves, so that none hides another.
-_HEIGHTS = {"MLE": -0.07, "MAP": -0.14, "mean": -0.21}
-_NAMES = {"MLE": "MLE", "MAP": "MAP", "mean": "posterior mean"}
 _REGIONS = (0.5, 0.95)
 _MOST_DOTS = 1000
 
@@ -91,7 +78,7 @@ def plot_likelihood(
     labels = select_labels(likelihood, var_names, coords)
     together = " and ".join(labels) if len(labels) == 2 else None
     names = [*labels, together] if together else labels
-    collection = _panels(names, figure_kwargs, pc_kwargs)
+    collection = panels(names, figure_kwargs, pc_kwargs)
     for i, label in enumerate(labels):
         curves = draw_curves(likelihood, comparison, label)
         _draw_curves(collection.get_target(f"panel_{i}", {}), curves, first=i == 0)
@@ -125,15 +112,15 @@ def plot_waterfall(
     arviz_plots.PlotCollection
     """
     ends = sorted(estimate.certificate.searches, key=lambda end: -end.log_density)
-    collection = _panels(["waterfall"], figure_kwargs, pc_kwargs)
+    collection = panels(["waterfall"], figure_kwargs, pc_kwargs)
     axes = collection.get_target("panel_0", {})
     best = max((end.log_density for end in ends if end.certified), default=np.nan)
     known = [end.log_density for end in ends if np.isfinite(end.log_density)]
     top = best if np.isfinite(best) else max(known, default=0.0)
     kinds: dict[str, tuple[str, str, Callable[[SearchEnd], bool]]] = {
-        "estimate": ("o", _COLOURS["likelihood"], lambda end: end.optimum == 0),
-        "other maximum": ("s", _COLOURS["prior"], lambda end: end.optimum > 0),
-        "no maximum": ("x", _COLOURS["MAP"], lambda end: end.optimum < 0),
+        "estimate": ("o", COLOURS["likelihood"], lambda end: end.optimum == 0),
+        "other maximum": ("s", COLOURS["prior"], lambda end: end.optimum > 0),
+        "no maximum": ("x", COLOURS["MAP"], lambda end: end.optimum < 0),
     }
     for name, (marker, colour, chosen) in kinds.items():
         at = [(i, top - end.log_density) for i, end in enumerate(ends, start=1) if chosen(end)]
@@ -148,64 +135,31 @@ def plot_waterfall(
     return collection
 
 
-def _panels(
-    names: Sequence[str], figure_kwargs: Mapping[str, Any] | None, pc_kwargs: Mapping[str, Any]
-) -> PlotCollection:
-    """One panel a name, three in a row."""
-    options = {"col_wrap": 3, **pc_kwargs}
-    if options.setdefault("backend", "matplotlib") != "matplotlib":
-        raise ValuesError(f"backend: got {options['backend']!r}, need 'matplotlib'.")
-    columns = min(len(names), options["col_wrap"])
-    rows = -(-len(names) // columns)
-    size = {"figsize": (4.2 * columns, 3.4 * rows), "figsize_units": "inches"}
-    return PlotCollection.wrap(
-        xr.Dataset({f"panel_{i}": ((), 0.0) for i in range(len(names))}),
-        cols=["__variable__"],
-        figure_kwargs={**size, "layout": "constrained", **(figure_kwargs or {})},
-        **options,
-    )
-
-
 def _draw_curves(axes: Any, curves: Curves, *, first: bool) -> None:
     grid, relative = curves.grid, np.exp(curves.log_likelihood)
     densities = {"prior": curves.prior, "posterior": curves.posterior}
     drawn = [d for d in (curves.posterior, curves.prior) if d is not None]
     peak = float(np.nanmax(drawn[0])) if drawn else 1.0
     if curves.posterior is not None:
-        axes.fill_between(grid, curves.posterior / peak, color=_COLOURS["posterior"], alpha=0.25)
+        axes.fill_between(grid, curves.posterior / peak, color=COLOURS["posterior"], alpha=0.25)
     for name, style in (("prior", "--"), ("posterior", "-")):
         density = densities[name]
         if density is not None:
-            axes.plot(grid, density / peak, style, color=_COLOURS[name], label=name)
-    axes.plot(grid, relative, color=_COLOURS["likelihood"], lw=2.2, label="relative likelihood")
+            axes.plot(grid, density / peak, style, color=COLOURS[name], label=name)
+    axes.plot(grid, relative, color=COLOURS["likelihood"], lw=2.2, label="relative likelihood")
     axes.axhline(0, color="0.6", lw=0.8, zorder=0)
     for name, value in curves.marks.items():
-        _mark(axes, name, value, _HEIGHTS[name])
+        mark(axes, name, value, HEIGHTS[name])
     axes.set(xlim=(grid[0], grid[-1]), ylim=(-0.27, 1.08), xlabel=curves.label, yticks=[0, 0.5, 1])
     axes.set_ylabel("relative to the peak" if first else "")
     if first:
         axes.figure.legend(loc="outside upper center", ncols=6, fontsize="small", frameon=False)
 
 
-def _mark(axes: Any, name: str, x: float, y: float) -> None:
-    axes.plot(
-        [x],
-        [y],
-        _MARKERS[name],
-        color=_COLOURS[name],
-        mec="white",
-        ms=8,
-        zorder=5,
-        clip_on=False,
-        ls="none",
-        label=_NAMES[name],
-    )
-
-
 def _draw_joint(axes: Any, joint: Joint) -> None:
     if joint.draws is not None:
         dots = joint.draws[:: max(1, len(joint.draws) // _MOST_DOTS)]
-        axes.plot(*dots.T, ".", color=_COLOURS["posterior"], ms=3, alpha=0.35, label="posterior")
+        axes.plot(*dots.T, ".", color=COLOURS["posterior"], ms=3, alpha=0.35, label="posterior")
     levels = [-stats.chi2.ppf(prob, 2) / 2 for prob in sorted(_REGIONS, reverse=True)]
     lowest = 10 * levels[0]
     shown = np.where(np.isfinite(joint.log_likelihood), joint.log_likelihood, lowest)
@@ -213,13 +167,13 @@ def _draw_joint(axes: Any, joint: Joint) -> None:
         *joint.grids,
         np.maximum(shown, lowest).T,
         levels=levels,
-        colors=_COLOURS["likelihood"],
+        colors=COLOURS["likelihood"],
         linestyles=["-", "--"],
         linewidths=1.8,
     )
     names = dict(zip(levels, (f"{100 * p:.0f} %" for p in sorted(_REGIONS)[::-1]), strict=True))
     axes.clabel(lines, fmt=names, fontsize="x-small")
     for name, (x, y) in joint.marks.items():
-        _mark(axes, name, x, y)
+        mark(axes, name, x, y)
     axes.set(xlabel=joint.labels[0], ylabel=joint.labels[1])
     axes.set_title("likelihood regions and posterior draws", fontsize="small")

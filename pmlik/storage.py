@@ -138,7 +138,7 @@ def load(path: str | os.PathLike[str]) -> Comparison:
     if not source.exists():
         raise FileError(f"{source}: there is no such file.")
     engine = "zarr" if source.is_dir() else "h5netcdf"
-    options = {"consolidated": False} if engine == "zarr" else {}
+    options: dict[str, Any] = {"consolidated": False} if engine == "zarr" else {}
     try:
         with _quiet(), xr.open_datatree(source, engine=engine, **options) as opened:
             return from_datatree(opened.load())
@@ -244,7 +244,7 @@ def _writable(dataset: xr.Dataset) -> xr.Dataset:
     return dataset
 
 
-def _reordered(node: xr.DataTree, kept: Mapping[str, Any]) -> xr.Dataset:
+def _reordered(node: Any, kept: Mapping[str, Any]) -> xr.Dataset:
     dataset = node.to_dataset(inherit=True)
     names = [_escape(name) for name in kept["variables"]]
     coords = {_escape(name): dataset.coords[_escape(name)] for name in kept["coords"]}
@@ -253,7 +253,8 @@ def _reordered(node: xr.DataTree, kept: Mapping[str, Any]) -> xr.Dataset:
 
 def _readable(dataset: xr.Dataset, kept: Mapping[str, Any]) -> xr.Dataset:
     names = {_escape(name): name for name in (*kept["variables"], *kept["coords"])}
-    names |= {d: str(d).replace(_ESCAPED, _SLASH).replace("%25", "%") for d in dataset.dims}
+    dims = map(str, dataset.dims)
+    names |= {dim: dim.replace(_ESCAPED, _SLASH).replace("%25", "%") for dim in dims}
     dataset = dataset.rename({old: new for old, new in names.items() if old != new})
     for name, variable in dataset.variables.items():
         if variable.dtype == object:
