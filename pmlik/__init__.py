@@ -4,6 +4,7 @@ from pmlik.comparison import Comparison
 from pmlik.criteria import ModelComparison, compare_models, sensitivity
 from pmlik.errors import (
     EstimationError,
+    FileError,
     Flag,
     FlagCode,
     ModelError,
@@ -17,13 +18,16 @@ from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
 from pmlik.information import InformationShares, share_information
 from pmlik.likelihood import Likelihood
+from pmlik.panels import plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_likelihood, plot_waterfall
+from pmlik.storage import load
 from pmlik.submodels import likelihood_model
 
 __all__ = [
     "Certificate",
     "Comparison",
     "EstimationError",
+    "FileError",
     "Flag",
     "FlagCode",
     "InformationShares",
@@ -42,6 +46,10 @@ __all__ = [
     "find_MAP",
     "find_MLE",
     "likelihood_model",
+    "load",
+    "plot_attribution",
+    "plot_compare",
+    "plot_forest",
     "plot_likelihood",
     "plot_waterfall",
     "sample_posterior",

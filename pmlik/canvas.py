@@ -10,7 +10,7 @@ from arviz_plots import PlotCollection
 
 from pmlik.errors import ValuesError
 
-__all__ = ["COLOURS", "HEIGHTS", "MARKERS", "NAMES", "mark", "panels"]
+__all__ = ["COLOURS", "HEIGHTS", "MARKERS", "NAMES", "STEP_COLOURS", "mark", "panels"]
 
 #: Okabe and Ito's palette, told apart with any kind of colour vision, and by line style too.
 COLOURS = {
@@ -20,9 +20,17 @@ COLOURS = {
     "MLE": "#0072B2",
     "MAP": "#D55E00",
     "mean": "#009E73",
+    "reference": "#CC79A7",
+}
+#: Of the steps from MLE to posterior mean.
+STEP_COLOURS = {
+    "prior": "#E69F00",
+    "scale": "#56B4E9",
+    "skewness": "#CC79A7",
+    "tail": "#009E73",
 }
 #: How estimates are marked.
-MARKERS = {"MLE": "^", "MAP": "D", "mean": "o"}
+MARKERS = {"MLE": "^", "MAP": "D", "mean": "o", "reference": "*"}
 #: Each mark has its height under the curves, so that none hides another.
 HEIGHTS = {"MLE": -0.07, "MAP": -0.14, "mean": -0.21}
 #: What they are called in a legend.
@@ -47,17 +55,17 @@ def panels(
     )
 
 
-def mark(axes: Any, name: str, x: float, y: float) -> None:
-    """One estimate as a mark."""
+def mark(axes: Any, kind: str, x: float, y: float, name: str | None = None) -> None:
+    """One estimate as a mark, with a name for the legend."""
     axes.plot(
         [x],
         [y],
-        MARKERS[name],
-        color=COLOURS[name],
+        MARKERS[kind],
+        color=COLOURS[kind],
         mec="white",
-        ms=8,
+        ms=13 if kind == "reference" else 8,
         zorder=5,
         clip_on=False,
         ls="none",
-        label=NAMES[name],
+        label=NAMES.get(kind) if name is None else name,
     )

@@ -13,9 +13,8 @@ import xarray as xr
 
 from pmlik.attribution import Attribution
 from pmlik.background import Background
-from pmlik.errors import Flag, Severity
+from pmlik.errors import Flag, Severity, ValuesError
 from pmlik.estimates import (
-    DisplayRow,
     PointEstimate,
     PosteriorEstimate,
     describe_chains,
@@ -24,6 +23,7 @@ from pmlik.estimates import (
     labelled,
     space_of,
 )
+from pmlik.exports import Exports
 from pmlik.findings import Evidence, Finding, differs, find_findings, select_findings
 from pmlik.references import add_reference, reference_names
 from pmlik.rendering import Sheet, format_fixed, format_number, format_to, to_html, to_text
@@ -35,7 +35,7 @@ _BOUNDS = ("lower", "upper")
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Exports):
     """MLE, MAP and posterior of one model.
 
     Parameters
@@ -101,7 +101,7 @@ class Comparison:
             table[name] = labelled(point.sel({"method": name}, drop=True))
         table["shift in sd"] = (table["posterior mean"] - table["MLE"]) / table["sd"]
         table["flags"] = [
-            ", ".join(flag.code.name for flag in self.flags if self._is_about(flag, [label]))
+            ", ".join(flag.code.name for flag in self.flags if is_about(flag, [label]))
             for label in table.index
         ]
         return table
@@ -184,7 +184,7 @@ class Comparison:
         """The comparison as a table of strings."""
         columns = ["parameter", "MLE", "SE", "MAP"]
         if self.posterior is not None:
-            columns += ["mean", "sd", describe_interval(self.posterior.interval), "shift/sd"]
+            columns += ["mean", "sd", self.interval_heading, "shift/sd"]
         columns += reference_names(self.dataset)
         numbers = {flag: str(i) for i, flag in enumerate(self.flags, start=1)}
         rows = self._rows()
@@ -201,26 +201,45 @@ class Comparison:
         notes = tuple(self._notes(numbers))
         return Sheet(title, tuple(columns), tuple(body), notes, breaks=(columns.index("MAP") + 1,))
 
+    @property
+    def interval_heading(self) -> str:
+        """Probability and kind of the posterior's interval."""
+        return "interval" if self.posterior is None else describe_interval(self.posterior.interval)
+
+    def select(self, var_names: Sequence[str]) -> Comparison:
+        """The same comparison with the rows of these variables only.
+
+        Raises
+        ------
+        ValuesError
+            For a name that it does not have.
+        """
+        unknown = [name for name in var_names if name not in self.dataset.data_vars]
+        if unknown:
+            raise ValuesError(
+                f"var_names: {', '.join(map(repr, unknown))} not in the comparison, which has "
+                f"{', '.join(map(str, self.dataset.data_vars))}."
+            )
+        return replace(self, dataset=self.dataset[list(var_names)])
+
     def _rows(self) -> list[tuple[tuple[str, ...], list[Flag]]]:
         space = space_of(self.dataset.sel({"statistic": "estimate", "method": "mle"}, drop=True))
         numbers = self.table.drop(columns="flags").to_dict()
         return [
-            (self._cells(row), [f for f in self.flags if self._is_about(f, row.scalars)])
+            (
+                (row.label, *self._cells(row.numbers)),
+                [f for f in self.flags if is_about(f, row.scalars)],
+            )
             for row in display_rows(space, numbers)
         ]
 
-    @staticmethod
-    def _is_about(flag: Flag, scalars: Sequence[str]) -> bool:
-        if not flag.variables:  # about all of them, which only an error has to say in each row
-            return flag.severity is Severity.ERROR
-        names = {*scalars, *(label.split("[")[0] for label in scalars)}
-        return not names.isdisjoint(flag.variables)
+    def cells(self, label: str) -> tuple[str, ...]:
+        """The numbers of one scalar as strings, in the order of the columns of `sheet`."""
+        return self._cells(self.table.loc[label].to_dict())
 
-    def _cells(self, row: DisplayRow) -> tuple[str, ...]:
-        n = row.numbers
+    def _cells(self, n: Mapping[str, float]) -> tuple[str, ...]:
         error = min((e for e in (n["SE"], n["sd"]) if np.isfinite(e) and e > 0), default=np.nan)
         cells = [
-            row.label,
             format_to(n["MLE"], error),
             format_number(n["SE"], 3),
             format_to(n["MAP"], error),
@@ -256,10 +275,10 @@ class Comparison:
         seconds = ", ".join(f"{step} {s:.1f} s" for step, s in self.timings.items())
         notes.append(("time", f"{seconds}; random_seed={self.random_seed}"))
         for flag in self.flags:
-            notes.append((f"flag {numbers[flag]}", f"{flag.severity}{self._whose(flag)}: {flag}"))
+            notes.append((f"flag {numbers[flag]}", f"{flag.severity}{self.whose(flag)}: {flag}"))
         return notes
 
-    def _whose(self, flag: Flag) -> str:
+    def whose(self, flag: Flag) -> str:
         """Which of the estimates a flag is about, where it is not all that there are."""
         estimates = {"MLE": self.mle, "MAP": self.map, "posterior": self.posterior}
         whose = [n for n, estimate in estimates.items() if estimate and flag in estimate.flags]
@@ -285,6 +304,14 @@ def _fixed(value: float) -> str:
 
 def _verdict(trusted: bool, what: str) -> str:
     return what if trusted else f"NOT TO BE TRUSTED: {what}"
+
+
+def is_about(flag: Flag, scalars: Sequence[str]) -> bool:
+    """Whether a flag belongs into the row of these scalars."""
+    if not flag.variables:  # about all of them, which only an error has to say in each row
+        return flag.severity is Severity.ERROR
+    names = {*scalars, *(label.split("[")[0] for label in scalars)}
+    return not names.isdisjoint(flag.variables)
 
 
 def bounds_of(interval: xr.Dataset) -> dict[str, tuple[float, float]]:

@@ -21,7 +21,7 @@ from pmlik.comparison import Comparison
 from pmlik.curves import keep_curves
 from pmlik.errors import FileError
 
-__all__ = ["atomically", "load", "save", "to_datatree", "to_json"]
+__all__ = ["atomically", "load", "save", "to_datatree", "to_json", "write_text"]
 
 _FORMAT = 1
 _NETCDF = {".nc", ".netcdf", ".nc4", ".h5", ".hdf5"}
@@ -282,6 +282,14 @@ def _checksum(groups: Mapping[str, xr.Dataset]) -> str:
             data = array.astype(kind) if kind else "\0".join(map(str, array.flat)).encode()
             digest.update(np.ascontiguousarray(data).tobytes() if kind else data)
     return digest.hexdigest()
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a text, whole or not at all."""
+    target = Path(path)
+    with atomically(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return target
 
 
 @contextmanager
