@@ -9,8 +9,9 @@ import xarray as xr
 from arviz_plots import PlotCollection
 
 from pmlik.errors import ValuesError
+from pmlik.rendering import printable
 
-__all__ = ["COLOURS", "HEIGHTS", "MARKERS", "NAMES", "STEP_COLOURS", "mark", "panels"]
+__all__ = ["COLOURS", "HEIGHTS", "MARKERS", "NAMES", "STEP_COLOURS", "mark", "panels", "shorten"]
 
 #: Okabe and Ito's palette, told apart with any kind of colour vision, and by line style too.
 COLOURS = {
@@ -69,3 +70,10 @@ def mark(axes: Any, kind: str, x: float, y: float, name: str | None = None) -> N
         ls="none",
         label=NAMES.get(kind) if name is None else name,
     )
+
+
+def shorten(text: str, most: int = 32) -> str:
+    """Text that fits on an axis; a dollar sign does not begin mathematics."""
+    text = printable(text)
+    short = text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return short.replace("$", r"\$")

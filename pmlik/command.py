@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import runpy
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +17,7 @@ import pymc as pm
 from pmlik.comparison import Comparison
 from pmlik.errors import PmlikError, Severity
 from pmlik.estimation import compare
-from pmlik.rendering import to_text
+from pmlik.rendering import printable, to_text
 from pmlik.reports import SUFFIXES, write_report
 
 __all__ = ["main"]
@@ -141,6 +143,7 @@ def _compare(asked: argparse.Namespace, model: pm.Model) -> Comparison:
         random_seed=asked.seed,
         var_names=asked.var_names,
         sample=not asked.no_sample,
+        progressbar=sys.stdout.isatty(),  # pm.sample shows its own there
         sample_kwargs={key: value for key, value in options.items() if value is not None},
     )
 
@@ -150,6 +153,7 @@ def _write(comparison: Comparison, output: str | None) -> None:
         print(write_report(comparison, output))
         return
     print(to_text(comparison.sheet()))
-    print()
+    width = shutil.get_terminal_size((80, 24)).columns
     for finding in comparison.findings():
-        print(f"- {finding}")
+        print()
+        print(textwrap.fill(printable(str(finding)), width))

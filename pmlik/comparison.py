@@ -26,7 +26,7 @@ from pmlik.estimates import (
 from pmlik.exports import Exports
 from pmlik.findings import Evidence, Finding, differs, find_findings, select_findings
 from pmlik.references import add_reference, reference_names
-from pmlik.rendering import Sheet, format_fixed, format_number, format_to, to_html, to_text
+from pmlik.rendering import Sheet, count, format_fixed, format_number, format_to, to_html, to_text
 from pmlik.space import FloatArray
 
 __all__ = ["Comparison", "merge_estimates"]
@@ -118,13 +118,13 @@ class Comparison(Exports):
 
     @property
     def verdict(self) -> Literal["agree", "differ"] | None:
-        """Whether likelihood and posterior agree; None unless optimum and chains are certified.
+        """Whether likelihood and posterior agree; None unless optima and chains are certified.
 
         They agree if no posterior mean is further than a quarter of a posterior standard
         deviation from the MLE, and no posterior standard deviation more than a quarter off the
         standard error.
         """
-        if not self.trusted:
+        if not self.trusted or self.table["shift in sd"].isna().all():
             return None
         return "differ" if bool(differs(self.table).any()) else "agree"
 
@@ -196,7 +196,8 @@ class Comparison(Exports):
         ]
         n = len(self.table)
         title = (
-            f"Likelihood and posterior of {n} quantities, {self.mle.n_observations} observations"
+            f"Likelihood and posterior of {count(n, 'quantity', 'quantities')}, "
+            f"{count(self.mle.n_observations, 'observation', 'observations')}"
         )
         notes = tuple(self._notes(numbers))
         return Sheet(title, tuple(columns), tuple(body), notes, breaks=(columns.index("MAP") + 1,))
@@ -260,8 +261,9 @@ class Comparison(Exports):
             (
                 "likelihood",
                 f"log L = {_fixed(ll)}, NLL = {_fixed(-ll)}, AIC = {_fixed(self.mle.aic)}, "
-                f"BIC = {_fixed(self.mle.bic)} ({self.mle.n_parameters} parameters, "
-                f"{self.mle.n_observations} observations)",
+                f"BIC = {_fixed(self.mle.bic)} "
+                f"({count(self.mle.n_parameters, 'parameter', 'parameters')}, "
+                f"{count(self.mle.n_observations, 'observation', 'observations')})",
             ),
             ("MLE", _verdict(self.mle.trusted, str(self.mle.certificate))),
             ("MAP", _verdict(self.map.trusted, str(self.map.certificate))),
@@ -271,7 +273,9 @@ class Comparison(Exports):
         else:
             chains = describe_chains(self.posterior.diagnostics)
             notes.append(("chains", _verdict(self.posterior.trusted, chains)))
-            notes.append(("verdict", _VERDICTS[self.verdict]))
+            nothing = "none, as there is nothing to compare"
+            words = nothing if self.trusted and not self.verdict else _VERDICTS[self.verdict]
+            notes.append(("verdict", words))
         seconds = ", ".join(f"{step} {s:.1f} s" for step, s in self.timings.items())
         notes.append(("time", f"{seconds}; random_seed={self.random_seed}"))
         for flag in self.flags:

@@ -16,7 +16,7 @@ from pmlik.exhibits import draw_exhibits
 from pmlik.findings import SHIFT, SPREAD, differs
 from pmlik.graphs import lay_out_graph
 from pmlik.references import reference_names
-from pmlik.rendering import format_fixed, format_to, printable
+from pmlik.rendering import count, format_fixed, format_to, printable
 
 __all__ = ["gather_contents"]
 
@@ -37,6 +37,8 @@ def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]
     """
     verdict = comparison.verdict
     words, kind = _VERDICTS[verdict]
+    if verdict is None and comparison.trusted:
+        words = "No verdict: no quantity has both an MLE and a posterior"
     if comparison.posterior is None and comparison.mle.trusted and comparison.map.trusted:
         words = "No verdict: there is no posterior to compare with"
     everything = comparison.findings(all=True)
@@ -72,14 +74,10 @@ def _summary(comparison: Comparison) -> str:
         sizes = comparison.posterior.tree["posterior"].dataset.sizes
         draws = f"{sizes.get('chain', 1)} chains of {sizes.get('draw', 0)} draws"
     return (
-        f"{_count(n, 'quantity', 'quantities')}, "
-        f"{_count(mle.n_observations, 'observation', 'observations')}, "
-        f"{_count(mle.n_parameters, 'parameter', 'parameters')}; {draws}."
+        f"{count(n, 'quantity', 'quantities')}, "
+        f"{count(mle.n_observations, 'observation', 'observations')}, "
+        f"{count(mle.n_parameters, 'parameter', 'parameters')}; {draws}."
     )
-
-
-def _count(n: int, one: str, many: str) -> str:
-    return f"{n} {one if n == 1 else many}"
 
 
 def _columns(comparison: Comparison) -> list[str]:
@@ -187,7 +185,7 @@ def _certificates(comparison: Comparison) -> list[tuple[str, str]]:
     for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map)):
         c = estimate.certificate
         signs = c.eigenvalue_signs
-        text = f"{c}; found from the {c.start or 'given start'}"
+        text = str(c) + (f"; start: {c.start}" if c.start else "")
         if signs is not None:
             text += (
                 f"; curvature positive in {signs.positive}, zero in {signs.zero}, negative in "

@@ -130,12 +130,15 @@ def keep_curves(comparison: Comparison) -> Comparison:
 
 
 def _span(marks: Sequence[float], draws: FloatArray | None) -> tuple[float, float]:
-    ends = [
-        *marks,
-        *([] if draws is None else np.quantile(draws[np.isfinite(draws)], [0.001, 0.999])),
-    ]
+    """A range that shows the marks and the draws, with a margin."""
+    ends = list(marks)
+    if draws is not None:
+        ends += list(np.quantile(draws[np.isfinite(draws)], [0.001, 0.999]))
     low, high = (min(ends), max(ends)) if ends else (0.0, 0.0)
-    return (low, high) if high > low else (low - 1.0, low + 1.0)
+    if not 0 < high - low < np.inf:
+        return low - 1.0, low + 1.0
+    margin = 0.08 * (high - low)
+    return low - margin, high + margin
 
 
 def draw_curves(likelihood: Likelihood, comparison: Comparison | None, label: str) -> Curves:
@@ -195,7 +198,8 @@ def _draws(comparison: Comparison | None, label: str) -> FloatArray | None:
         labels = list(labelled(one)) if array.dtype.kind in "fiu" else []
         if label in labels:
             flat = array.transpose("sample", ...).to_numpy().reshape(array.sizes["sample"], -1)
-            return np.asarray(flat[:, labels.index(label)], dtype=float)
+            draws = np.asarray(flat[:, labels.index(label)], dtype=float)
+            return draws if np.isfinite(draws).any() else None
     return None
 
 
@@ -231,9 +235,13 @@ def _refine(knots: FloatArray, profile: FloatArray, grid: FloatArray, highest: f
 
 def _density(draws: FloatArray, grid: FloatArray) -> FloatArray:
     """Kernel density of the draws on a grid, zero outside their range."""
-    kde = az.kde(xr.DataArray(draws[np.isfinite(draws)], dims="sample"), dim="sample")
+    finite = draws[np.isfinite(draws)]
+    low, width = float(finite.min()), float(np.ptp(finite))
+    if not 0 < width < np.inf:
+        return np.zeros(len(grid))
+    kde = az.kde(xr.DataArray((finite - low) / width, dims="sample"), dim="sample")
     x, y = (kde.sel(plot_axis=axis).to_numpy() for axis in ("x", "y"))
-    return np.asarray(np.interp(grid, x, y, left=0.0, right=0.0))
+    return np.asarray(np.interp((grid - low) / width, x, y, left=0.0, right=0.0) / width)
 
 
 def _marks(likelihood: Likelihood, comparison: Comparison | None, label: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from io import StringIO
 from itertools import count
 from typing import Any
@@ -51,7 +52,9 @@ def to_svg(figure: Any, description: str) -> Markup:
         What it shows, for those who do not see it.
     """
     stream = StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():  # of glyphs that the page's font may well have
+        warnings.simplefilter("ignore")
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     text = stream.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.S)

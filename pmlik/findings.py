@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from pmlik.errors import Flag, Severity
-from pmlik.rendering import MINUS, format_number, format_to
+from pmlik.rendering import MINUS, count, format_number, format_to
 
 __all__ = ["SHIFT", "SPREAD", "Evidence", "Finding", "differs", "find_findings", "select_findings"]
 
@@ -18,8 +18,8 @@ __all__ = ["SHIFT", "SPREAD", "Evidence", "Finding", "differs", "find_findings",
 SHIFT = 0.25
 SPREAD = 0.25
 
-# So many findings fit on a screen.
-_MOST = 6
+# So many differences fit on a screen.
+_MOST = 5
 # A standard error so many times the posterior's: the likelihood says little.
 _WEAK = 3.0
 # A step below this much of a posterior sd is not worth a word.
@@ -120,20 +120,17 @@ def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[
     all : bool
         Leave none out.
     """
+    ahead = [finding for finding in findings if finding.reason != "agree"]
+    kept = ahead if all else ahead[:_MOST]
     chosen, said = [], set()
-    kept = list(findings) if all or len(findings) <= _MOST + 1 else list(findings[:_MOST])
     for finding in kept:
-        action = "" if finding.action in said else finding.action
+        chosen.append(replace(finding, action="" if finding.action in said else finding.action))
         said.add(finding.action)
-        chosen.append(
-            Finding(finding.labels, finding.reason, finding.text, action, finding.importance)
-        )
-    rest = findings[len(kept) :]
-    if rest:
-        n = sum(max(1, len(finding.labels)) for finding in rest)
-        text = f"{n} more quantities: comparison.findings(all=True) has them."
+    if len(kept) < len(ahead):
+        more = count(len(ahead) - len(kept), "finding", "findings")
+        text = f"{more} more: comparison.findings(all=True) has them."
         chosen.append(Finding((), "more", text, "", 0.0))
-    return tuple(chosen)
+    return (*chosen, *(finding for finding in findings if finding.reason == "agree"))
 
 
 def _refusals(evidence: Evidence) -> tuple[Finding, ...]:

@@ -25,11 +25,9 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
     "[": "{[}",  # after a line's end it would be an optional argument
     "]": "{]}",
     "`": r"\textasciigrave{}",
-    "'": r"\textquotesingle{}",
     "\N{EN DASH}": "--",
     MINUS: "$-$",
     "\N{INFINITY}": r"$\infty$",

@@ -11,7 +11,7 @@ from scipy import stats
 
 from pmlik.attribution import STEPS
 from pmlik.background import Curves
-from pmlik.canvas import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels
+from pmlik.canvas import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels, shorten
 from pmlik.comparison import Comparison, bounds_of
 from pmlik.curves import curves_of, leading_labels
 from pmlik.errors import ValuesError
@@ -165,7 +165,7 @@ _STEP = 0.085
 def _draw_panel(axes: Any, curves: Curves, rows: Any, label: str, *, first: bool) -> None:
     grid, low, high = curves.grid, curves.grid[0], curves.grid[-1]
     drawn = [d for d in (curves.posterior, curves.prior) if d is not None]
-    peak = float(np.nanmax(drawn[0])) if drawn else 1.0
+    peak = (float(np.nanmax(drawn[0])) if drawn else 1.0) or 1.0
     if curves.posterior is not None:
         axes.fill_between(grid, curves.posterior / peak, color=COLOURS["posterior"], alpha=0.25)
         axes.plot(grid, curves.posterior / peak, color=COLOURS["posterior"], label="posterior")
@@ -218,12 +218,6 @@ def _legend(*targets: Any) -> dict[str, Any]:
         for line, name in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(name, line)
     return handles
-
-
-def shorten(text: str, most: int = 32) -> str:
-    """Text that fits on an axis; a dollar sign does not begin mathematics."""
-    short = text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
-    return short.replace("$", r"\$")
 
 
 def plot_forest(
@@ -330,7 +324,11 @@ def plot_attribution(
     axes.axvline(0, color="0.6", lw=0.8, zorder=0)
     axes.use_sticky_edges = False
     axes.margins(x=0.05)
-    axes.set_yticks(range(len(labels)), [shorten(label) for label in labels])
+    notes = [
+        f"\n({steps.at[label, 'note']})" if steps.at[label, "note"] else "" for label in labels
+    ]
+    texts = [shorten(label) + note for label, note in zip(labels, notes, strict=True)]
+    axes.set_yticks(range(len(labels)), texts)
     axes.tick_params(axis="y", length=0)
     axes.set(ylim=(len(labels) - 0.4, -0.6))
     axes.set_xlabel("from the MLE, in posterior standard deviations")

@@ -9,7 +9,7 @@ import numpy as np
 from arviz_plots import PlotCollection
 from scipy import stats
 
-from pmlik.canvas import COLOURS, HEIGHTS, mark, panels
+from pmlik.canvas import COLOURS, HEIGHTS, mark, panels, shorten
 from pmlik.comparison import Comparison
 from pmlik.curves import Curves, Joint, draw_curves, draw_joint, select_labels
 from pmlik.errors import ValuesError
@@ -129,6 +129,7 @@ def plot_waterfall(
     axes.set_yscale("symlog", linthresh=0.1)
     axes.axhline(0, color="0.6", lw=0.8, zorder=0)
     axes.set(xlabel="start, best first", ylabel="log-density below the best")
+    axes.set_ylim(bottom=min(-0.02, axes.get_ylim()[0]), top=max(0.2, axes.get_ylim()[1]))
     axes.invert_yaxis()
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
@@ -139,7 +140,7 @@ def _draw_curves(axes: Any, curves: Curves, *, first: bool) -> None:
     grid, relative = curves.grid, np.exp(curves.log_likelihood)
     densities = {"prior": curves.prior, "posterior": curves.posterior}
     drawn = [d for d in (curves.posterior, curves.prior) if d is not None]
-    peak = float(np.nanmax(drawn[0])) if drawn else 1.0
+    peak = (float(np.nanmax(drawn[0])) if drawn else 1.0) or 1.0
     if curves.posterior is not None:
         axes.fill_between(grid, curves.posterior / peak, color=COLOURS["posterior"], alpha=0.25)
     for name, style in (("prior", "--"), ("posterior", "-")):
@@ -150,7 +151,12 @@ def _draw_curves(axes: Any, curves: Curves, *, first: bool) -> None:
     axes.axhline(0, color="0.6", lw=0.8, zorder=0)
     for name, value in curves.marks.items():
         mark(axes, name, value, HEIGHTS[name])
-    axes.set(xlim=(grid[0], grid[-1]), ylim=(-0.27, 1.08), xlabel=curves.label, yticks=[0, 0.5, 1])
+    axes.set(
+        xlim=(grid[0], grid[-1]),
+        ylim=(-0.27, 1.08),
+        xlabel=shorten(curves.label),
+        yticks=[0, 0.5, 1],
+    )
     axes.set_ylabel("relative to the peak" if first else "")
     if first:
         axes.figure.legend(loc="outside upper center", ncols=6, fontsize="small", frameon=False)
@@ -175,5 +181,5 @@ def _draw_joint(axes: Any, joint: Joint) -> None:
     axes.clabel(lines, fmt=names, fontsize="x-small")
     for name, (x, y) in joint.marks.items():
         mark(axes, name, x, y)
-    axes.set(xlabel=joint.labels[0], ylabel=joint.labels[1])
+    axes.set(xlabel=shorten(joint.labels[0]), ylabel=shorten(joint.labels[1]))
     axes.set_title("likelihood regions and posterior draws", fontsize="small")

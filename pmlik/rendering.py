@@ -15,6 +15,7 @@ from rich.text import Text
 
 __all__ = [
     "Sheet",
+    "count",
     "format_fixed",
     "format_number",
     "format_to",
@@ -69,6 +70,11 @@ def _known(names: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
     if unknown:
         raise KeyError(unknown[0])
     return names
+
+
+def count(n: int, one: str, many: str) -> str:
+    """A number of things, in words that fit the number."""
+    return f"{n} {one if n == 1 else many}"
 
 
 def printable(text: str) -> str:
