@@ -43,8 +43,8 @@ class Background:
     ----------
     attribution : Attribution or None
         None without a posterior.
-    curves : mapping of str to Curves
-        By label, for a comparison that was loaded and has no likelihood to ask any more.
+    curves : dict of str to Curves
+        By label, those drawn so far; a comparison that was loaded can draw no more.
     model : str
         The model's table as ``pm.Model.table`` prints it.
     edges : tuple of (str, str)
@@ -54,7 +54,7 @@ class Background:
     """
 
     attribution: Attribution | None = None
-    curves: Mapping[str, Curves] = field(default_factory=dict)
+    curves: dict[str, Curves] = field(default_factory=dict)
     model: str = ""
     edges: tuple[tuple[str, str], ...] = ()
     call: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import arviz as az
@@ -95,14 +95,18 @@ def leading_labels(comparison: Comparison, most: int = _MOST_KEPT) -> list[str]:
 
 
 def curves_of(comparison: Comparison, label: str) -> Curves:
-    """The curves of one scalar, computed or as they were saved.
+    """The curves of one scalar: those that are there already, or else drawn now and kept.
 
     What can't be had is left out: the prior and the likelihood of a derived quantity, or of a
     comparison that was loaded without them.
     """
-    stored = comparison.background.curves.get(label)
-    if stored is not None:
-        return stored
+    kept = comparison.background.curves
+    if label not in kept:
+        kept[label] = _curves_now(comparison, label)
+    return kept[label]
+
+
+def _curves_now(comparison: Comparison, label: str) -> Curves:
     if comparison.mle.prepared is not None:
         likelihood = Likelihood.of(comparison, progressbar=False)
         if label in labelled(likelihood.template):
@@ -122,11 +126,10 @@ def curves_of(comparison: Comparison, label: str) -> Curves:
 
 
 def keep_curves(comparison: Comparison) -> Comparison:
-    """The same comparison with the curves of its leading scalars, if it can still draw them."""
-    if comparison.mle.prepared is None:
-        return comparison
-    curves = {label: curves_of(comparison, label) for label in leading_labels(comparison)}
-    return replace(comparison, background=replace(comparison.background, curves=curves))
+    """The same comparison, with the curves of its leading scalars drawn."""
+    for label in leading_labels(comparison):
+        curves_of(comparison, label)
+    return comparison
 
 
 def _span(marks: Sequence[float], draws: FloatArray | None) -> tuple[float, float]:

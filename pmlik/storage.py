@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import xarray as xr
@@ -26,8 +28,8 @@ __all__ = ["atomically", "load", "save", "to_datatree", "to_json", "write_text"]
 _FORMAT = 1
 _NETCDF = {".nc", ".netcdf", ".nc4", ".h5", ".hdf5"}
 _ZARR = ".zarr"
-# Group names and variable names have no slash in a file.
-_SLASH, _ESCAPED = "/", "%2F"
+# What a name may not have in a file of one format or the other.
+_FORBIDDEN = re.compile(r"[/\\%]|^\.")
 
 
 def to_datatree(comparison: Comparison) -> xr.DataTree:
@@ -165,7 +167,7 @@ def to_json(comparison: Comparison, *, draws: bool = True) -> str:
         Include what ``pm.sample`` returned, which is most of it.
     """
     groups: dict[str, xr.Dataset] = {}
-    sketch = encode(comparison, groups)
+    sketch = encode(keep_curves(comparison), groups)
     sampled = () if comparison.posterior is None else comparison.posterior.tree.children
     table = comparison.table
     rows = {
@@ -229,7 +231,7 @@ def _mark(label: Any) -> Any:
 
 
 def _escape(name: Any) -> str:
-    return str(name).replace("%", "%25").replace(_SLASH, _ESCAPED)
+    return _FORBIDDEN.sub(lambda match: f"%{ord(match[0]):02X}", str(name))
 
 
 def _writable(dataset: xr.Dataset) -> xr.Dataset:
@@ -254,7 +256,7 @@ def _reordered(node: Any, kept: Mapping[str, Any]) -> xr.Dataset:
 def _readable(dataset: xr.Dataset, kept: Mapping[str, Any]) -> xr.Dataset:
     names = {_escape(name): name for name in (*kept["variables"], *kept["coords"])}
     dims = map(str, dataset.dims)
-    names |= {dim: dim.replace(_ESCAPED, _SLASH).replace("%25", "%") for dim in dims}
+    names |= {dim: unquote(dim) for dim in dims}
     dataset = dataset.rename({old: new for old, new in names.items() if old != new})
     for name, variable in dataset.variables.items():
         if variable.dtype == object:

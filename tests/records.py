@@ -109,7 +109,7 @@ def make_comparison(
     map_estimate: PointEstimate,
     posterior: PosteriorEstimate | None = None,
     *,
-    curves: Mapping[str, Curves] | None = None,
+    curves: dict[str, Curves] | None = None,
 ) -> Comparison:
     """The three beside each other, with an attribution whose mode lies on the MAP."""
     dataset, flags = merge_estimates(mle, map_estimate, posterior)

@@ -35,7 +35,10 @@ def page_without_figures(comparison: Comparison) -> str:
 
 
 def readable_json(comparison: Comparison) -> str:
-    return json.dumps(json.loads(comparison.to_json(draws=False)), indent=1, ensure_ascii=False)
+    document = json.loads(comparison.to_json(draws=False))
+    groups = document["groups"]  # densities are ArviZ's
+    document["groups"] = {k: v for k, v in groups.items() if "_curves_" not in k}
+    return json.dumps(document, indent=1, ensure_ascii=False)
 
 
 FORMATS: dict[str, Callable[[Comparison], str]] = {
