@@ -40,7 +40,8 @@ eruptions = [
 # fmt: on
 
 with pm.Model(coords={"component": ["short", "long"]}) as model:
-    mu = pm.Normal("mu", 3, 3, dims="component", transform=pm.distributions.transforms.ordered)
+    ordered = pm.distributions.transforms.ordered
+    mu = pm.Normal("mu", 3, 3, dims="component", transform=ordered, initval=[2, 4])
     sd = pm.HalfNormal("sd", 1, dims="component")
     share = pm.Beta("share_short", 1, 1)
     pm.NormalMixture("eruptions", pm.math.stack([share, 1 - share]), mu, sd, observed=eruptions)
@@ -48,20 +49,21 @@ with pm.Model(coords={"component": ["short", "long"]}) as model:
 
 def lesson(comparison: pmlik.Comparison) -> str:
     """What is to be learnt, from the numbers."""
-    table = comparison.table
-    said = "; ".join(f"{flag.code.name}: {flag.code.value}" for flag in comparison.mle.flags)
+    table, searches = comparison.table, comparison.mle.certificate.searches
+    said = " ".join(f"{flag.code.name}: {flag.code.value}" for flag in comparison.mle.flags)
     return (
-        f"{said or 'No flags.'} A component that shrinks onto one eruption makes the likelihood "
-        "as large as one likes, so the MLE is the best maximum inside: means "
-        f"{table.at['mu[short]', 'MLE']:.4f} and {table.at['mu[long]', 'MLE']:.4f}, log-likelihood "
-        f"{comparison.mle.log_likelihood:.2f}. The ordering of the means keeps the labels from being "
-        f"switched; without it there would be two equal maxima and no posterior mean worth a look. "
-        f"{len(comparison.mle.certificate.searches)} searches were made."
+        f"{said} A component that shrinks onto one eruption makes the likelihood as large as one "
+        f"likes, so the MLE is the best maximum inside: means {table.at['mu[short]', 'MLE']:.4f} "
+        f"and {table.at['mu[long]', 'MLE']:.4f}, log-likelihood "
+        f"{comparison.mle.log_likelihood:.2f}. Of {len(searches)} searches "
+        f"{sum(end.optimum == 0 for end in searches)} ended there. The order of the means keeps "
+        "the labels from being switched: without it there would be two equal maxima, and no "
+        "posterior mean worth a look."
     )
 
 
 def main(folder: str | None = None) -> None:
-    """Compare, say what there is to learn, write the report into ``folder`` (default: a new one)."""
+    """Compare, say what there is to learn, write a report into ``folder`` or a new one."""
     comparison = pmlik.compare(model, random_seed=1, progressbar=False)
     print(comparison)
     print()

@@ -43,16 +43,17 @@ def lesson(comparison: pmlik.Comparison) -> str:
     correlation = comparison.mle.covariance
     r = float(correlation[0, 1] / (correlation[0, 0] * correlation[1, 1]) ** 0.5)
     return (
-        f"The MLE has NIST's certified digits: the largest relative difference is {worst:.0e}. The two "
-        f"coefficients are correlated by {r:.4f}, which is what makes a search stop early. The prior "
-        f"of sigma is flat where the data are, and yet its posterior mean is "
-        f"{table.at['sigma', 'shift in sd']:+.2f} posterior sd above the MLE: with {len(y)} observations "
-        "a scale has a long upper tail, and maximum likelihood takes no degrees of freedom off."
+        f"The MLE has NIST's certified digits: the largest relative difference is {worst:.0e}. "
+        f"The two coefficients are correlated by {r:.4f}, which is what stops a search early. "
+        f"The prior says little of sigma, and yet its posterior mean is "
+        f"{table.at['sigma', 'shift in sd']:+.2f} posterior sd from the MLE: with {len(y)} "
+        "observations a scale has a long upper tail, and maximum likelihood takes no degrees of "
+        "freedom off."
     )
 
 
 def main(folder: str | None = None) -> None:
-    """Compare, say what there is to learn, write the report into ``folder`` (default: a new one)."""
+    """Compare, say what there is to learn, write a report into ``folder`` or a new one."""
     comparison = pmlik.compare(model, random_seed=1, progressbar=False, reference=CERTIFIED)
     print(comparison)
     print()

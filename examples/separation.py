@@ -43,18 +43,20 @@ with pm.Model() as model:
 
 def lesson(comparison: pmlik.Comparison) -> str:
     """What is to be learnt, from the numbers."""
-    slope = comparison.table.loc["slope"]
-    flag = comparison.mle.flags[0]
+    slope, cut = (comparison.table.loc[name] for name in ("slope", "cut"))
+    flag = next(flag for flag in comparison.mle.flags if flag.severity == "error")
     return (
-        f"There is no MLE ({flag.code.name}): {flag.detail} No standard error means anything here. "
+        f"There is no MLE ({flag.code.name}): {flag.detail} A standard error would mean nothing. "
         f"With a Normal(0, 5) prior the slope has a MAP, {slope['MAP']:.1f}, and a posterior, "
-        f"{slope['posterior mean']:.1f} with sd {slope['sd']:.1f}; how large they are is the prior's "
-        "doing, as the data only say that it is not small."
+        f"{slope['posterior mean']:.1f} with sd {slope['sd']:.1f}; how large they are is the "
+        "prior's doing, as the data only say that it is not small. Where the species part is "
+        f"better known: at {cut['posterior mean']:.2f} cm, {cut['interval lower']:.2f} to "
+        f"{cut['interval upper']:.2f}."
     )
 
 
 def main(folder: str | None = None) -> None:
-    """Compare, say what there is to learn, write the report into ``folder`` (default: a new one)."""
+    """Compare, say what there is to learn, write a report into ``folder`` or a new one."""
     comparison = pmlik.compare(model, random_seed=1, progressbar=False)
     print(comparison)
     print()

@@ -56,9 +56,8 @@ def _around(curvature: Curvature, z: FloatArray) -> FloatArray:
     outwards does not.
     """
     steps = curvature.unit_errors(_DIRECTIONS)
-    length = np.sqrt(
-        max(0.0, curvature.eigenvalues @ (curvature.eigenvectors.T @ (z / curvature.scale)) ** 2)
-    )
+    along = curvature.eigenvectors.T @ (z / curvature.scale)
+    length = float(max(0.0, curvature.eigenvalues @ along**2)) ** 0.5
     if 0 < length < np.inf:
         steps = np.concatenate([steps, [z / length]])
     return np.concatenate([steps, -steps])
