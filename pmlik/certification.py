@@ -57,7 +57,7 @@ def _around(curvature: Curvature, z: FloatArray) -> FloatArray:
     """
     steps = curvature.unit_errors(_DIRECTIONS)
     along = curvature.eigenvectors.T @ (z / curvature.scale)
-    length = float(max(0.0, curvature.eigenvalues @ along**2)) ** 0.5
+    length = np.sqrt(np.maximum(0.0, np.sum(curvature.eigenvalues * along**2)))
     if 0 < length < np.inf:
         steps = np.concatenate([steps, [z / length]])
     return np.concatenate([steps, -steps])

@@ -62,6 +62,11 @@ def to_svg(figure: Any, description: str) -> Markup:
     prefix = f"f{next(_numbers)}-"
     text = re.sub(r'\bid="', f'id="{prefix}', text)
     text = re.sub(r'url\(#|xlink:href="#', lambda match: match[0] + prefix, text)
-    text = re.sub(r"(?<=\d\.\d\d)\d{2,}", "", text)  # a hundredth of a point is not seen
+    text = re.sub(r' (d|x|y|transform)="[^"]*"', _shorten_numbers, text)
     head = Markup('<svg role="img" aria-label="{}" ').format(description)
     return Markup(head + Markup(text.replace("<svg ", "", 1)))
+
+
+def _shorten_numbers(attribute: re.Match[str]) -> str:
+    """Coordinates to a hundredth of a point, as no more is seen."""
+    return re.sub(r"(\.\d\d)\d+", r"\1", attribute[0])

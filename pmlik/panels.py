@@ -111,7 +111,7 @@ def plot_compare(
     figure.legend(
         handles=list(handles.values()),
         loc="outside upper center",
-        ncols=min(len(handles), 2 + 2 * min(len(labels), 3)),
+        ncols=min(len(handles), 3 * min(len(labels), 3)),
         fontsize="small",
         frameon=False,
     )
@@ -254,14 +254,13 @@ def plot_forest(
     collection = panels(
         list(groups), {**size, "height_ratios": heights, **(figure_kwargs or {})}, pc_kwargs
     )
-    for i, (name, group) in enumerate(groups.items()):
+    for i, group in enumerate(groups.values()):
         axes = collection.get_target(f"panel_{i}", {})
         for j, label in enumerate(group):
             for k, (row_name, kind, at) in enumerate(rows):
                 y = j + 0.7 * ((k + 0.5) / len(rows) - 0.5)
                 _draw_row(axes, kind, row_name, at[label], y)
-        texts = [shorten(_within(name, label)) for label in group]
-        axes.set_yticks(range(len(group)), texts)
+        axes.set_yticks(range(len(group)), [shorten(label) for label in group])
         axes.set(ylim=(len(group) - 0.4, -0.6))
         axes.tick_params(axis="y", length=0)
     handles = _legend(*(collection.get_target(f"panel_{i}", {}) for i in range(len(groups))))
@@ -280,10 +279,6 @@ def _variable(comparison: Comparison, label: str) -> str:
     names = [str(name) for name in comparison.dataset.data_vars]
     owners = [name for name in names if label == name or label.startswith(f"{name}[")]
     return max(owners, key=len)
-
-
-def _within(name: str, label: str) -> str:
-    return label if label == name else label[len(name) :]
 
 
 def plot_attribution(

@@ -12,7 +12,15 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 import pytest
-from records import HOSTILE, RECORDS, many, plain
+from records import (
+    HOSTILE,
+    RECORDS,
+    make_comparison,
+    make_point,
+    make_posterior,
+    many,
+    plain,
+)
 
 import pmlik
 from pmlik.errors import FileError
@@ -220,3 +228,14 @@ def browse(path: Path, folder: Path) -> tuple[str, list[str]]:
     command += ["--enable-logging=stderr", "--log-level=0", "--dump-dom", path.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
+def test_the_numbers_on_an_axis_are_whole() -> None:
+    values, errors = {"tiny": 0.0005501564}, {"tiny": 6.7e-06}
+    comparison = make_comparison(
+        make_point("mle", values, errors),
+        make_point("map", values, errors),
+        make_posterior(values, errors),
+    )
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", comparison.to_html())
+    assert any(re.fullmatch(r"0\.0005\d+", text) for text in texts)
