@@ -56,6 +56,10 @@ class Comparison(Exports):
         Of pmlik and what computed the numbers.
     background : Background
         Why they differ, the model and the call.
+    intervals : Mapping of str to xarray.Dataset
+        By ``ci_kind``: ``wald`` and ``profile`` of the likelihood, ``eti`` or ``hdi`` of the
+        posterior, all of one ``ci_prob``, each with a last dim ``ci_bound``. Those that were
+        computed.
     """
 
     mle: PointEstimate
@@ -67,6 +71,7 @@ class Comparison(Exports):
     random_seed: int
     versions: Mapping[str, str]
     background: Background = field(default_factory=Background)
+    intervals: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     @property
     def attribution(self) -> Attribution | None:
@@ -79,7 +84,8 @@ class Comparison(Exports):
 
         ``MLE`` and ``SE`` are of the likelihood alone, ``MAP`` maximises likelihood times
         prior without Jacobian; ``posterior mean``, ``sd``, ``interval lower`` and ``interval
-        upper`` are of the draws. ``shift in sd`` is posterior mean minus MLE in posterior
+        upper`` are of the draws; ``profile lower`` and ``profile upper``, where there are
+        profiles, of the likelihood. ``shift in sd`` is posterior mean minus MLE in posterior
         standard deviations. References have a column each. ``flags`` names the codes of the
         flags about the row.
         """
@@ -96,6 +102,9 @@ class Comparison(Exports):
             columns[f"interval {bound}"] = (
                 {} if interval is None else labelled(interval.sel(ci_bound=bound, drop=True))
             )
+        for bound in _BOUNDS if "profile" in self.intervals else ():
+            ends = self.intervals["profile"].sel(ci_bound=bound, drop=True)
+            columns[f"profile {bound}"] = labelled(ends)
         table = pd.DataFrame(columns, index=pd.Index(list(columns["MLE"]), name="parameter"))
         for name in reference_names(self.dataset):
             table[name] = labelled(point.sel({"method": name}, drop=True))
@@ -164,9 +173,9 @@ class Comparison(Exports):
     @property
     def _evidence(self) -> Evidence:
         intervals = {}
-        for kind, dataset in getattr(self, "intervals", {}).items():
-            if kind != "wald":
-                intervals[str(kind)] = bounds_of(dataset)
+        for kind, dataset in self.intervals.items():
+            if kind not in ("wald", "eti", "hdi"):
+                intervals[kind] = bounds_of(dataset)
         if self.posterior is not None:
             prob = f"{100 * self.posterior.interval.attrs['ci_prob']:g}%"
             intervals[f"posterior ({prob})"] = bounds_of(self.posterior.interval)

@@ -82,6 +82,8 @@ def _summary(comparison: Comparison) -> str:
 
 def _columns(comparison: Comparison) -> list[str]:
     columns = ["MLE", "SE", "MAP"]
+    if "profile" in comparison.intervals:
+        columns.insert(2, f"{100 * comparison.intervals['profile'].attrs['ci_prob']:g}% profile")
     if comparison.posterior is not None:
         columns += ["mean", "sd", comparison.interval_heading, "shift/sd", "leading reason"]
     return [*columns, *map(printable, reference_names(comparison.dataset)), "flags"]
@@ -100,6 +102,8 @@ def _rows(comparison: Comparison, order: list[str]) -> list[dict[str, Any]]:
         cells = list(comparison.cells(label))
         if comparison.posterior is not None:
             cells.insert(7, reasons.get(label, "") if trusted else "")
+        if "profile" in comparison.intervals:
+            cells.insert(2, _profile(table.loc[label]))
         numbers = [
             str(i) for i, flag in enumerate(comparison.flags, start=1) if is_about(flag, [label])
         ]
@@ -112,6 +116,12 @@ def _rows(comparison: Comparison, order: list[str]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _profile(row: Any) -> str:
+    error = np.nanmin([row["SE"], row["sd"], np.inf])
+    lower, upper = (format_to(row[f"profile {bound}"], error) for bound in ("lower", "upper"))
+    return f"{lower} .. {upper}"
 
 
 def _steps(comparison: Comparison, order: list[str]) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ __all__ = [
     "Flag",
     "FlagCode",
     "ModelError",
+    "NestingError",
     "PmlikError",
     "Severity",
     "StartError",
@@ -39,6 +40,10 @@ class ValuesError(PmlikError, ValueError):
 
 class FileError(PmlikError, OSError):
     """A file can't be written, or is not one that pmlik has written."""
+
+
+class NestingError(PmlikError, ValueError):
+    """Two models that are compared by a likelihood ratio are not nested, or not of one data set."""
 
 
 class UnderflowWarning(UserWarning):
@@ -95,7 +100,20 @@ class FlagCode(StrEnum):
     RESTARTED = "A posterior draw was higher than the optimum found first: searched again from it."
     DRAW_IS_HIGHER = "A posterior draw is higher than the optimum."
     DRAWS_ARE_ELSEWHERE = "The chains never come near the optimum."
+    NO_FINITE_END = "Its profile levels off before it has fallen far enough: no finite end there."
+    ENDS_AT_BORDER = "Its profile has not fallen far enough at the border of the support: its interval ends there."
+    ENDS_AT_EDGE = "The likelihood jumps to zero there, which ends the interval."
+    PROFILE_RISES = "Its profile rises again on the way; the end is the one nearest the estimate."
+    PROFILE_BREAKS = (
+        "Its profile could not be followed until it had fallen far enough: no end there."
+    )
+    BETTER_OPTIMUM = "A profile met a higher likelihood than the estimate's: maximised from there."
+    NO_PROFILE = "It has no profile."
     DIVERGENCES = "The sampler diverged."
+    REFITS_FAILED = "Some bootstrap refits have no finite estimate and are left out."
+    REFITS_AT_BOUNDARY = "Some bootstrap estimates lie on the boundary of their support."
+    NO_ROBUST_ERROR = "At the border of the support there are no robust standard errors."
+    FEW_CLUSTERS = "Too few independent observations or clusters for robust standard errors."
     CHAINS_NOT_CHECKED = (
         "With fewer than two chains, or too few draws, the chains can't be checked."
     )

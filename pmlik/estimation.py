@@ -19,13 +19,15 @@ from pmlik.errors import ModelError, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
 from pmlik.explanation import explain
+from pmlik.intervals import intervals_beside
 from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
-from pmlik.preparation import Arguments, Prepared, prepare, seed_of
+from pmlik.preparation import Arguments, CovarianceKind, Prepared, prepare, seed_of
 from pmlik.progress import Clock, Say, steps
 from pmlik.references import add_reference
 from pmlik.roles import Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
+from pmlik.units import Cluster
 
 __all__ = ["compare", "find_MAP", "find_MLE", "sample_posterior"]
 
@@ -40,6 +42,8 @@ def find_MLE(
     potentials: Potentials = "likelihood",
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
+    covariance_kind: CovarianceKind = "observed",
+    cluster: Cluster = None,
     strict: bool = False,
 ) -> PointEstimate:
     """Maximum likelihood estimate, with standard errors and a certificate.
@@ -69,6 +73,10 @@ def find_MLE(
         How many starts to use in any case: ``pm.find_MAP``'s point, the initial point, draws
         from the prior, the MAP, jitter. More are used while no optimum is certified. Default:
         7 up to 10 coordinates, 4 up to 50, else 1; at most 2 above 50 000 observations.
+    covariance_kind : {"observed", "robust"}
+        Inverse observed information, or the sandwich of `make_robust`.
+    cluster : str, array or mapping, optional
+        For ``"robust"``: the clusters of observations, as in `make_robust`.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
 
@@ -98,7 +106,16 @@ def find_MLE(
     0.2000 0.1265 -1.1974
     """
     arguments = Arguments(
-        model, var_names, random_seed, progressbar, backend, potentials, start, n_starts
+        model,
+        var_names,
+        random_seed,
+        progressbar,
+        backend,
+        potentials,
+        start,
+        n_starts,
+        covariance_kind,
+        cluster,
     )
     return _one_point(arguments, "mle", strict)
 
@@ -225,6 +242,9 @@ def compare(
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
     reference: Mapping[str, Any] | pd.Series | pd.DataFrame | None = None,
+    profile: bool | None = None,
+    covariance_kind: CovarianceKind = "observed",
+    cluster: Cluster = None,
     strict: bool = False,
 ) -> Comparison:
     """MLE, MAP and posterior of one model, side by side.
@@ -258,6 +278,11 @@ def compare(
         As in `find_MLE`.
     reference : mapping, pandas.Series or pandas.DataFrame, optional
         Answers from elsewhere to lay beside these, see `Comparison.with_reference`.
+    profile : bool, optional
+        Whether to add profile likelihood intervals. Default: where they take a few seconds at
+        most.
+    covariance_kind, cluster
+        Of the MLE, as in `find_MLE`; the MAP's standard errors are from its own curvature.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
 
@@ -287,7 +312,16 @@ def compare(
     _check_interval(ci_kind, ci_prob)
     options = check_sample_kwargs(sample_kwargs)
     arguments = Arguments(
-        model, var_names, random_seed, progressbar, backend, potentials, start, n_starts
+        model,
+        var_names,
+        random_seed,
+        progressbar,
+        backend,
+        potentials,
+        start,
+        n_starts,
+        covariance_kind,
+        cluster,
     )
     clock = Clock()
     with steps(progressbar) as say:
@@ -317,6 +351,10 @@ def compare(
             mle, map_estimate, seen = audit(prepared, mle, map_estimate, posterior)
         found = check_order(mle, map_estimate) + seen
     names = [name for name in prepared.names if var_names is None or name in var_names]
+    with steps(progressbar) as say, clock("intervals"):
+        say("Profiling the likelihood")
+        mle, intervals, noted = intervals_beside(mle, posterior, names, ci_prob, profile)
+    found += noted
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names)
     raise_if_strict((*found, *flags), strict)
     with steps(progressbar) as say, clock("attribution"):
@@ -346,6 +384,7 @@ def compare(
         random_seed=prepared.seed,
         versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
         background=background,
+        intervals=intervals,
     )
 
 

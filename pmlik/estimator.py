@@ -32,12 +32,13 @@ from pmlik.optimizer import Start, search
 from pmlik.outcome import Outcome, decide
 from pmlik.preparation import Prepared
 from pmlik.problem import Problem
+from pmlik.sandwich import make_robust
 from pmlik.space import FloatArray
 from pmlik.starting import describe_point
 from pmlik.starts import count_starts, first_start, list_starts
 from pmlik.symmetry import is_switched
 
-__all__ = ["estimate_point"]
+__all__ = ["Fit", "estimate_point"]
 
 # So many standard errors at the start further, what has a limit is there.
 _FAR = 1e8
@@ -61,7 +62,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     reached = search(objective, starts, len(first) + count_starts(prepared))
     start = prepared.start[objective.active]
     outcome = decide(objective, reached, start, problem.n_observations)
-    fit = _Fit(prepared, kind, objective, outcome)
+    fit = Fit(prepared, kind, objective, outcome)
     asked = _places(problem, prepared.arguments.var_names or ())
     variances, unused = _variances(fit, asked), _unused(fit)
     error = _gradient_error(fit, start)
@@ -71,11 +72,14 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
         *_check_search(fit, reached, certificate, error),
         *_check_variances(fit, variances, unused, asked),
     ]
-    return _record(fit, variances, unused, certificate, flags)
+    estimate = _record(fit, variances, unused, certificate, flags)
+    if kind == "mle" and prepared.arguments.covariance_kind == "robust":
+        return make_robust(estimate, cluster=prepared.arguments.cluster)
+    return estimate
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class Fit:
     """Where the search ended, and of what."""
 
     prepared: Prepared
@@ -85,6 +89,7 @@ class _Fit:
 
     @property
     def problem(self) -> Problem:
+        """That of the model."""
         return self.prepared.problem
 
     @property
@@ -94,10 +99,12 @@ class _Fit:
 
     @property
     def optimum(self) -> Optimum:
+        """The chosen one."""
         return self.outcome.optimum
 
     @cached_property
     def x(self) -> FloatArray:
+        """The optimum as a full vector (n,)."""
         return self.part.expand(self.optimum.z)
 
     @property
@@ -160,7 +167,7 @@ class _Fit:
         return np.where(self.infinite, np.nan, values)
 
 
-def _gradient_error(fit: _Fit, start: FloatArray) -> float:
+def _gradient_error(fit: Fit, start: FloatArray) -> float:
     """Of the automatic gradient: beside the optimum, without one at the start."""
     if fit.optimum.usable:
         return gradient_error(fit.part, fit.optimum)
@@ -169,7 +176,7 @@ def _gradient_error(fit: _Fit, start: FloatArray) -> float:
     return gradient_error_at(fit.objective, start + direction, direction)
 
 
-def _certificate(fit: _Fit, before: tuple[int, int], error: float) -> Certificate:
+def _certificate(fit: Fit, before: tuple[int, int], error: float) -> Certificate:
     optimum, likelihood, start = fit.optimum, fit.problem.likelihood, fit.prepared.start
     curvature = optimum.curvature
     return Certificate(
@@ -189,7 +196,7 @@ def _certificate(fit: _Fit, before: tuple[int, int], error: float) -> Certificat
 
 
 def _check_search(
-    fit: _Fit, reached: Sequence[Optimum], certificate: Certificate, error: float
+    fit: Fit, reached: Sequence[Optimum], certificate: Certificate, error: float
 ) -> list[Flag]:
     """What the search says of the objective, from its ends."""
     outcome, optimum, problem = fit.outcome, fit.optimum, fit.problem
@@ -219,7 +226,7 @@ def _check_search(
     )
 
 
-def _check_limit(fit: _Fit) -> list[Flag]:
+def _check_limit(fit: Fit) -> list[Flag]:
     assert fit.outcome.limit is not None
     k = fit.problem.parameters.size
     labels, values = fit.labels[:k], fit.naturals
@@ -236,7 +243,7 @@ def _check_limit(fit: _Fit) -> list[Flag]:
     )
 
 
-def _variances(fit: _Fit, asked: Sequence[int]) -> Variances:
+def _variances(fit: Fit, asked: Sequence[int]) -> Variances:
     values, curvature, m = fit.problem.values, fit.optimum.curvature, len(fit.labels)
     if fit.optimum.usable and isinstance(curvature, Curvature):
         tangent = values.tangents(fit.x)
@@ -267,7 +274,7 @@ def _places(problem: Problem, var_names: Sequence[str]) -> list[int]:
     return places
 
 
-def _unused(fit: _Fit) -> BoolArray:
+def _unused(fit: Fit) -> BoolArray:
     """Which natural values are moved by coordinates that the objective does not depend on.
 
     A coordinate is absent when the graph says so, or when its gradient and its whole row of
@@ -284,7 +291,7 @@ def _unused(fit: _Fit) -> BoolArray:
     return np.asarray(fit.problem.values.tangents(fit.x)(direction) != 0)
 
 
-def _check_start(fit: _Fit, reached: Sequence[Optimum]) -> list[Flag]:
+def _check_start(fit: Fit, reached: Sequence[Optimum]) -> list[Flag]:
     flags, problem, prepared = [], fit.problem, fit.prepared
     if prepared.start is not problem.initial:
         flags.append(Flag(FlagCode.START_REPLACED, Severity.INFO))
@@ -307,7 +314,7 @@ def _check_start(fit: _Fit, reached: Sequence[Optimum]) -> list[Flag]:
 
 
 def _check_variances(
-    fit: _Fit, variances: Variances, unused: BoolArray, asked: Sequence[int]
+    fit: Fit, variances: Variances, unused: BoolArray, asked: Sequence[int]
 ) -> list[Flag]:
     flags = check_identified(
         fit.labels,
@@ -328,7 +335,7 @@ def _check_variances(
     return flags + check_standard_errors(fit.labels, list(lacking), list(tried))
 
 
-def _describe_flat(fit: _Fit) -> str:
+def _describe_flat(fit: Fit) -> str:
     """The flat directions among the parameters, in words."""
     curvature, k = fit.optimum.curvature, fit.problem.parameters.size
     if not isinstance(curvature, Curvature):
@@ -342,7 +349,7 @@ def _describe_flat(fit: _Fit) -> str:
 
 
 def _record(
-    fit: _Fit,
+    fit: Fit,
     variances: Variances,
     unused: BoolArray,
     certificate: Certificate,

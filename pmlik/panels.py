@@ -137,8 +137,8 @@ def list_rows(comparison: Comparison) -> list[tuple[str, str, dict[str, Any]]]:
     mle, error = table["MLE"], table["SE"]
     wald = f"MLE, {100 * prob:g}% Wald" if np.isfinite(error).any() else "MLE"
     add(wald, "MLE", mle, mle - z * error, mle + z * error)
-    for kind, interval in getattr(comparison, "intervals", {}).items():
-        if kind != "wald":
+    for kind, interval in comparison.intervals.items():
+        if kind not in ("wald", "eti", "hdi"):
             at = bounds_of(interval)
             ends = [at.get(label, (np.nan, np.nan)) for label in table.index]
             own = 100 * float(interval.attrs.get("ci_prob", prob))

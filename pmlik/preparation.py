@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pymc as pm
@@ -20,8 +20,13 @@ from pmlik.problem import Problem, build_problem
 from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
 from pmlik.space import FloatArray
 from pmlik.starting import usable_start
+from pmlik.units import Cluster
 
-__all__ = ["Arguments", "Prepared", "prepare", "seed_of"]
+__all__ = ["Arguments", "CovarianceKind", "Prepared", "prepare", "seed_of"]
+
+
+#: What standard errors of the MLE are taken from.
+CovarianceKind = Literal["observed", "robust"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Arguments:
     potentials: Potentials = "likelihood"
     start: Mapping[str, Any] | None = None
     n_starts: int | None = None
+    covariance_kind: CovarianceKind = "observed"
+    cluster: Cluster = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +113,7 @@ def prepare(arguments: Arguments) -> Prepared:
     _check_names(model, arguments.var_names)
     compile_mode(arguments.backend)
     _check_count(arguments.n_starts)
+    _check_covariance(arguments.covariance_kind, arguments.cluster)
     seed = seed_of(arguments.random_seed)
     problem = build_problem(
         model, roles, potentials=arguments.potentials, backend=arguments.backend
@@ -141,6 +149,13 @@ def _check_count(n_starts: int | None) -> None:
     integer = isinstance(n_starts, int | np.integer) and not isinstance(n_starts, bool)
     if n_starts is not None and (not integer or n_starts < 1):
         raise ModelError(f"n_starts: got {n_starts!r}, need an integer from 1 up, or None.")
+
+
+def _check_covariance(kind: str, cluster: Cluster) -> None:
+    if kind not in ("observed", "robust"):
+        raise ModelError(f"covariance_kind: got {kind!r}, need 'observed' or 'robust'.")
+    if kind == "observed" and cluster is not None:
+        raise ModelError("cluster: needs covariance_kind='robust'.")
 
 
 def _check_names(model: pm.Model, var_names: Sequence[str] | None) -> None:

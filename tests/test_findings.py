@@ -93,7 +93,7 @@ def test_nothing_is_said_of_what_can_not_be_compared() -> None:
 def test_the_profile_interval_is_told_where_there_is_one() -> None:
     comparison = plain()
     bounds = comparison.posterior.interval.assign_attrs(ci_kind="profile")
-    object.__setattr__(comparison, "intervals", {"profile": bounds})
+    comparison = replace(comparison, intervals={"profile": bounds})
     text = next(str(f) for f in comparison.findings() if f.labels == ("second",))
     assert re.search(r"\[.*\] by profile and \[.*\] by posterior \(89%\)", text)
 
