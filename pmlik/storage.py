@@ -183,12 +183,19 @@ def to_json(comparison: Comparison, *, draws: bool = True) -> str:
         "table": rows,
         "record": _plain(sketch),
         "groups": {
-            name: _plain(dataset.to_dict())
+            name: _as_plain(dataset)
             for name, dataset in groups.items()
             if draws or name.split("/")[0] not in sampled
         },
     }
     return json.dumps(document, allow_nan=False, ensure_ascii=False)
+
+
+def _as_plain(dataset: xr.Dataset) -> dict[str, Any]:
+    """A dataset as xarray has it; xarray keeps no order of dims."""
+    parts = dataset.to_dict()
+    ordered = {part: dict(sorted(parts[part].items())) for part in ("dims", "coords")}
+    return {key: _plain(part) for key, part in (parts | ordered).items()}
 
 
 def _plain(value: Any) -> Any:
