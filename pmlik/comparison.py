@@ -191,10 +191,7 @@ class Comparison(Exports):
 
     def sheet(self) -> Sheet:
         """The comparison as a table of strings."""
-        columns = ["parameter", "MLE", "SE", "MAP"]
-        if self.posterior is not None:
-            columns += ["mean", "sd", self.interval_heading, "shift/sd"]
-        columns += reference_names(self.dataset)
+        columns = ["parameter", *self.headings]
         numbers = {flag: str(i) for i, flag in enumerate(self.flags, start=1)}
         rows = self._rows()
         marks = [",".join(numbers[flag] for flag in flags) for _, flags in rows]
@@ -210,6 +207,14 @@ class Comparison(Exports):
         )
         notes = tuple(self._notes(numbers))
         return Sheet(title, tuple(columns), tuple(body), notes, breaks=(columns.index("MAP") + 1,))
+
+    @property
+    def headings(self) -> list[str]:
+        """What the cells of a row are."""
+        columns = ["MLE", "SE", "MAP"]
+        if self.posterior is not None:
+            columns += ["mean", "sd", self.interval_heading, "shift/sd"]
+        return [*columns, *reference_names(self.dataset)]
 
     @property
     def interval_heading(self) -> str:
@@ -244,7 +249,7 @@ class Comparison(Exports):
         ]
 
     def cells(self, label: str) -> tuple[str, ...]:
-        """The numbers of one scalar as strings, in the order of the columns of `sheet`."""
+        """The numbers of one scalar as strings, one a heading."""
         return self._cells(self.table.loc[label].to_dict())
 
     def _cells(self, n: Mapping[str, float]) -> tuple[str, ...]:

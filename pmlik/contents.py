@@ -52,7 +52,7 @@ def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]
         "summary": _summary(comparison),
         "findings": screen,
         "more_findings": everything if len(everything) > len(screen) else (),
-        "columns": _columns(comparison),
+        "columns": [printable(column) for column in _columns(comparison)],
         "rows": _rows(comparison, order),
         "exhibits": draw_exhibits(comparison),
         "steps": _steps(comparison, order),
@@ -81,12 +81,20 @@ def _summary(comparison: Comparison) -> str:
 
 
 def _columns(comparison: Comparison) -> list[str]:
-    columns = ["MLE", "SE", "MAP"]
-    if "profile" in comparison.intervals:
-        columns.insert(2, f"{100 * comparison.intervals['profile'].attrs['ci_prob']:g}% profile")
+    """The headings of the page's table after the name."""
+    columns = comparison.headings
     if comparison.posterior is not None:
-        columns += ["mean", "sd", comparison.interval_heading, "shift/sd", "leading reason"]
-    return [*columns, *map(printable, reference_names(comparison.dataset)), "flags"]
+        columns.insert(columns.index("shift/sd") + 1, _REASON)
+    if "profile" in comparison.intervals:
+        columns.insert(columns.index("SE") + 1, _profile_heading(comparison))
+    return [*columns, "flags"]
+
+
+_REASON = "leading reason"
+
+
+def _profile_heading(comparison: Comparison) -> str:
+    return f"{100 * comparison.intervals['profile'].attrs['ci_prob']:g}% profile"
 
 
 def _rows(comparison: Comparison, order: list[str]) -> list[dict[str, Any]]:
@@ -97,20 +105,19 @@ def _rows(comparison: Comparison, order: list[str]) -> list[dict[str, Any]]:
         for finding in comparison.findings(all=True)
         for label in finding.labels
     }
-    rows = []
+    rows, columns = [], _columns(comparison)[:-1]
     for label in order:
-        cells = list(comparison.cells(label))
-        if comparison.posterior is not None:
-            cells.insert(7, reasons.get(label, "") if trusted else "")
+        cells = dict(zip(comparison.headings, comparison.cells(label), strict=True))
+        cells[_REASON] = reasons.get(label, "") if trusted else ""
         if "profile" in comparison.intervals:
-            cells.insert(2, _profile(table.loc[label]))
+            cells[_profile_heading(comparison)] = _profile(table.loc[label])
         numbers = [
             str(i) for i, flag in enumerate(comparison.flags, start=1) if is_about(flag, [label])
         ]
         rows.append(
             {
                 "label": printable(label),
-                "cells": cells,
+                "cells": [cells[column] for column in columns],
                 "flags": numbers,
                 "differs": bool(trusted and differ[label]),
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ _KNOTS = 41
 _JOINT_KNOTS = 25
 # So many scalars have their curves saved and shown in a report.
 _MOST_KEPT = 12
+# Once their profiles have taken as long as this, the others are left out.
+_PATIENCE_SECONDS = 10.0
 _FINE = 300
 _REACH = 4.0
 
@@ -106,11 +109,11 @@ def curves_of(comparison: Comparison, label: str) -> Curves:
     return kept[label]
 
 
-def _curves_now(comparison: Comparison, label: str) -> Curves:
+def _curves_now(comparison: Comparison, label: str, *, profiled: bool = True) -> Curves:
     if comparison.mle.prepared is not None:
         likelihood = Likelihood.of(comparison, progressbar=False)
         if label in labelled(likelihood.template):
-            return draw_curves(likelihood, comparison, label)
+            return draw_curves(likelihood, comparison, label, profiled=profiled)
     draws, row = _draws(comparison, label), comparison.table.loc[label]
     marks = {"MLE": row["MLE"], "MAP": row["MAP"], "mean": row["posterior mean"]}
     finite = {name: float(value) for name, value in marks.items() if np.isfinite(value)}
@@ -126,9 +129,15 @@ def _curves_now(comparison: Comparison, label: str) -> Curves:
 
 
 def keep_curves(comparison: Comparison) -> Comparison:
-    """The same comparison, with the curves of its leading scalars drawn."""
+    """The same comparison, with the curves of its leading scalars drawn.
+
+    Profiles that would take long are left out.
+    """
+    kept, begin = comparison.background.curves, time.perf_counter()
     for label in leading_labels(comparison):
-        curves_of(comparison, label)
+        if label not in kept:
+            profiled = time.perf_counter() - begin < _PATIENCE_SECONDS
+            kept[label] = _curves_now(comparison, label, profiled=profiled)
     return comparison
 
 
@@ -144,7 +153,13 @@ def _span(marks: Sequence[float], draws: FloatArray | None) -> tuple[float, floa
     return low - margin, high + margin
 
 
-def draw_curves(likelihood: Likelihood, comparison: Comparison | None, label: str) -> Curves:
+def draw_curves(
+    likelihood: Likelihood,
+    comparison: Comparison | None,
+    label: str,
+    *,
+    profiled: bool = True,
+) -> Curves:
     """The curves of one scalar.
 
     Parameters
@@ -153,12 +168,16 @@ def draw_curves(likelihood: Likelihood, comparison: Comparison | None, label: st
     comparison : Comparison, optional
         Gives MAP and posterior.
     label : str
+    profiled : bool
+        Leave the likelihood's curve out if False, which is most of the work.
     """
     draws, place = _draws(comparison, label), _place(likelihood, label)
     low, high = _range(likelihood, draws, label)
     knots = np.linspace(low, high, _KNOTS)
     grid = np.linspace(low, high, _FINE)
-    profile = likelihood.surface({label: knots}, others="profile").to_numpy()
+    profile = np.full(_KNOTS, np.nan)
+    if profiled:
+        profile = likelihood.surface({label: knots}, others="profile").to_numpy()
     return Curves(
         label=label,
         grid=grid,

@@ -364,7 +364,7 @@ def compare(
             mle,
             map_estimate,
             posterior,
-            names=names,
+            dataset=dataset,
             options={
                 "ci_kind": ci_kind,
                 "ci_prob": ci_prob,

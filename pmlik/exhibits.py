@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from pmlik.comparison import Comparison
-from pmlik.curves import leading_labels
+from pmlik.curves import keep_curves, leading_labels
 from pmlik.drawings import in_page_style, to_svg
 from pmlik.errors import FlagCode, Severity
 from pmlik.panels import plot_attribution, plot_compare, plot_forest
@@ -54,17 +54,17 @@ def draw_exhibits(comparison: Comparison) -> list[Exhibit]:
 
 
 def _panels(comparison: Comparison) -> list[Exhibit]:
-    labels = leading_labels(comparison)
+    labels = leading_labels(keep_curves(comparison))
     exhibits = []
     for label in labels:
         size = {"figsize": (5.2, 3.6)}
         collection = plot_compare(comparison, var_names=[label], figure_kwargs=size)
-        row = comparison.cells(label)
-        words = f"{printable(label)}: MLE {row[0]} (SE {row[1]}), MAP {row[2]}"
+        cells = comparison.cells(label)
+        row = dict(zip(comparison.headings, cells, strict=True))
+        words = f"{printable(label)}: MLE {row['MLE']} (SE {row['SE']}), MAP {row['MAP']}"
         if comparison.posterior is not None:
-            words += (
-                f", posterior mean {row[3]} (sd {row[4]}), {comparison.interval_heading} {row[5]}"
-            )
+            interval = comparison.interval_heading
+            words += f", posterior mean {row['mean']} (sd {row['sd']}), {interval} {row[interval]}"
         svg = to_svg(collection.get_target("panel_0", {}).figure, f"Panel of {words}.")
         exhibits.append(Exhibit("panels", svg, f"{words}."))
     if len(comparison.table) > 1:

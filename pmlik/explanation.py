@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def explain(
     map_estimate: PointEstimate,
     posterior: PosteriorEstimate | None,
     *,
-    names: Sequence[str],
+    dataset: xr.Dataset,
     options: Mapping[str, Any],
 ) -> Background:
     """The way from MLE to posterior mean, the model and the call.
@@ -35,13 +35,13 @@ def explain(
     prepared : Prepared
     mle, map_estimate : PointEstimate
     posterior : PosteriorEstimate or None
-    names : sequence of str
-        The variables of the comparison.
+    dataset : xarray.Dataset
+        The comparison's, with a method ``joint`` where there are latents.
     options : mapping
         Further keywords of the call, by name; what is None is left out.
     """
     return Background(
-        attribution=_attribute(prepared, mle, map_estimate, posterior, names),
+        attribution=_attribute(prepared, mle, map_estimate, posterior, dataset),
         model=describe_model(prepared.model),
         edges=describe_edges(prepared.model),
         call=_call(prepared, options),
@@ -53,12 +53,12 @@ def _attribute(
     mle: PointEstimate,
     map_estimate: PointEstimate,
     posterior: PosteriorEstimate | None,
-    names: Sequence[str],
+    dataset: xr.Dataset,
 ) -> Attribution | None:
     if posterior is None or "posterior" not in posterior.tree.children:
         return None
     median = median_of(posterior)
-    kept = [name for name in names if name in posterior.values]
+    kept = [name for name in dataset.data_vars if name in posterior.values]
     if not kept:
         return None
     try:
@@ -72,6 +72,9 @@ def _attribute(
         "median": median,
         "mean": posterior.values,
     }
+    if "joint" in dataset["method"].to_numpy():
+        joint = {"method": "joint", "statistic": "estimate"}
+        points["joint mode"] = dataset.sel(joint, drop=True)
     return lay_out(points, posterior.std_error[kept])
 
 

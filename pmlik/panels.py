@@ -13,7 +13,7 @@ from pmlik.attribution import STEPS
 from pmlik.background import Curves
 from pmlik.canvas import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels, shorten
 from pmlik.comparison import Comparison, bounds_of
-from pmlik.curves import curves_of, leading_labels
+from pmlik.curves import curves_of, keep_curves, leading_labels
 from pmlik.errors import ValuesError
 from pmlik.estimates import labelled
 from pmlik.references import reference_names
@@ -49,7 +49,8 @@ def choose_labels(
         dataset = dataset.sel({dim: np.atleast_1d(at) for dim, at in (coords or {}).items()})
     except (KeyError, ValueError) as error:
         raise ValuesError(f"coords: {error}. The quantities have {dict(dataset.sizes)}.") from None
-    within = [label for label in known if label in labelled(dataset)]
+    here = set(labelled(dataset))
+    within = [label for label in known if label in here]
     if names is None:
         return within
     unknown = [name for name in names if name not in dataset and name not in known]
@@ -99,6 +100,8 @@ def plot_compare(
     ValuesError
         For names that the comparison does not have.
     """
+    if var_names is None and coords is None:
+        keep_curves(comparison)
     labels = choose_labels(comparison, var_names, coords, 12)
     pc_kwargs = {"col_wrap": 2 if len(labels) in (2, 4) else 3, **pc_kwargs}
     collection = panels(labels, figure_kwargs, pc_kwargs)
