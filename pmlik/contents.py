@@ -15,7 +15,6 @@ from pmlik.estimates import describe_chains, labelled
 from pmlik.exhibits import draw_exhibits
 from pmlik.findings import SHIFT, SPREAD, differs
 from pmlik.graphs import lay_out_graph
-from pmlik.references import reference_names
 from pmlik.rendering import count, format_fixed, format_to, printable
 
 __all__ = ["gather_contents"]
