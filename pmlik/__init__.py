@@ -5,6 +5,7 @@ from pmlik.comparison import Comparison
 from pmlik.criteria import ModelComparison, compare_models, sensitivity
 from pmlik.errors import (
     EstimationError,
+    FileError,
     Flag,
     FlagCode,
     ModelError,
@@ -21,9 +22,11 @@ from pmlik.information import InformationShares, share_information
 from pmlik.intervals import interval_profile, interval_wald
 from pmlik.likelihood import Likelihood
 from pmlik.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
+from pmlik.panels import plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_likelihood, plot_profile, plot_waterfall
 from pmlik.profiles import Profile, profile
 from pmlik.sandwich import make_robust
+from pmlik.storage import load
 from pmlik.submodels import likelihood_model
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "Certificate",
     "Comparison",
     "EstimationError",
+    "FileError",
     "Flag",
     "FlagCode",
     "InformationShares",
@@ -55,6 +59,10 @@ __all__ = [
     "interval_profile",
     "interval_wald",
     "likelihood_model",
+    "load",
+    "plot_attribution",
+    "plot_compare",
+    "plot_forest",
     "likelihood_ratio_test",
     "interval_bootstrap",
     "make_robust",

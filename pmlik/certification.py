@@ -43,14 +43,23 @@ def find_lower(examiner: Examiner, optimum: Optimum) -> FloatArray | None:
     if not isinstance(optimum.curvature, Curvature):
         return None
     margin = 1e-6 * (1 + abs(optimum.value))
-    for step in _around(optimum.curvature):
+    for step in _around(optimum.curvature, optimum.z):
         if examiner.value_and_gradient(optimum.z + step)[0] < optimum.value - margin:
             return np.asarray(optimum.z + step)
     return None
 
 
-def _around(curvature: Curvature) -> FloatArray:
+def _around(curvature: Curvature, z: FloatArray) -> FloatArray:
+    """One standard error either way along the eigenvectors, and straight outwards.
+
+    Far out in a narrow cone where nothing changes any more all eigenvectors may lead out of it;
+    outwards does not.
+    """
     steps = curvature.unit_errors(_DIRECTIONS)
+    along = curvature.eigenvectors.T @ (z / curvature.scale)
+    length = np.sqrt(np.maximum(0.0, np.sum(curvature.eigenvalues * along**2)))
+    if 0 < length < np.inf:
+        steps = np.concatenate([steps, [z / length]])
     return np.concatenate([steps, -steps])
 
 
@@ -80,7 +89,7 @@ def _rises(examiner: Examiner, optimum: Optimum) -> bool:
             < np.inf
             for share in (1.0, 0.3, 0.1, 0.03, 0.01)
         )
-        for step in _around(optimum.curvature)
+        for step in _around(optimum.curvature, optimum.z)
     )
 
 

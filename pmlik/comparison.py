@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pmlik.errors import Flag, Severity
+from pmlik.attribution import Attribution
+from pmlik.background import Background
+from pmlik.errors import Flag, Severity, ValuesError
 from pmlik.estimates import (
-    DisplayRow,
     PointEstimate,
     PosteriorEstimate,
     describe_chains,
@@ -22,7 +23,10 @@ from pmlik.estimates import (
     labelled,
     space_of,
 )
-from pmlik.rendering import Sheet, format_fixed, format_number, format_to, to_html, to_text
+from pmlik.exports import Exports
+from pmlik.findings import Evidence, Finding, differs, find_findings, select_findings
+from pmlik.references import add_reference, reference_names
+from pmlik.rendering import Sheet, count, format_fixed, format_number, format_to, to_html, to_text
 from pmlik.space import FloatArray
 
 __all__ = ["Comparison", "merge_estimates"]
@@ -31,7 +35,7 @@ _BOUNDS = ("lower", "upper")
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Exports):
     """MLE, MAP and posterior of one model.
 
     Parameters
@@ -50,6 +54,8 @@ class Comparison:
         Gives the same numbers again.
     versions : Mapping of str to str
         Of pmlik and what computed the numbers.
+    background : Background
+        Why they differ, the model and the call.
     intervals : Mapping of str to xarray.Dataset
         By ``ci_kind``: ``wald`` and ``profile`` of the likelihood, ``eti`` or ``hdi`` of the
         posterior, all of one ``ci_prob``, each with a last dim ``ci_bound``. Those that were
@@ -64,7 +70,13 @@ class Comparison:
     timings: Mapping[str, float]
     random_seed: int
     versions: Mapping[str, str]
+    background: Background = field(default_factory=Background)
     intervals: Mapping[str, xr.Dataset] = field(default_factory=dict)
+
+    @property
+    def attribution(self) -> Attribution | None:
+        """Posterior mean minus MLE, step by step; None without a posterior."""
+        return self.background.attribution
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -74,7 +86,8 @@ class Comparison:
         prior without Jacobian; ``posterior mean``, ``sd``, ``interval lower`` and ``interval
         upper`` are of the draws; ``profile lower`` and ``profile upper``, where there are
         profiles, of the likelihood. ``shift in sd`` is posterior mean minus MLE in posterior
-        standard deviations. ``flags`` names the codes of the flags about the row.
+        standard deviations. References have a column each. ``flags`` names the codes of the
+        flags about the row.
         """
         point, error = (self.dataset.sel(statistic=s, drop=True) for s in ("estimate", "std_error"))
         columns = {
@@ -93,9 +106,11 @@ class Comparison:
             ends = self.intervals["profile"].sel(ci_bound=bound, drop=True)
             columns[f"profile {bound}"] = labelled(ends)
         table = pd.DataFrame(columns, index=pd.Index(list(columns["MLE"]), name="parameter"))
+        for name in reference_names(self.dataset):
+            table[name] = labelled(point.sel({"method": name}, drop=True))
         table["shift in sd"] = (table["posterior mean"] - table["MLE"]) / table["sd"]
         table["flags"] = [
-            ", ".join(flag.code.name for flag in self.flags if self._is_about(flag, [label]))
+            ", ".join(flag.code.name for flag in self.flags if is_about(flag, [label]))
             for label in table.index
         ]
         return table
@@ -112,25 +127,71 @@ class Comparison:
 
     @property
     def verdict(self) -> Literal["agree", "differ"] | None:
-        """Whether likelihood and posterior agree; None unless optimum and chains are certified.
+        """Whether likelihood and posterior agree; None unless optima and chains are certified.
 
         They agree if no posterior mean is further than a quarter of a posterior standard
         deviation from the MLE, and no posterior standard deviation more than a quarter off the
         standard error.
         """
-        if not self.trusted:
+        if not self.trusted or self.table["shift in sd"].isna().all():
             return None
-        table = self.table
-        shift = table["shift in sd"].abs()
-        spread = np.log(table["sd"] / table["SE"]).abs()
-        differ = (shift > _SHIFT) | (spread > np.log1p(_SPREAD))
-        return "differ" if bool(differ.any()) else "agree"
+        return "differ" if bool(differs(self.table).any()) else "agree"
+
+    def findings(self, *, all: bool = False) -> tuple[Finding, ...]:
+        """What differs, by how much, why, and what to do: sentences made from the numbers.
+
+        Parameters
+        ----------
+        all : bool
+            Also those that do not fit on a screen.
+
+        Returns
+        -------
+        tuple of Finding
+            The most important first; ``str(finding)`` is the sentence. Unless optima and chains
+            can all be trusted there is no verdict, only why.
+        """
+        return select_findings(find_findings(self._evidence), all=all)
+
+    def with_reference(self, reference: Mapping[str, Any] | pd.Series | pd.DataFrame) -> Comparison:
+        """The same comparison with answers from elsewhere beside it.
+
+        Parameters
+        ----------
+        reference : mapping, pandas.Series or pandas.DataFrame
+            Values by label or variable, natural units, as ``{"beta": 0.23}``. Each column of a
+            frame is a column of the table; one called ``std_error`` or ``SE`` belongs to the
+            one before it.
+
+        Raises
+        ------
+        ValuesError
+            For labels that the comparison does not have.
+        """
+        return replace(self, dataset=add_reference(self.dataset, reference))
+
+    @property
+    def _evidence(self) -> Evidence:
+        intervals = {}
+        for kind, dataset in self.intervals.items():
+            if kind not in ("wald", "eti", "hdi"):
+                intervals[kind] = bounds_of(dataset)
+        if self.posterior is not None:
+            prob = f"{100 * self.posterior.interval.attrs['ci_prob']:g}%"
+            intervals[f"posterior ({prob})"] = bounds_of(self.posterior.interval)
+        return Evidence(
+            table=self.table,
+            steps=None if self.attribution is None else self.attribution.table,
+            map_error=labelled(self.map.std_error),
+            intervals=intervals,
+            flags=self.flags,
+            n_observations=self.mle.n_observations,
+            trusted=self.trusted,
+        )
 
     def sheet(self) -> Sheet:
         """The comparison as a table of strings."""
-        columns = ["parameter", "MLE", "SE", "MAP"]
-        if self.posterior is not None:
-            columns += ["mean", "sd", describe_interval(self.posterior.interval), "shift/sd"]
+        columns = ["parameter", *self.headings]
         numbers = {flag: str(i) for i, flag in enumerate(self.flags, start=1)}
         rows = self._rows()
         marks = [",".join(numbers[flag] for flag in flags) for _, flags in rows]
@@ -141,31 +202,59 @@ class Comparison:
         ]
         n = len(self.table)
         title = (
-            f"Likelihood and posterior of {n} quantities, {self.mle.n_observations} observations"
+            f"Likelihood and posterior of {count(n, 'quantity', 'quantities')}, "
+            f"{count(self.mle.n_observations, 'observation', 'observations')}"
         )
         notes = tuple(self._notes(numbers))
         return Sheet(title, tuple(columns), tuple(body), notes, breaks=(columns.index("MAP") + 1,))
+
+    @property
+    def headings(self) -> list[str]:
+        """What the cells of a row are."""
+        columns = ["MLE", "SE", "MAP"]
+        if self.posterior is not None:
+            columns += ["mean", "sd", self.interval_heading, "shift/sd"]
+        return [*columns, *reference_names(self.dataset)]
+
+    @property
+    def interval_heading(self) -> str:
+        """Probability and kind of the posterior's interval."""
+        return "interval" if self.posterior is None else describe_interval(self.posterior.interval)
+
+    def select(self, var_names: Sequence[str]) -> Comparison:
+        """The same comparison with the rows of these variables only.
+
+        Raises
+        ------
+        ValuesError
+            For a name that it does not have.
+        """
+        unknown = [name for name in var_names if name not in self.dataset.data_vars]
+        if unknown:
+            raise ValuesError(
+                f"var_names: {', '.join(map(repr, unknown))} not in the comparison, which has "
+                f"{', '.join(map(str, self.dataset.data_vars))}."
+            )
+        return replace(self, dataset=self.dataset[list(var_names)])
 
     def _rows(self) -> list[tuple[tuple[str, ...], list[Flag]]]:
         space = space_of(self.dataset.sel({"statistic": "estimate", "method": "mle"}, drop=True))
         numbers = self.table.drop(columns="flags").to_dict()
         return [
-            (self._cells(row), [f for f in self.flags if self._is_about(f, row.scalars)])
+            (
+                (row.label, *self._cells(row.numbers)),
+                [f for f in self.flags if is_about(f, row.scalars)],
+            )
             for row in display_rows(space, numbers)
         ]
 
-    @staticmethod
-    def _is_about(flag: Flag, scalars: Sequence[str]) -> bool:
-        if not flag.variables:  # about all of them, which only an error has to say in each row
-            return flag.severity is Severity.ERROR
-        names = {*scalars, *(label.split("[")[0] for label in scalars)}
-        return not names.isdisjoint(flag.variables)
+    def cells(self, label: str) -> tuple[str, ...]:
+        """The numbers of one scalar as strings, one a heading."""
+        return self._cells(self.table.loc[label].to_dict())
 
-    def _cells(self, row: DisplayRow) -> tuple[str, ...]:
-        n = row.numbers
+    def _cells(self, n: Mapping[str, float]) -> tuple[str, ...]:
         error = min((e for e in (n["SE"], n["sd"]) if np.isfinite(e) and e > 0), default=np.nan)
         cells = [
-            row.label,
             format_to(n["MLE"], error),
             format_number(n["SE"], 3),
             format_to(n["MAP"], error),
@@ -178,7 +267,7 @@ class Comparison:
                 f"{lower} .. {upper}",
                 format_to(n["shift in sd"], 0.1),
             ]
-        return tuple(cells)
+        return (*cells, *(format_to(n[name], error) for name in reference_names(self.dataset)))
 
     def _notes(self, numbers: Mapping[Flag, str]) -> list[tuple[str, str]]:
         ll = self.mle.log_likelihood
@@ -186,8 +275,9 @@ class Comparison:
             (
                 "likelihood",
                 f"log L = {_fixed(ll)}, NLL = {_fixed(-ll)}, AIC = {_fixed(self.mle.aic)}, "
-                f"BIC = {_fixed(self.mle.bic)} ({self.mle.n_parameters} parameters, "
-                f"{self.mle.n_observations} observations)",
+                f"BIC = {_fixed(self.mle.bic)} "
+                f"({count(self.mle.n_parameters, 'parameter', 'parameters')}, "
+                f"{count(self.mle.n_observations, 'observation', 'observations')})",
             ),
             ("MLE", _verdict(self.mle.trusted, str(self.mle.certificate))),
             ("MAP", _verdict(self.map.trusted, str(self.map.certificate))),
@@ -197,14 +287,16 @@ class Comparison:
         else:
             chains = describe_chains(self.posterior.diagnostics)
             notes.append(("chains", _verdict(self.posterior.trusted, chains)))
-            notes.append(("verdict", _VERDICTS[self.verdict]))
+            nothing = "none, as there is nothing to compare"
+            words = nothing if self.trusted and not self.verdict else _VERDICTS[self.verdict]
+            notes.append(("verdict", words))
         seconds = ", ".join(f"{step} {s:.1f} s" for step, s in self.timings.items())
         notes.append(("time", f"{seconds}; random_seed={self.random_seed}"))
         for flag in self.flags:
-            notes.append((f"flag {numbers[flag]}", f"{flag.severity}{self._whose(flag)}: {flag}"))
+            notes.append((f"flag {numbers[flag]}", f"{flag.severity}{self.whose(flag)}: {flag}"))
         return notes
 
-    def _whose(self, flag: Flag) -> str:
+    def whose(self, flag: Flag) -> str:
         """Which of the estimates a flag is about, where it is not all that there are."""
         estimates = {"MLE": self.mle, "MAP": self.map, "posterior": self.posterior}
         whose = [n for n, estimate in estimates.items() if estimate and flag in estimate.flags]
@@ -216,10 +308,6 @@ class Comparison:
     def _repr_html_(self) -> str:
         return to_html(self.sheet())
 
-
-# Beyond these likelihood and posterior are said to differ.
-_SHIFT = 0.25
-_SPREAD = 0.25
 
 _VERDICTS = {
     "agree": "likelihood and posterior agree (within a quarter of a posterior sd)",
@@ -234,6 +322,20 @@ def _fixed(value: float) -> str:
 
 def _verdict(trusted: bool, what: str) -> str:
     return what if trusted else f"NOT TO BE TRUSTED: {what}"
+
+
+def is_about(flag: Flag, scalars: Sequence[str]) -> bool:
+    """Whether a flag belongs into the row of these scalars."""
+    if not flag.variables:  # about all of them, which only an error has to say in each row
+        return flag.severity is Severity.ERROR
+    names = {*scalars, *(label.split("[")[0] for label in scalars)}
+    return not names.isdisjoint(flag.variables)
+
+
+def bounds_of(interval: xr.Dataset) -> dict[str, tuple[float, float]]:
+    """(lower, upper) by label."""
+    lower, upper = (labelled(interval.sel(ci_bound=bound, drop=True)) for bound in _BOUNDS)
+    return {label: (lower[label], upper[label]) for label in lower}
 
 
 def merge_estimates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,43 +12,33 @@ import numpy as np
 import xarray as xr
 from scipy import interpolate
 
+from pmlik.background import Curves
 from pmlik.comparison import Comparison
 from pmlik.errors import ValuesError
 from pmlik.estimates import PointEstimate, labelled
 from pmlik.likelihood import Likelihood
 from pmlik.space import FloatArray
 
-__all__ = ["Curves", "Joint", "draw_curves", "draw_joint", "select_labels"]
+__all__ = [
+    "Curves",
+    "Joint",
+    "curves_of",
+    "draw_curves",
+    "draw_joint",
+    "keep_curves",
+    "leading_labels",
+    "select_labels",
+]
 
 # Points where a profile is really computed; a spline of the log-likelihood draws the curve.
 _KNOTS = 41
 _JOINT_KNOTS = 25
+# So many scalars have their curves saved and shown in a report.
+_MOST_KEPT = 12
+# Once their profiles have taken as long as this, the others are left out.
+_PATIENCE_SECONDS = 10.0
 _FINE = 300
 _REACH = 4.0
-
-
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """Prior, profile likelihood and posterior of one scalar, natural units.
-
-    Parameters
-    ----------
-    label : str
-    grid : array (g,)
-    log_likelihood : array (g,)
-        Profile log-likelihood minus its highest value; NaN where it could not be had.
-    prior, posterior : array (g,) or None
-        Densities.
-    marks : mapping of str to float
-        ``MLE``, ``MAP``, ``mean``, those that exist.
-    """
-
-    label: str
-    grid: FloatArray
-    log_likelihood: FloatArray
-    prior: FloatArray | None
-    posterior: FloatArray | None
-    marks: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +90,76 @@ def select_labels(
     return [str(label) for label in labelled(template)]
 
 
-def draw_curves(likelihood: Likelihood, comparison: Comparison | None, label: str) -> Curves:
+def leading_labels(comparison: Comparison, most: int = _MOST_KEPT) -> list[str]:
+    """The scalars that matter most, as the findings have them, then the others in order."""
+    found = [label for f in comparison.findings(all=True) for label in f.labels]
+    known = list(comparison.table.index)
+    return [label for label in dict.fromkeys([*found, *known]) if label in known][:most]
+
+
+def curves_of(comparison: Comparison, label: str) -> Curves:
+    """The curves of one scalar: those that are there already, or else drawn now and kept.
+
+    What can't be had is left out: the prior and the likelihood of a derived quantity, or of a
+    comparison that was loaded without them.
+    """
+    kept = comparison.background.curves
+    if label not in kept:
+        kept[label] = _curves_now(comparison, label)
+    return kept[label]
+
+
+def _curves_now(comparison: Comparison, label: str, *, profiled: bool = True) -> Curves:
+    if comparison.mle.prepared is not None:
+        likelihood = Likelihood.of(comparison, progressbar=False)
+        if label in labelled(likelihood.template):
+            return draw_curves(likelihood, comparison, label, profiled=profiled)
+    draws, row = _draws(comparison, label), comparison.table.loc[label]
+    marks = {"MLE": row["MLE"], "MAP": row["MAP"], "mean": row["posterior mean"]}
+    finite = {name: float(value) for name, value in marks.items() if np.isfinite(value)}
+    grid = np.linspace(*_span(list(finite.values()), draws), _FINE)
+    return Curves(
+        label=label,
+        grid=grid,
+        log_likelihood=np.full(_FINE, np.nan),
+        prior=None,
+        posterior=None if draws is None else _density(draws, grid),
+        marks=finite,
+    )
+
+
+def keep_curves(comparison: Comparison) -> Comparison:
+    """The same comparison, with the curves of its leading scalars drawn.
+
+    Profiles that would take long are left out.
+    """
+    kept, begin = comparison.background.curves, time.perf_counter()
+    for label in leading_labels(comparison):
+        if label not in kept:
+            profiled = time.perf_counter() - begin < _PATIENCE_SECONDS
+            kept[label] = _curves_now(comparison, label, profiled=profiled)
+    return comparison
+
+
+def _span(marks: Sequence[float], draws: FloatArray | None) -> tuple[float, float]:
+    """A range that shows the marks and the draws, with a margin."""
+    ends = list(marks)
+    if draws is not None:
+        ends += list(np.quantile(draws[np.isfinite(draws)], [0.001, 0.999]))
+    low, high = (min(ends), max(ends)) if ends else (0.0, 0.0)
+    if not 0 < high - low < np.inf:
+        return low - 1.0, low + 1.0
+    margin = 0.08 * (high - low)
+    return low - margin, high + margin
+
+
+def draw_curves(
+    likelihood: Likelihood,
+    comparison: Comparison | None,
+    label: str,
+    *,
+    profiled: bool = True,
+) -> Curves:
     """The curves of one scalar.
 
     Parameters
@@ -108,12 +168,16 @@ def draw_curves(likelihood: Likelihood, comparison: Comparison | None, label: st
     comparison : Comparison, optional
         Gives MAP and posterior.
     label : str
+    profiled : bool
+        Leave the likelihood's curve out if False, which is most of the work.
     """
     draws, place = _draws(comparison, label), _place(likelihood, label)
     low, high = _range(likelihood, draws, label)
     knots = np.linspace(low, high, _KNOTS)
     grid = np.linspace(low, high, _FINE)
-    profile = likelihood.surface({label: knots}, others="profile").to_numpy()
+    profile = np.full(_KNOTS, np.nan)
+    if profiled:
+        profile = likelihood.surface({label: knots}, others="profile").to_numpy()
     return Curves(
         label=label,
         grid=grid,
@@ -156,7 +220,8 @@ def _draws(comparison: Comparison | None, label: str) -> FloatArray | None:
         labels = list(labelled(one)) if array.dtype.kind in "fiu" else []
         if label in labels:
             flat = array.transpose("sample", ...).to_numpy().reshape(array.sizes["sample"], -1)
-            return np.asarray(flat[:, labels.index(label)], dtype=float)
+            draws = np.asarray(flat[:, labels.index(label)], dtype=float)
+            return draws if np.isfinite(draws).any() else None
     return None
 
 
@@ -192,9 +257,13 @@ def _refine(knots: FloatArray, profile: FloatArray, grid: FloatArray, highest: f
 
 def _density(draws: FloatArray, grid: FloatArray) -> FloatArray:
     """Kernel density of the draws on a grid, zero outside their range."""
-    kde = az.kde(xr.DataArray(draws[np.isfinite(draws)], dims="sample"), dim="sample")
+    finite = draws[np.isfinite(draws)]
+    low, width = float(finite.min()), float(np.ptp(finite))
+    if not 0 < width < np.inf:
+        return np.zeros(len(grid))
+    kde = az.kde(xr.DataArray((finite - low) / width, dims="sample"), dim="sample")
     x, y = (kde.sel(plot_axis=axis).to_numpy() for axis in ("x", "y"))
-    return np.asarray(np.interp(grid, x, y, left=0.0, right=0.0))
+    return np.asarray(np.interp((grid - low) / width, x, y, left=0.0, right=0.0) / width)
 
 
 def _marks(likelihood: Likelihood, comparison: Comparison | None, label: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 __all__ = [
     "EstimationError",
+    "FileError",
     "Flag",
     "FlagCode",
     "ModelError",
@@ -35,6 +36,10 @@ class StartError(ModelError):
 
 class ValuesError(PmlikError, ValueError):
     """Values given for parameters have wrong names, shapes or labels."""
+
+
+class FileError(PmlikError, OSError):
+    """A file can't be written, or is not one that pmlik has written."""
 
 
 class NestingError(PmlikError, ValueError):

@@ -7,6 +7,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import pandas as pd
 import pymc as pm
 
 from pmlik.admission import resolve_model
@@ -17,11 +18,13 @@ from pmlik.compilation import compile_mode
 from pmlik.errors import ModelError, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
+from pmlik.explanation import explain
 from pmlik.intervals import intervals_beside
 from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
 from pmlik.preparation import Arguments, CovarianceKind, Prepared, prepare, seed_of
 from pmlik.progress import Clock, Say, steps
+from pmlik.references import add_reference
 from pmlik.roles import Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
 from pmlik.units import Cluster
@@ -238,6 +241,7 @@ def compare(
     sample_kwargs: Mapping[str, Any] | None = None,
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
+    reference: Mapping[str, Any] | pd.Series | pd.DataFrame | None = None,
     profile: bool | None = None,
     covariance_kind: CovarianceKind = "observed",
     cluster: Cluster = None,
@@ -272,6 +276,8 @@ def compare(
         For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
     start, n_starts
         As in `find_MLE`.
+    reference : mapping, pandas.Series or pandas.DataFrame, optional
+        Answers from elsewhere to lay beside these, see `Comparison.with_reference`.
     profile : bool, optional
         Whether to add profile likelihood intervals. Default: where they take a few seconds at
         most.
@@ -351,6 +357,23 @@ def compare(
     found += noted
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names)
     raise_if_strict((*found, *flags), strict)
+    with steps(progressbar) as say, clock("attribution"):
+        say("Asking why they differ")
+        background = explain(
+            prepared,
+            mle,
+            map_estimate,
+            posterior,
+            dataset=dataset,
+            options={
+                "ci_kind": ci_kind,
+                "ci_prob": ci_prob,
+                "sample": None if sample else False,
+                "sample_kwargs": sample_kwargs or None,
+            },
+        )
+    if reference is not None:
+        dataset = add_reference(dataset, reference)
     return Comparison(
         mle=mle,
         map=map_estimate,
@@ -360,6 +383,7 @@ def compare(
         timings=clock.seconds,
         random_seed=prepared.seed,
         versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
+        background=background,
         intervals=intervals,
     )
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from arviz_plots import PlotCollection
 from scipy import stats
 
+from pmlik.canvas import COLOURS, HEIGHTS, mark, panels, shorten
 from pmlik.comparison import Comparison
 from pmlik.curves import Curves, Joint, draw_curves, draw_joint, select_labels
 from pmlik.errors import ValuesError
@@ -20,19 +20,6 @@ from pmlik.profiles import Profile
 
 __all__ = ["plot_likelihood", "plot_profile", "plot_waterfall"]
 
-# Okabe and Ito's palette, told apart with any kind of colour vision, and by line style too.
-_COLOURS = {
-    "prior": "#E69F00",
-    "likelihood": "#0072B2",
-    "posterior": "#009E73",
-    "MLE": "#0072B2",
-    "MAP": "#D55E00",
-    "mean": "#009E73",
-}
-_MARKERS = {"MLE": "^", "MAP": "D", "mean": "o"}
-# Each mark has its height under the curves, so that none hides another.
-_HEIGHTS = {"MLE": -0.07, "MAP": -0.14, "mean": -0.21}
-_NAMES = {"MLE": "MLE", "MAP": "MAP", "mean": "posterior mean"}
 _KINDS = {"profile": "profile", "wald": "Wald"}
 _REGIONS = (0.5, 0.95)
 _MOST_DOTS = 1000
@@ -94,7 +81,7 @@ def plot_likelihood(
     labels = select_labels(likelihood, var_names, coords)
     together = " and ".join(labels) if len(labels) == 2 else None
     names = [*labels, together] if together else labels
-    collection = _panels(names, figure_kwargs, pc_kwargs)
+    collection = panels(names, figure_kwargs, pc_kwargs)
     for i, label in enumerate(labels):
         curves = draw_curves(likelihood, comparison, label)
         _draw_curves(collection.get_target(f"panel_{i}", {}), curves, first=i == 0)
@@ -153,29 +140,29 @@ def plot_profile(
     >>> mle = pmlik.find_MLE(model, progressbar=False)
     >>> pmlik.plot_profile(mle).savefig("p.png")  # doctest: +SKIP
     """
-    panels = draw_profiles(profile, var_names, coords, ci_prob)
-    collection = _panels([panel.label for panel in panels], figure_kwargs, pc_kwargs)
-    for i, panel in enumerate(panels):
+    drawn = draw_profiles(profile, var_names, coords, ci_prob)
+    collection = panels([panel.label for panel in drawn], figure_kwargs, pc_kwargs)
+    for i, panel in enumerate(drawn):
         _draw_profile(collection.get_target(f"panel_{i}", {}), panel, first=i == 0)
     return collection
 
 
 def _draw_profile(axes: Any, panel: ProfileCurve, *, first: bool) -> None:
-    level, colour = panel.level, _COLOURS["likelihood"]
+    level, colour = panel.level, COLOURS["likelihood"]
     inside = panel.log_likelihood >= -level
     axes.fill_between(
         panel.grid, panel.log_likelihood, -level, where=inside, color=colour, alpha=0.12, lw=0
     )
     if np.isfinite(panel.quadratic).any():
         name = "quadratic approximation"
-        axes.plot(panel.grid, panel.quadratic, "--", color=_COLOURS["MAP"], label=name)
+        axes.plot(panel.grid, panel.quadratic, "--", color=COLOURS["MAP"], label=name)
     axes.plot(panel.grid, panel.log_likelihood, color=colour, lw=2.2, label="profile likelihood")
     axes.axhline(-level, color="0.5", lw=0.8, zorder=0)
     axes.plot([panel.estimate], [0], "^", color=colour, mec="white", ms=8, zorder=5, ls="none")
-    colours = {"profile": colour, "wald": _COLOURS["MAP"]}
+    colours = {"profile": colour, "wald": COLOURS["MAP"]}
     for i, (kind, ends) in enumerate(panel.intervals.items(), start=1):
         y = -level * (1.25 + 0.2 * i)
-        shade = colours.get(kind, _COLOURS["posterior"])
+        shade = colours.get(kind, COLOURS["posterior"])
         style = "--" if kind == "wald" else "-"
         if np.isnan(ends).all():
             continue
@@ -186,7 +173,7 @@ def _draw_profile(axes: Any, panel: ProfileCurve, *, first: bool) -> None:
             if panel.limits[0] <= end <= panel.limits[1]:
                 axes.plot([end], [y], "|", color=shade, ms=9, mew=2, ls="none")
     depth = -level * (1.4 + 0.2 * len(panel.intervals))
-    axes.set(xlim=panel.limits, ylim=(depth, 0.12 * level), xlabel=panel.label)
+    axes.set(xlim=panel.limits, ylim=(depth, 0.12 * level), xlabel=shorten(panel.label))
     axes.set_ylabel("log-likelihood below its maximum" if first else "")
     if first:
         axes.figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
@@ -216,15 +203,15 @@ def plot_waterfall(
     arviz_plots.PlotCollection
     """
     ends = sorted(estimate.certificate.searches, key=lambda end: -end.log_density)
-    collection = _panels(["waterfall"], figure_kwargs, pc_kwargs)
+    collection = panels(["waterfall"], figure_kwargs, pc_kwargs)
     axes = collection.get_target("panel_0", {})
     best = max((end.log_density for end in ends if end.certified), default=np.nan)
     known = [end.log_density for end in ends if np.isfinite(end.log_density)]
     top = best if np.isfinite(best) else max(known, default=0.0)
     kinds: dict[str, tuple[str, str, Callable[[SearchEnd], bool]]] = {
-        "estimate": ("o", _COLOURS["likelihood"], lambda end: end.optimum == 0),
-        "other maximum": ("s", _COLOURS["prior"], lambda end: end.optimum > 0),
-        "no maximum": ("x", _COLOURS["MAP"], lambda end: end.optimum < 0),
+        "estimate": ("o", COLOURS["likelihood"], lambda end: end.optimum == 0),
+        "other maximum": ("s", COLOURS["prior"], lambda end: end.optimum > 0),
+        "no maximum": ("x", COLOURS["MAP"], lambda end: end.optimum < 0),
     }
     for name, (marker, colour, chosen) in kinds.items():
         at = [(i, top - end.log_density) for i, end in enumerate(ends, start=1) if chosen(end)]
@@ -233,70 +220,43 @@ def plot_waterfall(
     axes.set_yscale("symlog", linthresh=0.1)
     axes.axhline(0, color="0.6", lw=0.8, zorder=0)
     axes.set(xlabel="start, best first", ylabel="log-density below the best")
+    axes.set_ylim(bottom=min(-0.02, axes.get_ylim()[0]), top=max(0.2, axes.get_ylim()[1]))
     axes.invert_yaxis()
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
     return collection
 
 
-def _panels(
-    names: Sequence[str], figure_kwargs: Mapping[str, Any] | None, pc_kwargs: Mapping[str, Any]
-) -> PlotCollection:
-    """One panel a name, three in a row."""
-    options = {"col_wrap": 3, **pc_kwargs}
-    if options.setdefault("backend", "matplotlib") != "matplotlib":
-        raise ValuesError(f"backend: got {options['backend']!r}, need 'matplotlib'.")
-    columns = min(len(names), options["col_wrap"])
-    rows = -(-len(names) // columns)
-    size = {"figsize": (4.2 * columns, 3.4 * rows), "figsize_units": "inches"}
-    return PlotCollection.wrap(
-        xr.Dataset({f"panel_{i}": ((), 0.0) for i in range(len(names))}),
-        cols=["__variable__"],
-        figure_kwargs={**size, "layout": "constrained", **(figure_kwargs or {})},
-        **options,
-    )
-
-
 def _draw_curves(axes: Any, curves: Curves, *, first: bool) -> None:
     grid, relative = curves.grid, np.exp(curves.log_likelihood)
     densities = {"prior": curves.prior, "posterior": curves.posterior}
     drawn = [d for d in (curves.posterior, curves.prior) if d is not None]
-    peak = float(np.nanmax(drawn[0])) if drawn else 1.0
+    peak = (float(np.nanmax(drawn[0])) if drawn else 1.0) or 1.0
     if curves.posterior is not None:
-        axes.fill_between(grid, curves.posterior / peak, color=_COLOURS["posterior"], alpha=0.25)
+        axes.fill_between(grid, curves.posterior / peak, color=COLOURS["posterior"], alpha=0.25)
     for name, style in (("prior", "--"), ("posterior", "-")):
         density = densities[name]
         if density is not None:
-            axes.plot(grid, density / peak, style, color=_COLOURS[name], label=name)
-    axes.plot(grid, relative, color=_COLOURS["likelihood"], lw=2.2, label="relative likelihood")
+            axes.plot(grid, density / peak, style, color=COLOURS[name], label=name)
+    axes.plot(grid, relative, color=COLOURS["likelihood"], lw=2.2, label="relative likelihood")
     axes.axhline(0, color="0.6", lw=0.8, zorder=0)
     for name, value in curves.marks.items():
-        _mark(axes, name, value, _HEIGHTS[name])
-    axes.set(xlim=(grid[0], grid[-1]), ylim=(-0.27, 1.08), xlabel=curves.label, yticks=[0, 0.5, 1])
+        mark(axes, name, value, HEIGHTS[name])
+    axes.set(
+        xlim=(grid[0], grid[-1]),
+        ylim=(-0.27, 1.08),
+        xlabel=shorten(curves.label),
+        yticks=[0, 0.5, 1],
+    )
     axes.set_ylabel("relative to the peak" if first else "")
     if first:
         axes.figure.legend(loc="outside upper center", ncols=6, fontsize="small", frameon=False)
 
 
-def _mark(axes: Any, name: str, x: float, y: float) -> None:
-    axes.plot(
-        [x],
-        [y],
-        _MARKERS[name],
-        color=_COLOURS[name],
-        mec="white",
-        ms=8,
-        zorder=5,
-        clip_on=False,
-        ls="none",
-        label=_NAMES[name],
-    )
-
-
 def _draw_joint(axes: Any, joint: Joint) -> None:
     if joint.draws is not None:
         dots = joint.draws[:: max(1, len(joint.draws) // _MOST_DOTS)]
-        axes.plot(*dots.T, ".", color=_COLOURS["posterior"], ms=3, alpha=0.35, label="posterior")
+        axes.plot(*dots.T, ".", color=COLOURS["posterior"], ms=3, alpha=0.35, label="posterior")
     levels = [-stats.chi2.ppf(prob, 2) / 2 for prob in sorted(_REGIONS, reverse=True)]
     lowest = 10 * levels[0]
     shown = np.where(np.isfinite(joint.log_likelihood), joint.log_likelihood, lowest)
@@ -304,13 +264,13 @@ def _draw_joint(axes: Any, joint: Joint) -> None:
         *joint.grids,
         np.maximum(shown, lowest).T,
         levels=levels,
-        colors=_COLOURS["likelihood"],
+        colors=COLOURS["likelihood"],
         linestyles=["-", "--"],
         linewidths=1.8,
     )
     names = dict(zip(levels, (f"{100 * p:.0f} %" for p in sorted(_REGIONS)[::-1]), strict=True))
     axes.clabel(lines, fmt=names, fontsize="x-small")
     for name, (x, y) in joint.marks.items():
-        _mark(axes, name, x, y)
-    axes.set(xlabel=joint.labels[0], ylabel=joint.labels[1])
+        mark(axes, name, x, y)
+    axes.set(xlabel=shorten(joint.labels[0]), ylabel=shorten(joint.labels[1]))
     axes.set_title("likelihood regions and posterior draws", fontsize="small")

@@ -40,6 +40,7 @@ __all__ = [
     "label_space",
     "observed_values",
     "open_problem",
+    "sampled_prior",
 ]
 
 # Interpreting is left for compiling when the work ahead would take longer than this.
@@ -206,6 +207,33 @@ def _assemble(
         values=values,
         model=clone,
         backend=backend,
+    )
+
+
+def sampled_prior(problem: Problem, roles: Roles, potentials: Potentials) -> Density:
+    """The prior as a density of ``x``: with the Jacobian that ``problem.prior`` leaves off.
+
+    Interpreted, as few evaluations of it are made.
+
+    Parameters
+    ----------
+    problem : Problem
+    roles : Roles
+    potentials : {"likelihood", "prior"}
+    """
+    model, point = problem.model, problem.model.initial_point(0)
+    inputs = [model.rvs_to_values[model[name]] for name in roles.parameters]
+    terms = factor_graphs(model, prior_terms(roles, potentials), jacobian=True)
+    reached = _reached(terms)
+    joined, x = join_nonshared_inputs(
+        point=point, outputs=in_double_precision(list(terms.values())), inputs=inputs
+    )
+    return Density(
+        dict(zip(terms, joined, strict=True)),
+        x,
+        model,
+        compile_mode(None),
+        _mask([value in reached for value in inputs], inputs, point),
     )
 
 

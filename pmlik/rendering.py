@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from io import StringIO
 
@@ -13,7 +13,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Sheet", "format_fixed", "format_number", "format_to", "to_html", "to_text"]
+__all__ = [
+    "Sheet",
+    "count",
+    "format_fixed",
+    "format_number",
+    "format_to",
+    "printable",
+    "to_html",
+    "to_text",
+]
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -42,6 +51,39 @@ class Sheet:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[tuple[str, str], ...]
     breaks: tuple[int, ...] = ()
+
+    def pick(self, columns: Sequence[str]) -> Sheet:
+        """The same with its first column and the named others, in the order named.
+
+        Raises
+        ------
+        KeyError
+            For a column that it does not have.
+        """
+        places = [0, *(self.columns.index(name) for name in _known(columns, self.columns))]
+        rows = tuple(tuple(row[i] for i in places) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[i] for i in places), rows=rows, breaks=())
+
+
+def _known(names: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
+    unknown = [name for name in names if name not in columns[1:]]
+    if unknown:
+        raise KeyError(unknown[0])
+    return names
+
+
+def count(n: int, one: str, many: str) -> str:
+    """A number of things, in words that fit the number."""
+    return f"{n} {one if n == 1 else many}"
+
+
+def printable(text: str) -> str:
+    """Text on one line, with every character that controls a terminal or a page made visible."""
+    return "".join(c if c.isprintable() else _visible(c) for c in text)
+
+
+def _visible(character: str) -> str:
+    return " " if character in "\n\r\t" else f"\\u{ord(character):04x}"
 
 
 def decimals_for(error: float, digits: int = 2) -> int:
@@ -91,7 +133,7 @@ def to_text(sheet: Sheet, width: int | None = None) -> str:
     """
     width = width or _terminal_width()
     console = Console(file=StringIO(), width=width, color_system=None, highlight=False)
-    console.print(Text(sheet.title))
+    console.print(Text(printable(sheet.title)))
     console.print()
     if sheet.rows:
         for columns in _blocks(sheet, width):
@@ -125,13 +167,13 @@ def _table(sheet: Sheet, columns: Sequence[int]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
     for i in columns:
         table.add_column(
-            Text(sheet.columns[i]),
+            Text(printable(sheet.columns[i])),
             justify="left" if i == 0 else "right",
             overflow="fold",
             no_wrap=i > 0,
         )
     for row in sheet.rows:
-        table.add_row(*(Text(row[i]) for i in columns))
+        table.add_row(*(Text(printable(row[i])) for i in columns))
     return table
 
 
@@ -140,7 +182,7 @@ def _notes(notes: Sequence[tuple[str, str]]) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for heading, text in notes:
-        grid.add_row(Text(heading), Text(text))
+        grid.add_row(Text(printable(heading)), Text(printable(text)))
     return grid
 
 

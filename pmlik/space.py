@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -95,7 +96,7 @@ class Space:
         if not self.shapes[i]:
             return (name,)
         axes = [self._index(dim, n) for dim, n in zip(self.dims[i], self.shapes[i], strict=True)]
-        return tuple(f"{name}[{', '.join(map(str, at))}]" for at in product(*axes))
+        return tuple(f"{name}[{', '.join(map(_word, at))}]" for at in product(*axes))
 
     def owners(self, indices: Iterable[int]) -> tuple[str, ...]:
         """The variables that the given places of the flat vector belong to, each once."""
@@ -103,3 +104,13 @@ class Space:
         return tuple(
             name for name, where in self.slices.items() if at & set(range(where.start, where.stop))
         )
+
+
+def _word(label: Any) -> str:
+    """A coordinate as text; the same moment is the same text whichever type has it."""
+    moment = isinstance(label, datetime) and label.tzinfo is None
+    if not moment and not isinstance(label, np.datetime64):
+        return str(label)
+    day, _, time = str(np.datetime64(label, "ns")).partition("T")
+    time = time.rstrip("0").rstrip(".") if "." in time else time
+    return day if time in ("", "00:00:00") else f"{day} {time}"

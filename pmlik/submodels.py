@@ -168,8 +168,12 @@ def untransformed_model(model: TermsModel) -> TermsModel:
     return _as_terms_model(remove_value_transforms(face), face, model._terms)
 
 
-def factor_graphs(model: TermsModel, names: Sequence[str]) -> dict[str, Any]:
+def factor_graphs(
+    model: TermsModel, names: Sequence[str], *, jacobian: bool = False
+) -> dict[str, Any]:
     """The named terms before they are summed, natural scale, as graphs of the value variables.
+
+    With ``jacobian=True`` they are densities of the value variables.
 
     Raises
     ------
@@ -179,10 +183,10 @@ def factor_graphs(model: TermsModel, names: Sequence[str]) -> dict[str, Any]:
     if not names:
         return {}
     try:
-        graphs = model.logp(vars=[model[name] for name in names], jacobian=False, sum=False)
+        graphs = model.logp(vars=[model[name] for name in names], jacobian=jacobian, sum=False)
     except (NotImplementedError, RuntimeError, ValueError) as error:
         if len(names) > 1:  # find the one
-            return {name: factor_graphs(model, [name])[name] for name in names}
+            return {n: factor_graphs(model, [n], jacobian=jacobian)[n] for n in names}
         raise ModelError(
             f"{names[0]}: PyMC has no density for its distribution. Pass `logp=` to pm.CustomDist, "
             f"or add the term as a pm.Potential. ({str(error).splitlines()[0]})"

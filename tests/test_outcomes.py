@@ -382,3 +382,15 @@ def test_directions_in_words() -> None:
     assert describe_direction(["a", "b", "c"], np.array([0.0, 1.0, 1.0])) == "b + c"
     basis = simplify(np.array([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, -1.0, 1.0]]))
     assert all((np.abs(row) > 1e-9).sum() == 2 for row in basis)
+
+
+def test_separation_with_centred_covariates_has_no_optimum_far_out() -> None:
+    # So far out that rounding leaves a curvature of 1e-38, in a cone that no eigenvector is in.
+    x = np.r_[np.linspace(1.0, 1.9, 50), np.linspace(3.0, 5.1, 50)] - 3
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 5), pm.Normal("b", 0, 5)
+        pm.Bernoulli("y", logit_p=a + b * x, observed=np.repeat([0, 1], 50))
+    for seed in (1, 2, 3):
+        mle = pmlik.find_MLE(model, random_seed=seed, progressbar=False)
+        assert any(flag.code is pmlik.FlagCode.AT_INFINITY for flag in mle.flags)
+        assert np.isnan(float(mle.values["b"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -176,3 +177,13 @@ def test_many_labels_are_made_quickly():
     space = Space(("big",), ((100, 100),), (("i", "j"),), {})
     assert len(space.labels) == 10_000
     assert space.labels[-1] == "big[99, 99]"
+
+
+@pytest.mark.parametrize("kind", ["datetime64[ns]", "datetime64[us]", object])
+def test_the_same_moment_is_the_same_label(kind) -> None:
+    days = pd.to_datetime(
+        ["2020-01-01", "2020-01-02 06:30", "2020-01-03 00:00:01.25"], format="mixed"
+    )
+    index = np.array(list(days), dtype=object) if kind is object else days.to_numpy().astype(kind)
+    space = Space(("x",), ((3,),), (("when",),), {"when": index})
+    assert space.labels == ("x[2020-01-01]", "x[2020-01-02 06:30:00]", "x[2020-01-03 00:00:01.25]")

@@ -1,0 +1,79 @@
+"""What the figures have in common: panels, colours, marks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+from arviz_plots import PlotCollection
+
+from pmlik.errors import ValuesError
+from pmlik.rendering import printable
+
+__all__ = ["COLOURS", "HEIGHTS", "MARKERS", "NAMES", "STEP_COLOURS", "mark", "panels", "shorten"]
+
+#: Okabe and Ito's palette, told apart with any kind of colour vision, and by line style too.
+COLOURS = {
+    "prior": "#E69F00",
+    "likelihood": "#0072B2",
+    "posterior": "#009E73",
+    "MLE": "#0072B2",
+    "MAP": "#D55E00",
+    "mean": "#009E73",
+    "reference": "#CC79A7",
+}
+#: Of the steps from MLE to posterior mean.
+STEP_COLOURS = {
+    "prior": "#E69F00",
+    "scale": "#56B4E9",
+    "skewness": "#CC79A7",
+    "tail": "#009E73",
+}
+#: How estimates are marked.
+MARKERS = {"MLE": "^", "MAP": "D", "mean": "o", "reference": "*"}
+#: Each mark has its height under the curves, so that none hides another.
+HEIGHTS = {"MLE": -0.07, "MAP": -0.14, "mean": -0.21}
+#: What they are called in a legend.
+NAMES = {"MLE": "MLE", "MAP": "MAP", "mean": "posterior mean"}
+
+
+def panels(
+    names: Sequence[str], figure_kwargs: Mapping[str, Any] | None, pc_kwargs: Mapping[str, Any]
+) -> PlotCollection:
+    """One panel a name, three in a row."""
+    options = {"col_wrap": 3, **pc_kwargs}
+    if options.setdefault("backend", "matplotlib") != "matplotlib":
+        raise ValuesError(f"backend: got {options['backend']!r}, need 'matplotlib'.")
+    columns = min(len(names), options["col_wrap"])
+    rows = -(-len(names) // columns)
+    size = {"figsize": (4.2 * columns, 3.4 * rows), "figsize_units": "inches"}
+    return PlotCollection.wrap(
+        xr.Dataset({f"panel_{i}": ((), 0.0) for i in range(len(names))}),
+        cols=["__variable__"],
+        figure_kwargs={**size, "layout": "constrained", **(figure_kwargs or {})},
+        **options,
+    )
+
+
+def mark(axes: Any, kind: str, x: float, y: float, name: str | None = None) -> None:
+    """One estimate as a mark, with a name for the legend."""
+    axes.plot(
+        [x],
+        [y],
+        MARKERS[kind],
+        color=COLOURS[kind],
+        mec="white",
+        ms=13 if kind == "reference" else 8,
+        zorder=5,
+        clip_on=False,
+        ls="none",
+        label=NAMES.get(kind) if name is None else name,
+    )
+
+
+def shorten(text: str, most: int = 32) -> str:
+    """Text that fits on an axis; a dollar sign does not begin mathematics."""
+    text = printable(text)
+    short = text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return short.replace("$", r"\$")

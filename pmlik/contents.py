@@ -1,0 +1,259 @@
+"""What the page of a comparison says, as plain values for its template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pmlik.attribution import STEPS
+from pmlik.comparison import Comparison, is_about
+from pmlik.curves import leading_labels
+from pmlik.errors import Flag, Severity
+from pmlik.estimates import describe_chains, labelled
+from pmlik.exhibits import draw_exhibits
+from pmlik.findings import SHIFT, SPREAD, differs
+from pmlik.graphs import lay_out_graph
+from pmlik.rendering import count, format_fixed, format_to, printable
+
+__all__ = ["gather_contents"]
+
+_VERDICTS = {
+    "agree": ("Likelihood and posterior agree", "agree"),
+    "differ": ("Likelihood and posterior differ", "differ"),
+    None: ("No verdict: not everything here can be trusted", "none"),
+}
+
+
+def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]:
+    """Everything that the template shows.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    title : str, optional
+    """
+    verdict = comparison.verdict
+    words, kind = _VERDICTS[verdict]
+    if verdict is None and comparison.trusted:
+        words = "No verdict: no quantity has both an MLE and a posterior"
+    if comparison.posterior is None and comparison.mle.trusted and comparison.map.trusted:
+        words = "No verdict: there is no posterior to compare with"
+    everything = comparison.findings(all=True)
+    screen = comparison.findings()
+    order = leading_labels(comparison, len(comparison.table))
+    return {
+        "title": printable(title or "Likelihood, prior and posterior side by side"),
+        "verdict": words,
+        "verdict_kind": kind,
+        "threshold": f"{SHIFT:g} posterior sd, {100 * SPREAD:g}% in width",
+        "summary": _summary(comparison),
+        "findings": screen,
+        "more_findings": everything if len(everything) > len(screen) else (),
+        "columns": [printable(column) for column in _columns(comparison)],
+        "rows": _rows(comparison, order),
+        "exhibits": draw_exhibits(comparison),
+        "steps": _steps(comparison, order),
+        "fit": _fit(comparison),
+        "flags": _flags(comparison),
+        "latents": _latents(comparison),
+        "certificates": _certificates(comparison),
+        "model": comparison.background.model,
+        "graph": _graph(comparison),
+        "reproduce": _reproduce(comparison),
+        "call": comparison.background.call,
+    }
+
+
+def _summary(comparison: Comparison) -> str:
+    n, mle = len(comparison.table), comparison.mle
+    draws = "no posterior"
+    if comparison.posterior is not None:
+        sizes = comparison.posterior.tree["posterior"].dataset.sizes
+        draws = f"{sizes.get('chain', 1)} chains of {sizes.get('draw', 0)} draws"
+    return (
+        f"{count(n, 'quantity', 'quantities')}, "
+        f"{count(mle.n_observations, 'observation', 'observations')}, "
+        f"{count(mle.n_parameters, 'parameter', 'parameters')}; {draws}."
+    )
+
+
+def _columns(comparison: Comparison) -> list[str]:
+    """The headings of the page's table after the name."""
+    columns = comparison.headings
+    if comparison.posterior is not None:
+        columns.insert(columns.index("shift/sd") + 1, _REASON)
+    if "profile" in comparison.intervals:
+        columns.insert(columns.index("SE") + 1, _profile_heading(comparison))
+    return [*columns, "flags"]
+
+
+_REASON = "leading reason"
+
+
+def _profile_heading(comparison: Comparison) -> str:
+    return f"{100 * comparison.intervals['profile'].attrs['ci_prob']:g}% profile"
+
+
+def _rows(comparison: Comparison, order: list[str]) -> list[dict[str, Any]]:
+    table, trusted = comparison.table, comparison.trusted
+    differ = differs(table)
+    reasons = {
+        label: finding.reason
+        for finding in comparison.findings(all=True)
+        for label in finding.labels
+    }
+    rows, columns = [], _columns(comparison)[:-1]
+    for label in order:
+        cells = dict(zip(comparison.headings, comparison.cells(label), strict=True))
+        cells[_REASON] = reasons.get(label, "") if trusted else ""
+        if "profile" in comparison.intervals:
+            cells[_profile_heading(comparison)] = _profile(table.loc[label])
+        numbers = [
+            str(i) for i, flag in enumerate(comparison.flags, start=1) if is_about(flag, [label])
+        ]
+        rows.append(
+            {
+                "label": printable(label),
+                "cells": [cells[column] for column in columns],
+                "flags": numbers,
+                "differs": bool(trusted and differ[label]),
+            }
+        )
+    return rows
+
+
+def _profile(row: Any) -> str:
+    error = np.nanmin([row["SE"], row["sd"], np.inf])
+    lower, upper = (format_to(row[f"profile {bound}"], error) for bound in ("lower", "upper"))
+    return f"{lower} .. {upper}"
+
+
+def _steps(comparison: Comparison, order: list[str]) -> dict[str, Any] | None:
+    if comparison.attribution is None:
+        return None
+    table = comparison.attribution.table
+    names = [*STEPS, *(["integration"] if "integration" in table else []), "total"]
+    rows = [
+        (
+            printable(label),
+            [format_to(table.at[label, n], 0.1) for n in names],
+            table.at[label, "note"],
+        )
+        for label in order
+        if label in table.index
+    ]
+    return {"names": names, "rows": rows, "notes": any(note for *_, note in rows)}
+
+
+def _fit(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """Rows of heading, at the MLE, at the MAP."""
+    mle, best = comparison.mle, comparison.map
+    rows = [
+        ("log-likelihood", mle.log_likelihood, best.log_likelihood),
+        ("log-prior (natural scale)", mle.log_prior, best.log_prior),
+        ("NLL", mle.nll, best.nll),
+        ("AIC", mle.aic, np.nan),
+        ("AICc", mle.aicc, np.nan),
+        ("BIC", mle.bic, np.nan),
+    ]
+    return [(name, format_fixed(one, 3), format_fixed(other, 3)) for name, one, other in rows]
+
+
+def _flags(comparison: Comparison) -> list[dict[str, Any]]:
+    order = {severity: i for i, severity in enumerate(list(Severity)[::-1])}
+    numbered = sorted(enumerate(comparison.flags, start=1), key=lambda f: order[f[1].severity])
+    return [_flag(comparison, i, flag) for i, flag in numbered]
+
+
+def _flag(comparison: Comparison, number: int, flag: Flag) -> dict[str, Any]:
+    names = [printable(name) for name in flag.variables]
+    return {
+        "number": number,
+        "severity": str(flag.severity),
+        "whose": comparison.whose(flag),
+        "names": ", ".join(names[:12]) + (f" and {len(names) - 12} more" if names[12:] else ""),
+        "text": " ".join(filter(None, (flag.code.value, flag.detail))),
+        "action": flag.action,
+        "code": flag.code.name,
+    }
+
+
+def _latents(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Where parameters and latents are optimised together, beside the MLE and MAP."""
+    if "joint" not in comparison.dataset["method"].to_numpy():
+        return []
+    chosen = comparison.dataset.sel({"method": "joint", "statistic": "estimate"}, drop=True)
+    joint, table = labelled(chosen), comparison.table
+    rows = []
+    for label, value in joint.items():
+        row = table.loc[label]
+        error = np.nanmin([row["SE"], row["sd"], np.inf])
+        shown = [format_to(v, error) for v in (row["MLE"], row["MAP"], value)]
+        if np.isfinite(value):
+            rows.append((printable(label), *shown))
+    return rows
+
+
+def _certificates(comparison: Comparison) -> list[tuple[str, str]]:
+    rows = []
+    for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map)):
+        c = estimate.certificate
+        signs = c.eigenvalue_signs
+        text = str(c) + (f"; start: {c.start}" if c.start else "")
+        if signs is not None:
+            text += (
+                f"; curvature positive in {signs.positive}, zero in {signs.zero}, negative in "
+                f"{signs.negative} directions"
+            )
+        text += f"; {c.n_gradients} gradients and {c.n_products} Hessian-vector products."
+        if c.searches:
+            same = sum(end.optimum == 0 for end in c.searches)
+            text += f" {same} of {len(c.searches)} starts ended there."
+        rows.append((name, text if estimate.trusted else f"NOT TO BE TRUSTED: {text}"))
+    if comparison.posterior is not None:
+        chains = describe_chains(comparison.posterior.diagnostics)
+        ok = comparison.posterior.trusted
+        rows.append(("chains", f"{chains}." if ok else f"NOT TO BE TRUSTED: {chains}."))
+    return rows
+
+
+def _graph(comparison: Comparison) -> Any:
+    edges = comparison.background.edges
+    children = {child for _, child in edges}
+    estimated = set(map(str, comparison.mle.values.data_vars))
+    kinds = {
+        name: ("derived" if name in children else "parameter")
+        if name in estimated
+        else ("observed" if name in children else "data")
+        for edge in edges
+        for name in edge
+    }
+    return lay_out_graph(edges, kinds)
+
+
+def _reproduce(comparison: Comparison) -> list[tuple[str, str]]:
+    seconds = ", ".join(f"{step} {s:.1f} s" for step, s in comparison.timings.items())
+    starts = {
+        name: ", ".join(dict.fromkeys(end.start for end in estimate.certificate.searches))
+        for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map))
+    }
+    rows = [
+        ("seed", str(comparison.random_seed)),
+        ("versions", _join(comparison.versions)),
+        ("time", seconds),
+        *((f"starts of the {name}", text) for name, text in starts.items() if text),
+    ]
+    if comparison.posterior is not None:
+        attrs = comparison.posterior.tree["posterior"].dataset.attrs
+        sampler = [
+            str(attrs[k]) for k in ("inference_library", "inference_library_version") if k in attrs
+        ]
+        if sampler:
+            rows.append(("sampler", " ".join(sampler)))
+    return rows
+
+
+def _join(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -1,0 +1,117 @@
+"""The figures of a report, with the words for those who do not see them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import arviz as az
+import numpy as np
+from markupsafe import Markup
+
+from pmlik.comparison import Comparison
+from pmlik.curves import keep_curves, leading_labels
+from pmlik.drawings import in_page_style, to_svg
+from pmlik.errors import FlagCode, Severity
+from pmlik.panels import plot_attribution, plot_compare, plot_forest
+from pmlik.plots import plot_waterfall
+from pmlik.rendering import printable
+
+__all__ = ["Exhibit", "draw_exhibits"]
+
+# What makes the ends of the searches, or the chains themselves, worth a look.
+_SEARCH = {
+    FlagCode.SEVERAL_OPTIMA,
+    FlagCode.LABEL_SWITCHING,
+    FlagCode.NOT_CONVERGED,
+    FlagCode.DID_NOT_MOVE,
+    FlagCode.HIGHER_ELSEWHERE,
+    FlagCode.AT_INFINITY,
+    FlagCode.UNBOUNDED,
+    FlagCode.RESTARTED,
+    FlagCode.DRAW_IS_HIGHER,
+}
+_TRACED = 4
+
+
+class Exhibit(NamedTuple):
+    """A figure of one section of the page."""
+
+    section: str
+    svg: Markup
+    caption: str
+
+
+def draw_exhibits(comparison: Comparison) -> list[Exhibit]:
+    """All figures that the comparison can have.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    """
+    with in_page_style():
+        parts = (_panels, _attribution, _waterfalls, _traces)
+        return [exhibit for part in parts for exhibit in part(comparison)]
+
+
+def _panels(comparison: Comparison) -> list[Exhibit]:
+    labels = leading_labels(keep_curves(comparison))
+    exhibits = []
+    for label in labels:
+        size = {"figsize": (5.2, 3.6)}
+        collection = plot_compare(comparison, var_names=[label], figure_kwargs=size)
+        cells = comparison.cells(label)
+        row = dict(zip(comparison.headings, cells, strict=True))
+        words = f"{printable(label)}: MLE {row['MLE']} (SE {row['SE']}), MAP {row['MAP']}"
+        if comparison.posterior is not None:
+            interval = comparison.interval_heading
+            words += f", posterior mean {row['mean']} (sd {row['sd']}), {interval} {row[interval]}"
+        svg = to_svg(collection.get_target("panel_0", {}).figure, f"Panel of {words}.")
+        exhibits.append(Exhibit("panels", svg, f"{words}."))
+    if len(comparison.table) > 1:
+        collection = plot_forest(comparison)
+        text = "Estimates and intervals side by side, each variable on its own axis."
+        figure = collection.get_target("panel_0", {}).figure
+        exhibits.append(Exhibit("forest", to_svg(figure, text), text))
+    return exhibits
+
+
+def _attribution(comparison: Comparison) -> list[Exhibit]:
+    if comparison.attribution is None or comparison.attribution.table["total"].isna().all():
+        return []
+    figure = plot_attribution(comparison).get_target("panel_0", {}).figure
+    text = "From the MLE to the posterior mean step by step, in posterior standard deviations."
+    return [
+        Exhibit("attribution", to_svg(figure, f"{text} The table below has the numbers."), text)
+    ]
+
+
+def _waterfalls(comparison: Comparison) -> list[Exhibit]:
+    exhibits = []
+    for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map)):
+        wrong = not estimate.trusted or any(flag.code in _SEARCH for flag in estimate.flags)
+        ends = [end for end in estimate.certificate.searches if np.isfinite(end.log_density)]
+        if wrong and len(ends) > 1:
+            collection = plot_waterfall(estimate, figure_kwargs={"figsize": (5.2, 3.6)})
+            text = f"Where each of the {len(ends)} searches for the {name} ended, best first."
+            figure = collection.get_target("panel_0", {}).figure
+            exhibits.append(Exhibit("search", to_svg(figure, text), text))
+    return exhibits
+
+
+def _traces(comparison: Comparison) -> list[Exhibit]:
+    posterior = comparison.posterior
+    if posterior is None or not any(f.severity is not Severity.INFO for f in posterior.flags):
+        return []
+    names = [str(n) for n in posterior.values.data_vars if posterior.values[n].ndim == 0][:_TRACED]
+    if not names:
+        return []
+    try:
+        size = {"figsize": (7.0, 1.6 * len(names) + 0.6), "figsize_units": "inches"}
+        collection = az.plot_trace(
+            posterior.tree, var_names=names, backend="matplotlib", figure_kwargs=size
+        )
+        figure = collection.viz["figure"].item()
+    except Exception:  # noqa: BLE001 - chains that are broken may not be drawn, either
+        return []
+    text = f"Trace of {', '.join(map(printable, names))}: every chain, draw by draw."
+    return [Exhibit("search", to_svg(figure, text), text)]

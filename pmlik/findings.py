@@ -1,0 +1,295 @@
+"""Sentences made from the numbers of a comparison, so that they cannot disagree with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from pmlik.errors import Flag, Severity
+from pmlik.rendering import MINUS, count, format_number, format_to
+
+__all__ = ["SHIFT", "SPREAD", "Evidence", "Finding", "differs", "find_findings", "select_findings"]
+
+#: Beyond these likelihood and posterior are said to differ: posterior standard deviations
+#: between mean and MLE, and the factor (less one) between posterior sd and standard error.
+SHIFT = 0.25
+SPREAD = 0.25
+
+# So many differences fit on a screen.
+_MOST = 5
+# A standard error so many times the posterior's: the likelihood says little.
+_WEAK = 3.0
+# A step below this much of a posterior sd is not worth a word.
+_NEGLIGIBLE = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the comparison shows.
+
+    Parameters
+    ----------
+    labels : tuple of str
+        The scalars that it is about; empty: all.
+    reason : str
+        The leading one: a step's name, ``width``, ``agree``, ``no estimate`` or ``not trusted``.
+    text : str
+        What is found and what it means.
+    action : str
+        What to do about it.
+    importance : float
+        In posterior standard deviations, infinite for what undoes the comparison.
+    """
+
+    labels: tuple[str, ...]
+    reason: str
+    text: str
+    action: str
+    importance: float
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.action}".strip()
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The numbers that findings are made of.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        `Comparison.table`.
+    steps : pandas.DataFrame or None
+        `Attribution.table`.
+    map_error : mapping of str to float
+        Standard errors of the MAP by label.
+    intervals : mapping of str to mapping
+        (lower, upper) by label, by what the interval is called.
+    flags : tuple of Flag
+    n_observations : int
+    trusted : bool
+    """
+
+    table: pd.DataFrame
+    steps: pd.DataFrame | None
+    map_error: Mapping[str, float]
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]]
+    flags: tuple[Flag, ...]
+    n_observations: int
+    trusted: bool
+
+
+def differs(table: pd.DataFrame) -> pd.Series:
+    """Whether likelihood and posterior differ, by row of `Comparison.table`."""
+    shift = table["shift in sd"].abs()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.log(table["sd"] / table["SE"]).abs()
+    return (shift > SHIFT) | (spread > np.log1p(SPREAD))
+
+
+def find_findings(evidence: Evidence) -> tuple[Finding, ...]:
+    """All findings, the most important first.
+
+    Without trusted optima and chains there is no verdict on any row, only why there is none.
+    """
+    if not evidence.trusted:
+        return _refusals(evidence)
+    table = evidence.table
+    found, agree = [], []
+    differ = differs(table)
+    for label in table.index:
+        if np.isnan(table.at[label, "shift in sd"]):
+            found.append(_without(evidence, label))
+        elif differ[label]:
+            found.append(_difference(evidence, label))
+        else:
+            agree.append(label)
+    found.sort(key=lambda finding: -finding.importance)
+    return (*found, *_agreement(table, agree))
+
+
+def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[Finding, ...]:
+    """At most a screen of findings, each piece of advice once.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+    all : bool
+        Leave none out.
+    """
+    ahead = [finding for finding in findings if finding.reason != "agree"]
+    kept = ahead if all else ahead[:_MOST]
+    chosen, said = [], set()
+    for finding in kept:
+        chosen.append(replace(finding, action="" if finding.action in said else finding.action))
+        said.add(finding.action)
+    if len(kept) < len(ahead):
+        more = count(len(ahead) - len(kept), "finding", "findings")
+        text = f"{more} more: comparison.findings(all=True) has them."
+        chosen.append(Finding((), "more", text, "", 0.0))
+    return (*chosen, *(finding for finding in findings if finding.reason == "agree"))
+
+
+def _refusals(evidence: Evidence) -> tuple[Finding, ...]:
+    errors = [flag for flag in evidence.flags if flag.severity is Severity.ERROR]
+    said = [
+        Finding(
+            flag.variables,
+            "not trusted",
+            f"No verdict: {_sentence(flag)}",
+            flag.action,
+            np.inf,
+        )
+        for flag in errors
+    ]
+    if not said:
+        text = "No verdict: there is no posterior to hold against the MLE and the MAP."
+        action = "Call compare with sample=True, or sample_posterior."
+        said.append(Finding((), "not trusted", text, action, np.inf))
+    return tuple(said)
+
+
+def _sentence(flag: Flag) -> str:
+    return str(Flag(flag.code, flag.severity, flag.variables, "", flag.detail))
+
+
+def _without(evidence: Evidence, label: str) -> Finding:
+    row = evidence.table.loc[label]
+    lacking = [name for name in ("MLE", "posterior mean", "sd") if not np.isfinite(row[name])]
+    why = _about(evidence, label)
+    text = f"{label}: not compared, as there is no {lacking[0] if lacking else 'MLE'}."
+    text += f" {why[0].code.value}" if why else ""
+    if lacking[:1] == ["MLE"] and np.isfinite(row["posterior mean"]):
+        text += (
+            f" The posterior's {format_to(row['posterior mean'], row['sd'])} "
+            f"(sd {format_number(row['sd'], 2)}) rests on the prior."
+        )
+    action = "Report the posterior with its prior, and see how far another prior moves it."
+    return Finding((label,), "no estimate", text, action if "rests" in text else "", 10.0)
+
+
+def _about(evidence: Evidence, label: str) -> list[Flag]:
+    names = {label, label.split("[")[0]}
+    return [flag for flag in evidence.flags if names & set(flag.variables)]
+
+
+def _difference(evidence: Evidence, label: str) -> Finding:
+    row = evidence.table.loc[label]
+    shift, ratio = row["shift in sd"], row["sd"] / row["SE"]
+    moved = abs(shift) > SHIFT
+    excess = abs(np.log(ratio)) / np.log1p(SPREAD) * SHIFT if ratio > 0 else 0.0
+    parts = [f"{label}: likelihood and posterior differ."]
+    reason = "width"
+    if moved:
+        sentence, reason = _shift_sentence(evidence, label)
+        parts.append(sentence)
+    if ratio > 0 and np.isfinite(ratio) and abs(np.log(ratio)) > np.log1p(SPREAD):
+        parts.append(_width_sentence(evidence, label, ratio))
+    parts.append(_interval_sentence(evidence, label))
+    importance = float(np.nanmax([abs(shift), excess]))
+    advice = reason if reason != "width" else "narrow" if ratio < 1 else "wide"
+    text = " ".join(filter(None, parts))
+    return Finding((label,), reason, text, _ACTIONS[advice], importance)
+
+
+def _shift_sentence(evidence: Evidence, label: str) -> tuple[str, str]:
+    row = evidence.table.loc[label]
+    shift, error = row["shift in sd"], np.nanmin([row["SE"], row["sd"]])
+    way = f"{format_to(row['MLE'], error)} to {format_to(row['posterior mean'], error)}"
+    text = f"From MLE to posterior mean ({way}) it is {_signed(shift)} posterior sd"
+    steps = _steps(evidence, label)
+    if not steps:
+        return f"{text}.", "prior"
+    reason = max(steps, key=lambda name: steps[name] * np.sign(shift))
+    others = [
+        f"{name} {_signed(size)}"
+        for name, size in steps.items()
+        if name != reason and abs(size) >= _NEGLIGIBLE
+    ]
+    text += f", most of it {_REASONS[reason]} ({_signed(steps[reason])}"
+    text += f"; {', '.join(others)})." if others else ")."
+    at_border = any(flag.code.name == "AT_BOUNDARY" for flag in _about(evidence, label))
+    text += " The MLE sits on the boundary of the support, the mean can't." if at_border else ""
+    return text, reason
+
+
+def _steps(evidence: Evidence, label: str) -> dict[str, float]:
+    if evidence.steps is None or label not in evidence.steps.index:
+        return {}
+    row = evidence.steps.loc[label].drop(["total", "note", "integration"], errors="ignore")
+    return {str(name): float(size) for name, size in row.items() if np.isfinite(size)}
+
+
+def _width_sentence(evidence: Evidence, label: str, ratio: float) -> str:
+    row = evidence.table.loc[label]
+    of_map = evidence.map_error.get(label, np.nan)
+    text = (
+        f"The posterior sd ({format_number(row['sd'], 3)}) is {format_number(ratio, 2)} times the "
+        f"standard error ({format_number(row['SE'], 3)})"
+    )
+    if ratio < 1 / _WEAK:
+        return f"{text}: the data say little about it, the prior most."
+    if not (np.isfinite(of_map) and of_map > 0):
+        return f"{text}."
+    prior, shape = np.log(of_map / row["SE"]), np.log(row["sd"] / of_map)
+    if abs(prior) > abs(shape) and np.sign(prior) == np.sign(np.log(ratio)):
+        return f"{text}: the prior's doing."
+    return f"{text}: the shape of the posterior, which the curvature at the top does not show."
+
+
+def _interval_sentence(evidence: Evidence, label: str) -> str:
+    row = evidence.table.loc[label]
+    error = np.nanmin([row["SE"], row["sd"]])
+    shown = [
+        f"[{format_to(at[label][0], error)}, {format_to(at[label][1], error)}] by {name}"
+        for name, at in evidence.intervals.items()
+        if label in at and not np.isnan(at[label]).any()
+    ]
+    return f"The interval is {' and '.join(shown)}." if shown else ""
+
+
+def _agreement(table: pd.DataFrame, labels: Sequence[str]) -> list[Finding]:
+    if not labels:
+        return []
+    shown = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
+    whole = (
+        "Likelihood and posterior agree on everything"
+        if len(labels) == len(table)
+        else (f"Likelihood and posterior agree on {shown}")
+    )
+    text = (
+        f"{whole}: no mean is further than {SHIFT:g} posterior sd from the MLE, no posterior sd "
+        f"more than {100 * SPREAD:g}% off the standard error."
+    )
+    action = "Either may be reported for these."
+    return [Finding(tuple(labels), "agree", text, action, 0.0)]
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", MINUS)
+
+
+_REASONS = {
+    "prior": "the prior",
+    "scale": "the scale (a mode depends on the one it is taken on)",
+    "skewness": "the skewness of the posterior",
+    "tail": "the long tail of the posterior",
+}
+
+_ACTIONS = {
+    "prior": (
+        "Say what the prior is when you report it; if it is not meant to say that much, widen "
+        "it and compare again."
+    ),
+    "scale": (
+        "A posterior mode is not invariant: report the mean or the median with an interval, not "
+        "the MAP."
+    ),
+    "skewness": "A standard error is symmetric and this is not: report an interval.",
+    "tail": "The mean follows the tail: report the median and an interval.",
+    "narrow": "See what the prior adds before the smaller error is reported.",
+    "wide": "Report an interval by profile or posterior, not MLE and standard error.",
+}

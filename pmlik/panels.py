@@ -1,0 +1,365 @@
+"""Figures of a comparison: all estimates and intervals of each scalar, and why they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from arviz_plots import PlotCollection
+from scipy import stats
+
+from pmlik.attribution import STEPS
+from pmlik.background import Curves
+from pmlik.canvas import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels, shorten
+from pmlik.comparison import Comparison, bounds_of
+from pmlik.curves import curves_of, keep_curves, leading_labels
+from pmlik.errors import ValuesError
+from pmlik.estimates import labelled
+from pmlik.references import reference_names
+
+__all__ = ["choose_labels", "plot_attribution", "plot_compare", "plot_forest"]
+
+_MOST_ROWS = 40
+_ROW = 0.34
+
+
+def choose_labels(
+    comparison: Comparison,
+    var_names: Sequence[str] | str | None,
+    coords: Mapping[str, Any] | None,
+    most: int,
+) -> list[str]:
+    """Labels that ``var_names`` and ``coords`` select, in the table's order.
+
+    Without either, the ``most`` that matter most.
+
+    Raises
+    ------
+    ValuesError
+        For names, labels and coords that the comparison does not have.
+    """
+    if var_names is None and coords is None:
+        chosen = set(leading_labels(comparison, most))
+        return [str(label) for label in comparison.table.index if label in chosen]
+    known = [str(label) for label in comparison.table.index]
+    names = [var_names] if isinstance(var_names, str) else var_names
+    dataset = comparison.dataset.isel(method=0, statistic=0, drop=True)
+    try:
+        dataset = dataset.sel({dim: np.atleast_1d(at) for dim, at in (coords or {}).items()})
+    except (KeyError, ValueError) as error:
+        raise ValuesError(f"coords: {error}. The quantities have {dict(dataset.sizes)}.") from None
+    here = set(labelled(dataset))
+    within = [label for label in known if label in here]
+    if names is None:
+        return within
+    unknown = [name for name in names if name not in dataset and name not in known]
+    if unknown:
+        raise ValuesError(
+            f"var_names: {', '.join(map(repr, unknown))} not in the comparison, which has "
+            f"{', '.join(map(str, dataset.data_vars))}."
+        )
+    chosen = {label for n in names if n in dataset for label in labelled(dataset[[n]])}
+    return [label for label in within if label in chosen | set(names)]
+
+
+def plot_compare(
+    comparison: Comparison,
+    *,
+    var_names: Sequence[str] | str | None = None,
+    coords: Mapping[str, Any] | None = None,
+    figure_kwargs: Mapping[str, Any] | None = None,
+    **pc_kwargs: Any,
+) -> PlotCollection:
+    """One panel a scalar: prior, relative likelihood, posterior, all estimates and intervals.
+
+    Each curve is relative to its own scale, as in `plot_likelihood`. Below the axis each
+    method has a row: its estimate, and the interval around it (MLE: by Wald, and by profile
+    and bootstrap where they were computed; MAP: none; posterior: of the draws).
+
+    Parameters
+    ----------
+    comparison : Comparison
+        One that was loaded has the curves that were saved with it.
+    var_names : str or sequence of str, optional
+        Variables, derived ones too, or labels of scalars. Default: the 12 that matter most.
+    coords : mapping, optional
+        Labels to choose along the variables' dims.
+    figure_kwargs : mapping, optional
+        For the figure, as in ``arviz_plots.PlotCollection.wrap``.
+    **pc_kwargs
+        Passed to ``arviz_plots.PlotCollection.wrap``, such as ``col_wrap``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+        One panel a scalar.
+
+    Raises
+    ------
+    ValuesError
+        For names that the comparison does not have.
+    """
+    if var_names is None and coords is None:
+        keep_curves(comparison)
+    labels = choose_labels(comparison, var_names, coords, 12)
+    pc_kwargs = {"col_wrap": 2 if len(labels) in (2, 4) else 3, **pc_kwargs}
+    collection = panels(labels, figure_kwargs, pc_kwargs)
+    rows = list_rows(comparison)
+    for i, label in enumerate(labels):
+        axes = collection.get_target(f"panel_{i}", {})
+        _draw_panel(axes, curves_of(comparison, label), rows, label, first=i == 0)
+    handles = _legend(collection.get_target("panel_0", {}))
+    figure = collection.get_target("panel_0", {}).figure
+    figure.legend(
+        handles=list(handles.values()),
+        loc="outside upper center",
+        ncols=min(len(handles), 3 * min(len(labels), 3)),
+        fontsize="small",
+        frameon=False,
+    )
+    return collection
+
+
+def list_rows(comparison: Comparison) -> list[tuple[str, str, dict[str, Any]]]:
+    """What is drawn beside each other: a name, the kind of mark, and by label where it is.
+
+    Each value is ``(estimate, lower, upper)``, NaN where there is none.
+    """
+    table, prob = comparison.table, _prob(comparison)
+    z = stats.norm.ppf((1 + prob) / 2)
+    rows: list[tuple[str, str, dict[str, Any]]] = []
+
+    def add(name: str, kind: str, centre: Any, lower: Any, upper: Any) -> None:
+        values = zip(centre, lower, upper, strict=True)
+        at = dict(zip(table.index, (tuple(map(float, v)) for v in values), strict=True))
+        if any(np.isfinite(v).any() for v in at.values()):
+            rows.append((name, kind, at))
+
+    nothing = np.full(len(table), np.nan)
+    mle, error = table["MLE"], table["SE"]
+    wald = f"MLE, {100 * prob:g}% Wald" if np.isfinite(error).any() else "MLE"
+    add(wald, "MLE", mle, mle - z * error, mle + z * error)
+    for kind, interval in comparison.intervals.items():
+        if kind not in ("wald", "eti", "hdi"):
+            at = bounds_of(interval)
+            ends = [at.get(label, (np.nan, np.nan)) for label in table.index]
+            own = 100 * float(interval.attrs.get("ci_prob", prob))
+            add(f"{own:g}% {kind}", "interval", nothing, *np.transpose(ends))
+    add("MAP", "MAP", table["MAP"], nothing, nothing)
+    if comparison.posterior is not None:
+        kind = str(comparison.posterior.interval.attrs["ci_kind"]).upper()
+        low, high = table["interval lower"], table["interval upper"]
+        add(f"posterior mean, {100 * prob:g}% {kind}", "mean", table["posterior mean"], low, high)
+    for name in reference_names(comparison.dataset):
+        add(name, "reference", table[name], nothing, nothing)
+    return rows
+
+
+def _prob(comparison: Comparison) -> float:
+    if comparison.posterior is None:
+        return 0.95
+    return float(comparison.posterior.interval.attrs["ci_prob"])
+
+
+_STEP = 0.085
+
+
+def _draw_panel(axes: Any, curves: Curves, rows: Any, label: str, *, first: bool) -> None:
+    grid, low, high = curves.grid, curves.grid[0], curves.grid[-1]
+    drawn = [d for d in (curves.posterior, curves.prior) if d is not None]
+    peak = (float(np.nanmax(drawn[0])) if drawn else 1.0) or 1.0
+    if curves.posterior is not None:
+        axes.fill_between(grid, curves.posterior / peak, color=COLOURS["posterior"], alpha=0.25)
+        axes.plot(grid, curves.posterior / peak, color=COLOURS["posterior"], label="posterior")
+    if curves.prior is not None:
+        axes.plot(grid, curves.prior / peak, "--", color=COLOURS["prior"], label="prior")
+    if np.isfinite(curves.log_likelihood).any():
+        relative = np.exp(curves.log_likelihood)
+        axes.plot(grid, relative, color=COLOURS["likelihood"], lw=2.2, label="relative likelihood")
+    axes.axhline(0, color="0.6", lw=0.8, zorder=0)
+    for i, (name, kind, at) in enumerate(rows, start=1):
+        _draw_row(axes, kind, name, at[label], -_STEP * i, (low, high))
+    bottom = -_STEP * (len(rows) + 0.8)
+    axes.set(xlim=(low, high), ylim=(bottom, 1.08), xlabel=shorten(label), yticks=[0, 0.5, 1])
+    axes.set_ylabel("relative to the peak" if first else "")
+
+
+def _draw_row(
+    axes: Any, kind: str, name: str, at: Any, y: float, limits: tuple[float, float] | None = None
+) -> None:
+    """An estimate and its interval at one height; what leaves the panel gets an arrow."""
+    centre, lower, upper = at
+    low, high = limits or (-np.inf, np.inf)
+    colour = COLOURS["MLE" if kind == "interval" else kind]
+    if np.isnan([lower, upper]).sum() == 0 and upper >= low and lower <= high:
+        style = ":" if kind == "interval" else "-"
+        axes.plot(
+            [max(lower, low), min(upper, high)],
+            [y, y],
+            style,
+            color=colour,
+            lw=2.2,
+            solid_capstyle="butt",
+            label=name if kind == "interval" else None,
+        )
+        for end, inside, sign in ((lower, low, "<"), (upper, high, ">")):
+            if (sign == "<" and end < inside) or (sign == ">" and end > inside):
+                axes.plot([inside], [y], sign, color=colour, ms=6, clip_on=False)
+    if np.isfinite(centre):
+        if low <= centre <= high:
+            mark(axes, kind, centre, y, name)
+        else:
+            edge = low if centre < low else high
+            axes.plot([edge], [y], "<" if centre < low else ">", color=colour, ms=6, clip_on=False)
+
+
+def _legend(*targets: Any) -> dict[str, Any]:
+    """Every label once, in the order drawn."""
+    handles: dict[str, Any] = {}
+    for axes in targets:
+        for line, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, line)
+    return handles
+
+
+def plot_forest(
+    comparison: Comparison,
+    *,
+    var_names: Sequence[str] | str | None = None,
+    coords: Mapping[str, Any] | None = None,
+    figure_kwargs: Mapping[str, Any] | None = None,
+    **pc_kwargs: Any,
+) -> PlotCollection:
+    """Estimates and intervals side by side, a row a scalar, a panel a variable.
+
+    Each variable has its own axis, since units differ.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    var_names, coords, figure_kwargs, **pc_kwargs
+        As in `plot_compare`. Default: the 40 scalars that matter most.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+        One panel a variable.
+    """
+    labels = choose_labels(comparison, var_names, coords, _MOST_ROWS)
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault(_variable(comparison, label), []).append(label)
+    rows = list_rows(comparison)
+    heights = [len(group) * max(0.34, 0.13 * len(rows)) + 0.5 for group in groups.values()]
+    size = {"figsize": (7.0, sum(heights) + 0.6), "figsize_units": "inches"}
+    pc_kwargs = {"col_wrap": 1, **pc_kwargs}
+    collection = panels(
+        list(groups), {**size, "height_ratios": heights, **(figure_kwargs or {})}, pc_kwargs
+    )
+    for i, group in enumerate(groups.values()):
+        axes = collection.get_target(f"panel_{i}", {})
+        for j, label in enumerate(group):
+            for k, (row_name, kind, at) in enumerate(rows):
+                y = j + 0.7 * ((k + 0.5) / len(rows) - 0.5)
+                _draw_row(axes, kind, row_name, at[label], y)
+        axes.set_yticks(range(len(group)), [shorten(label) for label in group])
+        axes.set(ylim=(len(group) - 0.4, -0.6))
+        axes.tick_params(axis="y", length=0)
+    handles = _legend(*(collection.get_target(f"panel_{i}", {}) for i in range(len(groups))))
+    figure = collection.get_target("panel_0", {}).figure
+    figure.legend(
+        handles=list(handles.values()),
+        loc="outside upper center",
+        ncols=min(len(handles), 3),
+        fontsize="small",
+        frameon=False,
+    )
+    return collection
+
+
+def _variable(comparison: Comparison, label: str) -> str:
+    names = [str(name) for name in comparison.dataset.data_vars]
+    owners = [name for name in names if label == name or label.startswith(f"{name}[")]
+    return max(owners, key=len)
+
+
+def plot_attribution(
+    comparison: Comparison,
+    *,
+    var_names: Sequence[str] | str | None = None,
+    coords: Mapping[str, Any] | None = None,
+    figure_kwargs: Mapping[str, Any] | None = None,
+    **pc_kwargs: Any,
+) -> PlotCollection:
+    """From MLE to posterior mean, step by step, a row a scalar.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    var_names, coords, figure_kwargs, **pc_kwargs
+        As in `plot_compare`. Default: the 40 scalars that matter most.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    ValuesError
+        For a comparison without a posterior.
+    """
+    if comparison.attribution is None:
+        raise ValuesError("comparison: got one without a posterior, so there is no attribution.")
+    steps = comparison.attribution.table
+    chosen = choose_labels(comparison, var_names, coords, _MOST_ROWS)
+    labels = [label for label in chosen if label in steps.index]
+    size = {"figsize": (7.0, 1.5 + _ROW * 1.6 * len(labels)), "figsize_units": "inches"}
+    collection = panels(["attribution"], {**size, **(figure_kwargs or {})}, pc_kwargs)
+    axes = collection.get_target("panel_0", {})
+    for i, label in enumerate(labels):
+        _draw_steps(axes, steps.loc[label], i)
+    axes.axvline(0, color="0.6", lw=0.8, zorder=0)
+    axes.use_sticky_edges = False
+    axes.margins(x=0.05)
+    notes = [
+        f"\n({steps.at[label, 'note']})" if steps.at[label, "note"] else "" for label in labels
+    ]
+    texts = [shorten(label) + note for label, note in zip(labels, notes, strict=True)]
+    axes.set_yticks(range(len(labels)), texts)
+    axes.tick_params(axis="y", length=0)
+    axes.set(ylim=(len(labels) - 0.4, -0.6))
+    axes.set_xlabel("from the MLE, in posterior standard deviations")
+    handles = _legend(axes)
+    order = [name for name in (*STEPS, NAMES["mean"]) if name in handles]
+    axes.figure.legend(
+        handles=[handles[name] for name in order],
+        labels=order,
+        loc="outside upper center",
+        ncols=5,
+        fontsize="small",
+        frameon=False,
+    )
+    return collection
+
+
+def _draw_steps(axes: Any, row: Any, y: int) -> None:
+    """Bars from one point to the next, each at its own height, and the mean at the end."""
+    known = [step for step in STEPS if np.isfinite(row[step])]
+    at = 0.0
+    for i, step in enumerate(known):
+        height = y + 0.17 * (i - (len(known) - 1) / 2)
+        axes.barh(height, row[step], left=at, height=0.15, color=STEP_COLOURS[step], label=step)
+        at += row[step]
+        axes.plot([at, at], [height - 0.1, height + 0.25], color="0.5", lw=0.7, zorder=1)
+    if known:
+        axes.plot(
+            [row["total"]],
+            [y + 0.17 * (len(known) + 1) / 2],
+            MARKERS["mean"],
+            color=COLOURS["mean"],
+            mec="white",
+            ms=7,
+            ls="none",
+            label=NAMES["mean"],
+        )

@@ -1,0 +1,121 @@
+"""Answers from elsewhere (a book, another package), laid beside pmlik's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pmlik.errors import ValuesError
+from pmlik.estimates import labelled
+from pmlik.space import FloatArray
+
+__all__ = ["METHODS", "add_reference", "reference_names"]
+
+#: The methods that are pmlik's own; any other along the dim ``method`` is a reference.
+METHODS = ("mle", "map", "posterior", "joint")
+
+_ERRORS = {"std_error", "SE", "se", "std. error", "sd"}
+
+
+def reference_names(dataset: xr.Dataset) -> list[str]:
+    """The references that a comparison's dataset holds, in order."""
+    return [str(m) for m in dataset["method"].to_numpy() if str(m) not in METHODS]
+
+
+def add_reference(
+    dataset: xr.Dataset, reference: Mapping[str, Any] | pd.Series | pd.DataFrame
+) -> xr.Dataset:
+    """A comparison's dataset with one more method a column of the reference.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Dims ``method`` and ``statistic`` first.
+    reference : mapping, pandas.Series or pandas.DataFrame
+        Values by label (``"beta"``, ``"mu[a]"``), or by variable, in its shape; natural units. A
+        column of a frame called ``std_error`` or ``SE`` belongs to the one before it.
+
+    Raises
+    ------
+    ValuesError
+        For labels that the comparison does not have, and values that are no numbers.
+    """
+    columns = _columns(reference)
+    template = dataset.isel(method=0, statistic=0, drop=True)
+    clash = [name for name in columns if name in dataset["method"].to_numpy() or name in METHODS]
+    if clash:
+        raise ValuesError(f"reference: {clash[0]!r} is there already. Give it another name.")
+    added = [
+        _as_method(name, [_flat(template, part, name) for part in parts], template)
+        for name, parts in columns.items()
+    ]
+    return xr.concat([dataset, *added], dim="method")
+
+
+def _columns(reference: Any) -> dict[str, list[Mapping[str, Any]]]:
+    """Estimates and standard errors by column."""
+    if isinstance(reference, pd.Series):
+        return {str(reference.name or "reference"): [reference.to_dict(), {}]}
+    if isinstance(reference, Mapping):
+        return {"reference": [reference, {}]}
+    if not isinstance(reference, pd.DataFrame):
+        raise ValuesError(
+            f"reference: got {type(reference).__name__}, need a mapping of values by name, or a "
+            "DataFrame with the names as its index."
+        )
+    columns: dict[str, list[Mapping[str, Any]]] = {}
+    for name in reference.columns:
+        if not pd.api.types.is_numeric_dtype(reference[name]):
+            continue
+        values = {str(label): value for label, value in reference[name].items()}
+        if str(name) in _ERRORS and columns:
+            columns[list(columns)[-1]][1] = values
+        else:
+            columns[str(name)] = [values, {}]
+    if not columns:
+        raise ValuesError("reference: the DataFrame has no column of numbers.")
+    return columns
+
+
+def _flat(template: xr.Dataset, given: Mapping[str, Any], name: str) -> FloatArray:
+    labels = list(labelled(template))
+    flat = dict.fromkeys(labels, np.nan)
+    for key, value in given.items():
+        if key in flat:
+            own = [str(key)]
+        elif key in template.data_vars:
+            own = list(labelled(template[[key]]))
+        else:
+            raise ValuesError(
+                f"{name}: {key!r} is not in the comparison, which has {_shorten(labels)}."
+            )
+        try:
+            numbers = np.asarray(value, dtype=float).ravel()
+        except (TypeError, ValueError):
+            raise ValuesError(f"{name}: {key!r} is {value!r}, need a number.") from None
+        if len(numbers) != len(own):
+            raise ValuesError(f"{name}: {key!r} has {len(numbers)} values, need {len(own)}.")
+        flat.update(zip(own, map(float, numbers), strict=True))
+    return np.array(list(flat.values()))
+
+
+def _shorten(labels: list[str]) -> str:
+    return ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
+
+
+def _as_method(name: str, parts: list[FloatArray], template: xr.Dataset) -> xr.Dataset:
+    arrays, start = {}, 0
+    for variable, array in template.data_vars.items():
+        stop = start + array.size
+        both = np.array([part[start:stop].reshape(array.shape) for part in parts])
+        arrays[variable] = xr.DataArray(
+            both[None],
+            dims=("method", "statistic", *array.dims),
+            coords={"method": [name], "statistic": ["estimate", "std_error"], **array.coords},
+        )
+        start = stop
+    return xr.Dataset(arrays)

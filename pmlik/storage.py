@@ -1,0 +1,334 @@
+"""Comparisons to files and back: netCDF or Zarr, and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import xarray as xr
+
+from pmlik.codec import decode, encode, plain_number
+from pmlik.comparison import Comparison
+from pmlik.curves import keep_curves
+from pmlik.errors import FileError
+
+__all__ = ["atomically", "load", "save", "to_datatree", "to_json", "write_text"]
+
+_FORMAT = 1
+_NETCDF = {".nc", ".netcdf", ".nc4", ".h5", ".hdf5"}
+_ZARR = ".zarr"
+# What a name may not have in a file of one format or the other.
+_FORBIDDEN = re.compile(r"[/\\%]|^\.")
+
+
+def to_datatree(comparison: Comparison) -> xr.DataTree:
+    """The whole comparison as one tree.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``mle``, ``map`` (estimates), ``mle_std_error``, ``mle_covariance``, ``comparison``,
+        ``attribution`` (the points on the way from MLE to mean), ``summary_mean``,
+        ``summary_sd``, ``summary_interval``, and as ``pm.sample`` returned them ``posterior``,
+        ``sample_stats``, ``observed_data`` and so on. What is no array is JSON in the attribute
+        ``pmlik``.
+    """
+    groups: dict[str, xr.Dataset] = {}
+    sketch = encode(keep_curves(comparison), groups)
+    layout = {name: _layout(dataset) for name, dataset in groups.items()}
+    written = {name: _writable(dataset) for name, dataset in groups.items()}
+    tree = xr.DataTree.from_dict(written)
+    tree.attrs = {
+        "pmlik_format": _FORMAT,
+        "pmlik": json.dumps(sketch, allow_nan=False),
+        "pmlik_layout": json.dumps(layout),
+        "pmlik_checksum": _checksum(written),
+    }
+    return tree
+
+
+def from_datatree(tree: xr.DataTree) -> Comparison:
+    """The inverse of `to_datatree`.
+
+    Raises
+    ------
+    FileError
+        For another tree, a newer one, or a damaged one.
+    """
+    if "pmlik" not in tree.attrs:
+        raise FileError("It is not a comparison that pmlik has saved.")
+    if int(tree.attrs.get("pmlik_format", 0)) > _FORMAT:
+        raise FileError("It was saved by a newer pmlik. Update this one.")
+    layout = json.loads(tree.attrs["pmlik_layout"])
+    stored = {name: _reordered(tree[name], kept) for name, kept in layout.items()}
+    if _checksum(stored) != tree.attrs["pmlik_checksum"]:
+        raise FileError("It is damaged: its numbers are not those that were saved.")
+    groups = {name: _readable(stored[name], kept) for name, kept in layout.items()}
+    comparison = decode(json.loads(tree.attrs["pmlik"]), groups)
+    if not isinstance(comparison, Comparison):
+        raise FileError("It does not hold a comparison.")
+    return comparison
+
+
+def save(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
+    """Write a comparison to a file: netCDF (``.nc``) or Zarr (``.zarr``).
+
+    The file appears whole or not at all: what was there stays until the new one is complete.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    path : path
+        The suffix chooses the format.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    FileError
+        For another suffix.
+    """
+    target = Path(path)
+    if target.suffix not in _NETCDF | {_ZARR}:
+        raise FileError(f"{target}: need a name that ends in .nc (netCDF) or .zarr (Zarr).")
+    tree = to_datatree(comparison)
+    with atomically(target) as temporary, _quiet():
+        if target.suffix == _ZARR:
+            tree.to_zarr(temporary, consolidated=False)
+        else:
+            tree.to_netcdf(temporary, engine="h5netcdf")
+    return target
+
+
+def load(path: str | os.PathLike[str]) -> Comparison:
+    """Read a comparison that `save` has written.
+
+    It prints, reports and plots as the one that was saved. It has no compiled model, so a
+    `Likelihood` of it has to be built from the model again.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    FileError
+        If there is no such file, or it is not one of these, or it is damaged.
+    """
+    source = Path(path)
+    if not source.exists():
+        raise FileError(f"{source}: there is no such file.")
+    engine = "zarr" if source.is_dir() else "h5netcdf"
+    options: dict[str, Any] = {"consolidated": False} if engine == "zarr" else {}
+    try:
+        with _quiet(), xr.open_datatree(source, engine=engine, **options) as opened:
+            return from_datatree(opened.load())
+    except FileError as error:
+        raise FileError(f"{source}: {error}") from None
+    except Exception as error:  # whatever a damaged file makes the libraries below raise
+        first = str(error).splitlines()[:1] or [type(error).__name__]
+        raise FileError(
+            f"{source}: can't be read as a comparison that pmlik has saved; it is another kind of "
+            f"file, or damaged ({first[0]})."
+        ) from error
+
+
+def to_json(comparison: Comparison, *, draws: bool = True) -> str:
+    """Everything as JSON, full precision.
+
+    NaN is ``null`` and infinities are the strings ``"Infinity"`` and ``"-Infinity"``, as JSON has
+    neither.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    draws : bool
+        Include what ``pm.sample`` returned, which is most of it.
+    """
+    groups: dict[str, xr.Dataset] = {}
+    sketch = encode(keep_curves(comparison), groups)
+    sampled = () if comparison.posterior is None else comparison.posterior.tree.children
+    table = comparison.table
+    rows = {
+        str(label): {
+            str(c): v if isinstance(v, str) else plain_number(float(v)) for c, v in row.items()
+        }
+        for label, row in table.iterrows()
+    }
+    document = {
+        "format": _FORMAT,
+        "verdict": comparison.verdict,
+        "findings": [str(finding) for finding in comparison.findings(all=True)],
+        "table": rows,
+        "record": _plain(sketch),
+        "groups": {
+            name: _as_plain(dataset)
+            for name, dataset in groups.items()
+            if draws or name.split("/")[0] not in sampled
+        },
+    }
+    return json.dumps(document, allow_nan=False, ensure_ascii=False)
+
+
+def _as_plain(dataset: xr.Dataset) -> dict[str, Any]:
+    """A dataset as xarray has it; xarray keeps no order of dims."""
+    parts = dataset.to_dict()
+    ordered = {part: dict(sorted(parts[part].items())) for part in ("dims", "coords")}
+    return {key: _plain(part) for key, part in (parts | ordered).items()}
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types only."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, bool | np.bool_ | int | np.integer) or value is None:
+        return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float | np.floating):
+        return plain_number(float(value))
+    return str(value)
+
+
+def _layout(dataset: xr.Dataset) -> dict[str, Any]:
+    """What a file does not keep by itself: order, and objects that are no strings."""
+    mixed = {
+        str(name): _marks(variable.to_numpy().ravel().tolist())
+        for name, variable in dataset.variables.items()
+        if variable.dtype == object and not all(isinstance(x, str) for x in variable.values.flat)
+    }
+    return {
+        "variables": [str(name) for name in dataset.data_vars],
+        "coords": [str(name) for name in dataset.coords],
+        "mixed": mixed,
+    }
+
+
+def _marks(labels: list[Any]) -> list[Any] | None:
+    """Things as JSON; None if they all are nothing."""
+    return None if all(label is None for label in labels) else [_mark(label) for label in labels]
+
+
+def _mark(label: Any) -> Any:
+    plain = label is None or isinstance(label, bool | int | float | str)
+    return label if plain else {"text": str(label)}
+
+
+def _escape(name: Any) -> str:
+    return _FORBIDDEN.sub(lambda match: f"%{ord(match[0]):02X}", str(name))
+
+
+def _writable(dataset: xr.Dataset) -> xr.Dataset:
+    """A dataset that every format can hold."""
+    names = {name: _escape(name) for name in dataset.variables if _escape(name) != str(name)}
+    names |= {dim: _escape(dim) for dim in dataset.dims if _escape(dim) != str(dim)}
+    dataset = dataset.rename(names).drop_attrs().drop_encoding()
+    for name, variable in dataset.variables.items():
+        if variable.dtype == object or variable.dtype.kind in "UT":
+            texts = np.array([str(x) for x in variable.to_numpy().flat], dtype=object)
+            dataset[name] = (variable.dims, texts.reshape(variable.shape))
+    return dataset
+
+
+def _reordered(node: Any, kept: Mapping[str, Any]) -> xr.Dataset:
+    dataset = node.to_dataset(inherit=True)
+    names = [_escape(name) for name in kept["variables"]]
+    coords = {_escape(name): dataset.coords[_escape(name)] for name in kept["coords"]}
+    return xr.Dataset({name: dataset[name].variable for name in names}, coords=coords)
+
+
+def _readable(dataset: xr.Dataset, kept: Mapping[str, Any]) -> xr.Dataset:
+    names = {_escape(name): name for name in (*kept["variables"], *kept["coords"])}
+    dims = map(str, dataset.dims)
+    names |= {dim: unquote(dim) for dim in dims}
+    dataset = dataset.rename({old: new for old, new in names.items() if old != new})
+    for name, variable in dataset.variables.items():
+        if variable.dtype == object:
+            texts = variable.to_numpy().astype(str)
+            dataset[name] = (variable.dims, texts)
+    for name, labels in kept["mixed"].items():
+        variable = dataset.variables[name]
+        column = np.full(variable.size, None, dtype=object)
+        if labels is not None:
+            column[:] = [label["text"] if isinstance(label, dict) else label for label in labels]
+        dataset[name] = (variable.dims, column.reshape(variable.shape))
+    return dataset
+
+
+def _checksum(groups: Mapping[str, xr.Dataset]) -> str:
+    """Of all numbers and labels, however a format stores them."""
+    digest = hashlib.sha256()
+    for name in sorted(groups):
+        for key in sorted(map(str, groups[name].variables)):
+            array = groups[name].variables[key].to_numpy()
+            digest.update(f"{name}/{key}{array.shape}".encode())
+            kind = {"f": "<f8", "b": "<i8", "i": "<i8", "u": "<u8"}.get(array.dtype.kind)
+            if array.dtype.kind in "mM":
+                array, kind = array.astype(f"{array.dtype.str[:3]}[ns]").astype("i8"), "<i8"
+            data = array.astype(kind) if kind else "\0".join(map(str, array.flat)).encode()
+            digest.update(np.ascontiguousarray(data).tobytes() if kind else data)
+    return digest.hexdigest()
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a text, whole or not at all."""
+    target = Path(path)
+    with atomically(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return target
+
+
+@contextmanager
+def atomically(target: Path) -> Iterator[Path]:
+    """A name to write to, which takes the target's place when all went well.
+
+    Raises
+    ------
+    FileError
+        If there is no such folder.
+    """
+    if not target.parent.is_dir():
+        raise FileError(f"{target}: there is no folder {target.parent}.")
+    room = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-", dir=target.parent))
+    temporary = room / target.name
+    try:
+        yield temporary
+        if target.is_dir() and not target.is_symlink():  # a directory is not replaced in one step
+            target.rename(room / "before")
+        os.replace(temporary, target)
+    finally:
+        before = room / "before"
+        if before.exists() and not target.exists():
+            before.rename(target)
+        shutil.rmtree(room, ignore_errors=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Zarr warns of its own format's future."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

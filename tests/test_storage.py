@@ -1,0 +1,247 @@
+"""Saved and loaded, a comparison is the same; anything else is one clear error."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import h5py
+import matplotlib
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytest
+import xarray as xr
+from records import RECORDS, plain
+
+import pmlik
+from pmlik.codec import CLASSES
+from pmlik.errors import FileError, FlagCode
+
+matplotlib.use("Agg")
+
+SUFFIXES = [".nc", ".zarr"]
+
+
+def assert_equal(one: pmlik.Comparison, other: pmlik.Comparison) -> None:
+    """Everything but what is compiled."""
+    pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
+    assert one.flags == other.flags
+    assert dict(one.timings) == dict(other.timings)
+    assert dict(one.versions) == dict(other.versions)
+    assert one.random_seed == other.random_seed
+    assert one.dataset.identical(other.dataset)
+    for name in ("mle", "map"):
+        a, b = getattr(one, name), getattr(other, name)
+        assert a.values.identical(b.values)
+        assert a.std_error.identical(b.std_error)
+        assert (a.covariance is None) == (b.covariance is None)
+        assert a.covariance is None or a.covariance.identical(b.covariance)
+        assert a.certificate == b.certificate
+        np.testing.assert_array_equal(a.certificate.x, b.certificate.x)
+        assert (a.flags, a.counts, a.kind) == (b.flags, b.counts, b.kind)
+        np.testing.assert_array_equal(
+            [a.log_likelihood, a.log_prior], [b.log_likelihood, b.log_prior]
+        )
+    assert_posterior_equal(one, other)
+    assert one.background.model == other.background.model
+    assert one.background.edges == other.background.edges
+    assert one.background.call == other.background.call
+    if one.attribution is not None:
+        table = other.attribution.table
+        pd.testing.assert_frame_equal(one.attribution.table, table, check_exact=True)
+    assert str(one) == str(other)
+    assert one._repr_html_() == other._repr_html_()
+    assert one.findings(all=True) == other.findings(all=True)
+
+
+def assert_posterior_equal(one: pmlik.Comparison, other: pmlik.Comparison) -> None:
+    assert (one.posterior is None) == (other.posterior is None)
+    if one.posterior is None or other.posterior is None:
+        return
+    for name in ("values", "std_error", "interval"):
+        assert getattr(one.posterior, name).identical(getattr(other.posterior, name))
+    assert one.posterior.tree.identical(other.posterior.tree)
+    assert dict(one.posterior.diagnostics) == dict(other.posterior.diagnostics)
+    assert one.posterior.flags == other.posterior.flags
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", RECORDS)
+def test_what_is_loaded_is_what_was_saved(name: str, suffix: str, tmp_path: Path) -> None:
+    comparison = RECORDS[name]()
+    path = comparison.save(tmp_path / f"it{suffix}")
+    assert_equal(comparison, pmlik.load(path))
+
+
+@pytest.fixture(scope="module")
+def fitted() -> pmlik.Comparison:
+    with pm.Model(
+        coords={"group": ["a", "b"], "when": pd.date_range("2020-01-01", periods=2)}
+    ) as m:
+        mu = pm.Normal("mu", 0, 10, dims="group")
+        late = pm.Normal("late", 0, 1, dims="when")
+        sigma = pm.HalfNormal("sigma", 5)
+        pm.Deterministic("gap", mu[1] - mu[0])
+        pm.Normal("y", mu[[0, 0, 0, 1, 1, 1]], sigma, observed=[1.2, 0.7, 1.9, 3.1, 2.2, 2.9])
+        pm.Normal("z", late, 1, observed=[0.5, -0.5], dims="when")
+    return pmlik.compare(
+        m,
+        random_seed=1,
+        progressbar=False,
+        sample_kwargs={"draws": 300, "tune": 300},
+        reference={"mu": [1.2667, 2.7333], "sigma": 0.45},
+    )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_fitted_comparison_comes_back_with_all_that_was_sampled(fitted, suffix, tmp_path) -> None:
+    loaded = pmlik.load(fitted.save(tmp_path / f"it{suffix}"))
+    assert_equal(fitted, loaded)
+    assert "sample_stats" in loaded.posterior.tree.children
+    again = pmlik.load(loaded.save(tmp_path / f"again{suffix}"))
+    assert_equal(loaded, again)
+
+
+def test_the_loaded_one_draws_and_reports_the_same(fitted, tmp_path) -> None:
+    loaded = pmlik.load(fitted.save(tmp_path / "it.nc"))
+    assert loaded.to_markdown() == fitted.to_markdown()
+    assert loaded.to_latex() == fitted.to_latex()
+    assert loaded.to_json() == fitted.to_json()
+    pages = [strip_ids(c.to_html()) for c in (fitted, loaded)]
+    assert pages[0] == pages[1]
+
+
+def strip_ids(page: str) -> str:
+    """Matplotlib makes the names of clip paths of sizes to the last digit."""
+    return re.sub(r"\bf\d+-(p[0-9a-f]{10})?", "f-", page)
+
+
+def test_a_plot_that_needs_the_model_says_so(fitted, tmp_path) -> None:
+    loaded = pmlik.load(fitted.save(tmp_path / "it.nc"))
+    with pytest.raises(pmlik.ValuesError, match="without its compiled problem"):
+        pmlik.plot_likelihood(loaded)
+
+
+def test_the_tree_has_the_groups_that_it_names(fitted) -> None:
+    tree = fitted.to_datatree()
+    for group in ("mle", "map", "posterior", "attribution", "comparison", "observed_data"):
+        assert group in tree.children
+    assert tree["mle"]["mu"].dims == ("group",)
+    np.testing.assert_array_equal(tree["mle"]["mu"], fitted.mle.values["mu"])
+    assert set(tree["posterior"].dataset["mu"].dims) == {"chain", "draw", "group"}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_file_is_one_clear_error(share: float, tmp_path: Path) -> None:
+    path = plain().save(tmp_path / "it.nc")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(FileError, match=r"it\.nc: can't be read .* damaged"):
+        pmlik.load(path)
+
+
+def test_a_number_that_was_changed_is_seen(tmp_path: Path) -> None:
+    path = plain().save(tmp_path / "it.nc")
+    with h5py.File(path, "r+") as file:
+        file["mle/first"][...] = 7.0
+    with pytest.raises(FileError, match="damaged"):
+        pmlik.load(path)
+
+
+def test_a_lost_chunk_of_zarr_is_seen(tmp_path: Path) -> None:
+    path = plain().save(tmp_path / "it.zarr")
+    lost = next(p for p in (path / "posterior" / "first").rglob("c/*") if p.is_file() or p.is_dir())
+    shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+    with pytest.raises(FileError, match="damaged"):
+        pmlik.load(path)
+
+
+@pytest.mark.parametrize("content", ["text", "netcdf", "folder", "newer"])
+def test_a_foreign_file_is_one_clear_error(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.nc"
+    if content == "text":
+        path.write_text("a,b\n1,2\n")
+    elif content == "folder":
+        path.mkdir()
+    else:
+        tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"x": ("n", [1.0, 2.0])})})
+        if content == "newer":
+            tree.attrs = {"pmlik": "{}", "pmlik_format": 99}
+        tree.to_netcdf(path, engine="h5netcdf")
+    with pytest.raises(FileError, match=r"other\.nc: "):
+        pmlik.load(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"none\.nc: there is no such file"):
+        pmlik.load(tmp_path / "none.nc")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_interrupted_save_leaves_the_old_file(suffix, tmp_path, monkeypatch) -> None:
+    path = plain().save(tmp_path / f"it{suffix}")
+    broken = RuntimeError("the disk is full")
+
+    def fail(*_: object, **__: object) -> None:
+        raise broken
+
+    monkeypatch.setattr(xr.DataTree, "to_netcdf", fail)
+    monkeypatch.setattr(xr.DataTree, "to_zarr", fail)
+    with pytest.raises(RuntimeError, match="disk"):
+        RECORDS["many"]().save(path)
+    assert_equal(plain(), pmlik.load(path))
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_saving_again_replaces(suffix: str, tmp_path: Path) -> None:
+    path = RECORDS["many"]().save(tmp_path / f"it{suffix}")
+    plain().save(path)
+    assert_equal(plain(), pmlik.load(path))
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_other_names_and_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"\.nc \(netCDF\) or \.zarr"):
+        plain().save(tmp_path / "it.pickle")
+    with pytest.raises(FileError, match="there is no folder"):
+        plain().save(tmp_path / "no" / "it.nc")
+
+
+def test_nothing_is_read_that_is_not_a_record(tmp_path: Path) -> None:
+    path = plain().save(tmp_path / "it.nc")
+    with h5py.File(path, "r+") as file:
+        sketch = json.loads(file.attrs["pmlik"])
+        sketch["record"] = "Popen"
+        file.attrs["pmlik"] = json.dumps(sketch)
+    with pytest.raises(FileError):
+        pmlik.load(path)
+
+
+def test_json_is_strict_and_exact() -> None:
+    comparison = RECORDS["broken"]()
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    document = json.loads(comparison.to_json(), parse_constant=refuse)
+    assert document["table"]["none"]["MLE"] is None
+    assert document["table"]["far"]["MLE"] == "Infinity"
+    assert document["table"]["far"]["posterior mean"] == "-Infinity"
+    assert document["table"]["huge"]["MLE"] == 1.5e300
+    assert document["groups"]["mle"]["data_vars"]["tiny"]["data"] == -2.5e-300
+    draws = document["groups"]["posterior"]["data_vars"]["zero"]["data"]
+    assert np.shape(draws) == (2, 20)
+    assert "posterior" not in json.loads(comparison.to_json(draws=False))["groups"]
+
+
+def test_every_record_of_a_comparison_can_be_saved() -> None:
+    for cls in CLASSES.values():
+        if cls is FlagCode or not hasattr(cls, "__dataclass_fields__"):
+            continue
+        assert len(fields(cls)) <= 11, cls
