@@ -16,7 +16,7 @@ from pmlik.errors import ModelError, StartError
 from pmlik.naturals import NaturalLikelihood
 from pmlik.points import check_names, read_points
 from pmlik.problem import Problem, build_problem
-from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
+from pmlik.roles import Potentials, Roles, read_roles
 from pmlik.space import FloatArray
 from pmlik.starting import usable_start
 
@@ -89,7 +89,6 @@ def prepare(arguments: Arguments) -> Prepared:
     """
     model = resolve_model(arguments.model)
     roles = read_roles(model, arguments.potentials)
-    refuse_latents(roles)
     _check_names(model, arguments.var_names)
     compile_mode(arguments.backend)
     _check_count(arguments.n_starts)

@@ -132,8 +132,12 @@ def untransformed_model(model: TermsModel) -> TermsModel:
     return _as_terms_model(remove_value_transforms(face), face, model._terms)
 
 
-def factor_graphs(model: TermsModel, names: Sequence[str]) -> dict[str, Any]:
-    """The named terms before they are summed, natural scale, as graphs of the value variables.
+def factor_graphs(
+    model: TermsModel, names: Sequence[str], *, jacobian: bool = False
+) -> dict[str, Any]:
+    """The named terms before they are summed, as graphs of the value variables.
+
+    Densities of natural values, or of the value variables with ``jacobian``.
 
     Raises
     ------
@@ -143,10 +147,10 @@ def factor_graphs(model: TermsModel, names: Sequence[str]) -> dict[str, Any]:
     if not names:
         return {}
     try:
-        graphs = model.logp(vars=[model[name] for name in names], jacobian=False, sum=False)
+        graphs = model.logp(vars=[model[name] for name in names], jacobian=jacobian, sum=False)
     except (NotImplementedError, RuntimeError, ValueError) as error:
         if len(names) > 1:  # find the one
-            return {name: factor_graphs(model, [name])[name] for name in names}
+            return {n: factor_graphs(model, [n], jacobian=jacobian)[n] for n in names}
         raise ModelError(
             f"{names[0]}: PyMC has no density for its distribution. Pass `logp=` to pm.CustomDist, "
             f"or add the term as a pm.Potential. ({str(error).splitlines()[0]})"

@@ -1,0 +1,151 @@
+"""The integrand over a model's latents: compiled derivatives up to the third."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pymc.pytensorf import join_nonshared_inputs, rewrite_pregrad
+from pytensor.compile.mode import Mode
+from pytensor.gradient import grad
+
+from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
+from pmlik.errors import ModelError
+from pmlik.precision import in_double_precision
+from pmlik.space import FloatArray
+from pmlik.submodels import TermsModel
+
+__all__ = ["Integrand"]
+
+
+class Integrand:
+    """``f(theta, u)``: the logarithm of what is integrated over the latents.
+
+    Parameters
+    ----------
+    factors : mapping of str to variable
+        Its terms, elementwise: of the likelihood, then of the latents, with the Jacobian of the
+        latents' transforms.
+    parameters, latents : sequence of variables
+        The value variables that lie end to end in ``theta`` and in ``u``.
+    point : mapping
+        An initial point, for their shapes.
+    model : TermsModel
+        Gives the context to compile in.
+    mode : Mode
+    """
+
+    def __init__(
+        self,
+        factors: Mapping[str, Any],
+        parameters: Sequence[Any],
+        latents: Sequence[Any],
+        point: Mapping[str, Any],
+        model: TermsModel,
+        mode: Mode,
+    ) -> None:
+        self._model, self._mode = model, mode
+        self.sizes = [int(np.size(point[value.name])) for value in latents]
+        self.start = np.concatenate([np.ravel(point[value.name]) for value in latents]).astype(float)
+        graphs = in_double_precision(list(factors.values()))
+        graphs, self._theta = join_nonshared_inputs(point=point, outputs=graphs, inputs=parameters)
+        graphs, self._u = join_nonshared_inputs(point=point, outputs=graphs, inputs=latents)
+        self.factors = dict(zip(factors, plain_arrays(graphs), strict=True))
+        self._v, self._w = (pt.vector(name, dtype=self._u.dtype) for name in "vw")
+        self.n_evaluations = self.n_products = 0
+
+    def _compile(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Callable[..., Any]:
+        return compile_quiet(inputs, outputs, self._model, self._mode)
+
+    @cached_property
+    def _graph(self) -> Any:
+        total = pt.zeros(())
+        for factor in self.factors.values():
+            total = total + factor.sum()
+        return rewrite_pregrad(total)
+
+    def _slopes(self, graph: Any) -> list[Any]:
+        try:
+            return list(grad(graph, [self._theta, self._u], disconnected_inputs="ignore"))
+        except NO_GRADIENT as error:
+            raise ModelError(
+                f"{', '.join(self.factors)}: the log-density lacks a derivative that integrating "
+                f"over latents needs ({error}). Write it with PyTensor operations."
+            ) from error
+
+    @cached_property
+    def _gradient(self) -> list[Any]:
+        return self._slopes(self._graph)
+
+    @cached_property
+    def _product_graph(self) -> list[Any]:
+        return self._slopes((self._gradient[1] * self._v).sum())
+
+    @cached_property
+    def _first(self) -> Callable[..., Any]:
+        return self._compile([self._theta, self._u], [self._graph, *self._gradient])
+
+    @cached_property
+    def _second(self) -> Callable[..., Any]:
+        return self._compile([self._theta, self._u, self._v], self._product_graph)
+
+    @cached_property
+    def _third(self) -> Callable[..., Any]:
+        graphs = self._slopes((self._product_graph[1] * self._w).sum())
+        return self._compile([self._theta, self._u, self._w, self._v], graphs)
+
+    @cached_property
+    def _pointwise(self) -> Callable[..., Any]:
+        return self._compile([self._theta, self._u], list(self.factors.values()))
+
+    @cached_property
+    def _unchecked(self) -> Callable[..., Any]:
+        graphs = list(self.factors.values())
+        return compile_quiet(
+            [self._theta, self._u], graphs, self._model, self._mode, check_bounds=False
+        )
+
+    def value_and_gradient(
+        self, theta: FloatArray, u: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray]:
+        """``f``, ``f_theta`` (p,) and ``f_u`` (n,); NaN where it has no value."""
+        self.n_evaluations += 1
+        function = self._first
+        try:
+            value, ahead, across = function(theta, u)
+        except NO_VALUE:
+            return np.nan, np.full(len(theta), np.nan), np.full(len(u), np.nan)
+        return float(value), np.array(ahead, dtype=float), np.array(across, dtype=float)
+
+    def product(
+        self, theta: FloatArray, u: FloatArray, v: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """``f_theta,u v`` (p,) and ``f_uu v`` (n,)."""
+        self.n_products += 1
+        return self._call(self._second, theta, u, v)
+
+    def third(
+        self, theta: FloatArray, u: FloatArray, w: FloatArray, v: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradient of ``w' f_uu v`` in ``theta`` (p,) and in ``u`` (n,)."""
+        self.n_products += 1
+        return self._call(self._third, theta, u, w, v)
+
+    def _call(
+        self, function: Callable[..., Any], theta: FloatArray, u: FloatArray, *vectors: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        try:
+            ahead, across = function(theta, u, *map(np.ascontiguousarray, vectors))
+        except NO_VALUE:
+            return np.full(len(theta), np.nan), np.full(len(u), np.nan)
+        return np.array(ahead, dtype=float), np.array(across, dtype=float)
+
+    def pointwise(
+        self, theta: FloatArray, u: FloatArray, *, check_bounds: bool = True
+    ) -> dict[str, FloatArray]:
+        """The terms before they are summed."""
+        function = self._pointwise if check_bounds else self._unchecked
+        return dict(zip(self.factors, map(np.asarray, function(theta, u)), strict=True))
