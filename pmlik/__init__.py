@@ -15,6 +15,7 @@ from pmlik.errors import (
 from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
 from pmlik.likelihood import Likelihood
+from pmlik.marginalization import marginal_model
 from pmlik.plots import plot_likelihood, plot_waterfall
 from pmlik.submodels import likelihood_model
 
@@ -37,6 +38,7 @@ __all__ = [
     "find_MAP",
     "find_MLE",
     "likelihood_model",
+    "marginal_model",
     "plot_likelihood",
     "plot_waterfall",
     "sample_posterior",

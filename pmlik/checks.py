@@ -9,6 +9,8 @@ import numpy as np
 from pmlik.directions import describe_direction
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, PointEstimate
+from pmlik.functions import Density
+from pmlik.marginal import MarginalDensity
 from pmlik.objective import Optimum
 from pmlik.roles import Potentials, Roles
 
@@ -17,6 +19,7 @@ __all__ = [
     "check_gradient",
     "check_higher",
     "check_identified",
+    "check_latents",
     "check_limit",
     "check_optima",
     "check_order",
@@ -42,6 +45,34 @@ def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
         flags.append(Flag(code, Severity.INFO, roles.potentials, action))
     if roles.missing:
         flags.append(Flag(FlagCode.MISSING_INTEGRATED_OUT, Severity.INFO, roles.missing))
+    return flags
+
+
+def check_latents(roles: Roles, likelihood: Density | MarginalDensity) -> list[Flag]:
+    """Who is integrated out and how, and whether there are enough of them.
+
+    Parameters
+    ----------
+    roles : Roles
+    likelihood : Density or MarginalDensity
+    """
+    if not isinstance(likelihood, MarginalDensity):
+        return []
+    how = (
+        "exactly: they are Gaussian and enter linearly"
+        if likelihood.is_exact
+        else "by Laplace's approximation"
+    )
+    action = f"parameters={list(roles.latents)!r} would maximise over them instead."
+    flags = [Flag(FlagCode.INTEGRATED_OUT, Severity.INFO, roles.latents, action, f"Taken {how}.")]
+    sizes = dict(zip(roles.latents, likelihood.integrand.sizes, strict=True))
+    few = tuple(name for name in roles.scales if sizes[name] <= len(roles.scales[name]))
+    if few:
+        detail = "; ".join(
+            f"{name}: {sizes[name]}, with {', '.join(roles.scales[name])}" for name in few
+        )
+        action = "A prior has to tell the rest; the MLE may not exist or sit on a border."
+        flags.append(Flag(FlagCode.FEW_LATENTS, Severity.WARNING, few, action, f"{detail}."))
     return flags
 
 

@@ -58,6 +58,8 @@ class FlagCode(StrEnum):
     POTENTIAL_IN_LIKELIHOOD = "A pm.Potential is counted as part of the likelihood."
     POTENTIAL_IN_PRIOR = "A pm.Potential is counted as part of the prior."
     MISSING_INTEGRATED_OUT = "Missing observations are integrated out of the likelihood exactly."
+    INTEGRATED_OUT = "Latents: integrated out of the likelihood."
+    FEW_LATENTS = "Hardly more latents than parameters of their distribution."
     NOT_IN_LIKELIHOOD = "The likelihood does not depend on it, so its MLE does not exist."
     NOT_IN_OBJECTIVE = "Neither the likelihood nor the prior depends on it: it has no MAP."
     NOT_IDENTIFIED = "The objective is flat along a direction that moves it."

@@ -21,7 +21,7 @@ from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
 from pmlik.preparation import Arguments, Prepared, prepare, seed_of
 from pmlik.progress import Clock, Say, steps
-from pmlik.roles import Potentials
+from pmlik.roles import Latent, Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
 
 __all__ = ["compare", "find_MAP", "find_MLE", "sample_posterior"]
@@ -37,6 +37,8 @@ def find_MLE(
     potentials: Potentials = "likelihood",
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
+    latent: Latent = "auto",
+    parameters: Sequence[str] = (),
     strict: bool = False,
 ) -> PointEstimate:
     """Maximum likelihood estimate, with standard errors and a certificate.
@@ -65,7 +67,13 @@ def find_MLE(
     n_starts : int, optional
         How many starts to use in any case: ``pm.find_MAP``'s point, the initial point, draws
         from the prior, the MAP, jitter. More are used while no optimum is certified. Default:
-        7 up to 10 coordinates, 4 up to 50, else 1.
+        7 up to 10 coordinates, 4 up to 50, else 1; with latents 3 up to 50.
+    latent : "auto" or sequence of str
+        The latents, which are integrated out of the likelihood. Read from the model's graph by
+        default: variables whose distribution depends on other free variables, standard draws
+        that are multiplied by one, and missing values that the data depend on.
+    parameters : sequence of str
+        Variables that are parameters although they look like latents.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
 
@@ -79,8 +87,8 @@ def find_MLE(
     Raises
     ------
     ModelError
-        If the model has no likelihood, one that pmlik can't take yet (latents), or one that is
-        zero wherever the search could start.
+        If the model has no likelihood, or one that is zero wherever the search could start; if
+        it can't be told which variables are latents.
     EstimationError
         With ``strict=True``, if a flag of severity ``error`` is raised.
 
@@ -95,7 +103,16 @@ def find_MLE(
     0.2000 0.1265 -1.1974
     """
     arguments = Arguments(
-        model, var_names, random_seed, progressbar, backend, potentials, start, n_starts
+        model,
+        var_names,
+        random_seed,
+        progressbar,
+        backend,
+        potentials,
+        start,
+        n_starts,
+        latent,
+        parameters,
     )
     return _one_point(arguments, "mle", strict)
 
@@ -110,6 +127,8 @@ def find_MAP(
     potentials: Potentials = "likelihood",
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
+    latent: Latent = "auto",
+    parameters: Sequence[str] = (),
     strict: bool = False,
 ) -> PointEstimate:
     """Maximum of likelihood times prior in natural units, as ``pm.find_MAP`` defines it.
@@ -117,6 +136,7 @@ def find_MAP(
     Parameters
     ----------
     model, var_names, random_seed, progressbar, backend, potentials, start, n_starts, strict
+    latent, parameters
         As in `find_MLE`.
 
     Returns
@@ -140,7 +160,16 @@ def find_MAP(
     0.2500
     """
     arguments = Arguments(
-        model, var_names, random_seed, progressbar, backend, potentials, start, n_starts
+        model,
+        var_names,
+        random_seed,
+        progressbar,
+        backend,
+        potentials,
+        start,
+        n_starts,
+        latent,
+        parameters,
     )
     return _one_point(arguments, "map", strict)
 
@@ -221,6 +250,8 @@ def compare(
     sample_kwargs: Mapping[str, Any] | None = None,
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
+    latent: Latent = "auto",
+    parameters: Sequence[str] = (),
     strict: bool = False,
 ) -> Comparison:
     """MLE, MAP and posterior of one model, side by side.
@@ -250,7 +281,7 @@ def compare(
         False leaves the posterior out.
     sample_kwargs : mapping, optional
         For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
-    start, n_starts
+    start, n_starts, latent, parameters
         As in `find_MLE`.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
@@ -281,7 +312,16 @@ def compare(
     _check_interval(ci_kind, ci_prob)
     options = check_sample_kwargs(sample_kwargs)
     arguments = Arguments(
-        model, var_names, random_seed, progressbar, backend, potentials, start, n_starts
+        model,
+        var_names,
+        random_seed,
+        progressbar,
+        backend,
+        potentials,
+        start,
+        n_starts,
+        latent,
+        parameters,
     )
     clock = Clock()
     with steps(progressbar) as say:

@@ -14,6 +14,7 @@ from pmlik.checks import (
     check_gradient,
     check_higher,
     check_identified,
+    check_latents,
     check_limit,
     check_optima,
     check_roles,
@@ -65,6 +66,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     certificate = _certificate(fit, before, error)
     flags = [
         *check_roles(prepared.roles, prepared.potentials),
+        *check_latents(prepared.roles, problem.likelihood),
         *_check_search(fit, reached, certificate, error),
         *_check_variances(fit, variances, unused, asked),
     ]

@@ -16,7 +16,7 @@ from pmlik.errors import ModelError, StartError
 from pmlik.naturals import NaturalLikelihood
 from pmlik.points import check_names, read_points
 from pmlik.problem import Problem, build_problem
-from pmlik.roles import Potentials, Roles, read_roles
+from pmlik.roles import Latent, Potentials, Roles, read_roles
 from pmlik.space import FloatArray
 from pmlik.starting import usable_start
 
@@ -35,6 +35,8 @@ class Arguments:
     potentials: Potentials = "likelihood"
     start: Mapping[str, Any] | None = None
     n_starts: int | None = None
+    latent: Latent = "auto"
+    parameters: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,12 @@ def prepare(arguments: Arguments) -> Prepared:
         For a start that does not fit the model.
     """
     model = resolve_model(arguments.model)
-    roles = read_roles(model, arguments.potentials)
+    roles = read_roles(
+        model,
+        arguments.potentials,
+        latent=arguments.latent,
+        parameters=arguments.parameters,
+    )
     _check_names(model, arguments.var_names)
     compile_mode(arguments.backend)
     _check_count(arguments.n_starts)

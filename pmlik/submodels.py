@@ -21,12 +21,14 @@ from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
 __all__ = [
     "TermsModel",
     "as_tensor",
+    "carry_over",
     "factor_graphs",
     "likelihood_model",
     "likelihood_terms",
     "prior_terms",
     "terms_model",
     "untransformed_model",
+    "without_initial_values",
 ]
 
 
@@ -120,7 +122,7 @@ def terms_model(
     exact_constants : bool
         Hold the constants of the clone's graph in double precision.
     """
-    graph, _ = fgraph_from_model(_without_initial_values(model))
+    graph, _ = fgraph_from_model(without_initial_values(model))
     if exact_constants:
         graph = _with_exact_constants(graph)
     return _as_terms_model(model_from_fgraph(graph, mutate_fgraph=True), model, terms)
@@ -128,7 +130,7 @@ def terms_model(
 
 def untransformed_model(model: TermsModel) -> TermsModel:
     """The same model with natural value variables, and without initial values."""
-    face = _without_initial_values(model)
+    face = without_initial_values(model)
     return _as_terms_model(remove_value_transforms(face), face, model._terms)
 
 
@@ -163,7 +165,7 @@ def as_tensor(graph: Any) -> Any:
     return pt.as_tensor(graph, allow_xtensor_conversion=True)
 
 
-def _without_initial_values(model: pm.Model) -> Any:
+def without_initial_values(model: pm.Model) -> Any:
     """A second face of the same model, because the graph round trip refuses initial values.
 
     The user's own model is not to be touched.
@@ -176,15 +178,21 @@ def _without_initial_values(model: pm.Model) -> Any:
 
 def _as_terms_model(clone: Any, model: Any, terms: Iterable[str]) -> TermsModel:
     """Put back what the round trip loses, and give the clone its density."""
-    clone.name, clone.check_bounds = model.name, model.check_bounds
-    for name, value in _initial_values(model).items():
-        clone.rvs_to_initial_values[clone[name]] = value
-    _restore_order(clone, model)
+    carry_over(clone, model)
     # pm.Model and its subclasses share one instance layout; freeze_model retypes likewise.
     clone.__class__ = TermsModel
     clone._terms = tuple(terms)
     result: TermsModel = clone
     return result
+
+
+def carry_over(clone: pm.Model, model: pm.Model) -> None:
+    """Put back what the graph round trip loses, for the variables that the clone has."""
+    clone.name, clone.check_bounds = model.name, model.check_bounds
+    for name, value in _initial_values(model).items():
+        if name in clone.named_vars:
+            clone.rvs_to_initial_values[clone[name]] = value
+    _restore_order(clone, model)
 
 
 def _with_exact_constants(graph: Any) -> Any:
