@@ -56,7 +56,10 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     before = problem.likelihood.n_gradients, problem.likelihood.n_products
     objective = Objective.of(problem, kind, prepared.start)
     starts = [*first, *list_starts(prepared, kind)]
-    reached = search(objective, starts, len(first) + count_starts(prepared))
+    count = len(first) + count_starts(prepared)
+    if prepared.roles.latents:  # where nothing is certified inside, there are limits to look for
+        starts = starts[: 2 * count]
+    reached = search(objective, starts, count)
     start = prepared.start[objective.active]
     outcome = decide(objective, reached, start, problem.n_observations)
     fit = _Fit(prepared, kind, objective, outcome)

@@ -14,11 +14,15 @@ from pytensor.gradient import grad
 
 from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
 from pmlik.errors import ModelError
+from pmlik.laplace import OneByOne, Seeded
 from pmlik.precision import in_double_precision
 from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
 
 __all__ = ["Integrand"]
+
+# Up to so many vectors the products are made by one function.
+_TOGETHER = 6
 
 
 class Integrand:
@@ -149,3 +153,54 @@ class Integrand:
         """The terms before they are summed."""
         function = self._pointwise if check_bounds else self._unchecked
         return dict(zip(self.factors, map(np.asarray, function(theta, u)), strict=True))
+
+    def seeded(self, seeds: FloatArray) -> Seeded:
+        """Derivatives along fixed vectors (c, n), all in one call where they are few."""
+        return OneByOne(self, seeds) if len(seeds) > _TOGETHER else _Together(self, seeds)
+
+
+class _Together:
+    """The integrand, its gradient and its products with a few fixed vectors in one function."""
+
+    def __init__(self, integrand: Integrand, seeds: FloatArray) -> None:
+        self._integrand, self._seeds = integrand, seeds
+
+    @cached_property
+    def _images(self) -> list[Any]:
+        whole = self._integrand
+        ones = [None if (seed == 1).all() else pt.constant(seed) for seed in self._seeds]
+        parts = [whole._gradient[1] if seed is None else whole._gradient[1] * seed for seed in ones]
+        return [whole._slopes(part.sum())[1] for part in parts]
+
+    @cached_property
+    def _curved(self) -> Callable[..., Any]:
+        whole = self._integrand
+        outputs = [whole._graph, *whole._gradient, *self._images]
+        return whole._compile([whole._theta, whole._u], outputs)
+
+    @cached_property
+    def _bent(self) -> Callable[..., Any]:
+        whole = self._integrand
+        weights = pt.matrix("weights", dtype=whole._u.dtype)
+        total = sum((image * weights[c]).sum() for c, image in enumerate(self._images))
+        return whole._compile([whole._theta, whole._u, weights], whole._slopes(total))
+
+    def curved(
+        self, theta: FloatArray, u: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """See `Seeded`."""
+        self._integrand.n_evaluations += 1
+        function = self._curved
+        try:
+            value, ahead, across, *images = function(theta, u)
+        except NO_VALUE:
+            nothing = np.full(len(u), np.nan)
+            return np.nan, np.full(len(theta), np.nan), nothing, np.full(self._seeds.shape, np.nan)
+        parts = (np.array(part, dtype=float) for part in (ahead, across, images))
+        return float(value), *parts
+
+    def bent(
+        self, theta: FloatArray, u: FloatArray, w: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """See `Seeded`."""
+        return self._integrand._call(self._bent, theta, u, w)

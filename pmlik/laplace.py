@@ -56,6 +56,54 @@ class Integrand(Protocol):
         """Gradient of ``w' f_uu v`` in ``theta`` (p,) and in ``u`` (n,)."""
         ...
 
+    def seeded(self, seeds: FloatArray, /) -> Seeded:
+        """The functions that are needed again and again, for fixed vectors (c, n)."""
+        ...
+
+
+class Seeded(Protocol):
+    """Derivatives of an `Integrand` along fixed vectors ``seeds`` (c, n)."""
+
+    def curved(
+        self, theta: FloatArray, u: FloatArray, /
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """``f``, ``f_theta`` (p,), ``f_u`` (n,), and ``f_uu`` times each seed (c, n)."""
+        ...
+
+    def bent(
+        self, theta: FloatArray, u: FloatArray, w: FloatArray, /
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradient of ``sum_c w_c' f_uu seed_c`` in ``theta`` (p,) and in ``u`` (n,)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OneByOne:
+    """`Seeded` by one call a seed."""
+
+    integrand: Integrand
+    seeds: FloatArray
+
+    def curved(
+        self, theta: FloatArray, u: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """See `Seeded`."""
+        value, ahead, across = self.integrand.value_and_gradient(theta, u)
+        if not (np.isfinite(value) and np.isfinite(across).all()):
+            return value, ahead, across, np.full(self.seeds.shape, np.nan)
+        images = [self.integrand.product(theta, u, seed)[1] for seed in self.seeds]
+        return value, ahead, across, np.array(images)
+
+    def bent(
+        self, theta: FloatArray, u: FloatArray, w: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """See `Seeded`."""
+        ahead, across = np.zeros(len(theta)), np.zeros(len(u))
+        for one, seed in zip(w, self.seeds, strict=True):
+            more, other = self.integrand.third(theta, u, one, seed)
+            ahead, across = ahead + more, across + other
+        return ahead, across
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Mode:
@@ -89,6 +137,20 @@ class Mode:
         return self.value + (constant - self.factor.log_determinant) / 2
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class _Point:
+    """The integrand, its gradient and its curvature's entries at one ``u``."""
+
+    u: FloatArray
+    value: float
+    slope: FloatArray
+    gradient: FloatArray
+    entries: FloatArray
+
+    def mode(self, theta: FloatArray, factor: Factor) -> Mode:
+        return Mode(theta.copy(), self.u, self.value, self.slope, self.entries, factor)
+
+
 @dataclass(eq=False, repr=False)
 class Laplace:
     """The approximation as a function of ``theta``.
@@ -109,6 +171,7 @@ class Laplace:
     plan: Plan = field(init=False)
     _modes: list[Mode] = field(default_factory=list)
     n_checked: int = 0
+    _seeded: Seeded = field(init=False)
 
     def __post_init__(self) -> None:
         self._look(self.typical, self.start)
@@ -126,6 +189,7 @@ class Laplace:
 
     def _use(self, pattern: Pattern) -> None:
         self.pattern, self.plan = pattern, make_plan(pattern)
+        self._seeded = self.integrand.seeded(pattern.seeds)
 
     @cached_property
     def is_exact(self) -> bool:
@@ -141,11 +205,6 @@ class Laplace:
             if not np.abs(bend).max(initial=0.0) <= 1e-11 * size:
                 return False
         return True
-
-    def hessian_entries(self, theta: FloatArray, u: FloatArray) -> FloatArray:
-        """Entries (e,) of ``Q = -f_uu`` on the pattern."""
-        images = [self.integrand.product(theta, u, seed)[1] for seed in self.pattern.seeds]
-        return -self.pattern.read(np.array(images).reshape(-1, len(u)))
 
     def _starts(self, theta: FloatArray) -> list[FloatArray]:
         """Modes of the nearest ``theta`` first."""
@@ -169,42 +228,52 @@ class Laplace:
 
     def _climb(self, theta: FloatArray, u: FloatArray) -> Mode | None:
         """Newton's method, with steps that are halved until they lead up."""
-        value, slope, gradient = self.integrand.value_and_gradient(theta, u)
-        if not (np.isfinite(value) and np.isfinite(gradient).all()):
-            return None
-        before, known = np.inf, None
+        here = self._point(theta, u)
+        before = np.inf
         for _ in range(_STEPS):
-            entries = known[0] if known else self.hessian_entries(theta, u)
-            factor, shifted = (known[1], False) if known else self._factorise(entries)
+            if here is None:
+                return None
+            factor, shifted = self._factorise(here.entries)
             if factor is None:
                 return None
-            if self.is_exact:
-                known = (entries, factor)
-            step = factor.solve(gradient)
-            decrement = float(gradient @ step)
+            step = factor.solve(here.gradient)
+            decrement = float(here.gradient @ step)
             if not np.isfinite(decrement):
                 return None
             stalled = decrement < _STALLED and decrement > before / 4
             if not shifted and (decrement <= _EXACTLY or before <= _NEARLY or stalled):
-                return Mode(theta.copy(), u, value, slope, entries, factor)
-            moved = self._go(theta, u, step, value, decrement)
-            if moved is None:
-                return None
-            u, value, slope, gradient = moved
+                return here.mode(theta, factor)
+            if self.is_exact and not shifted:
+                return self._jump(theta, here, here.u + step, factor)
+            here = self._go(theta, here, step, decrement)
             before = np.inf if shifted else decrement
         return None
 
+    def _jump(
+        self, theta: FloatArray, here: _Point, u: FloatArray, factor: Factor
+    ) -> Mode | None:
+        """To the top of a quadratic: the curvature is the same there."""
+        value, slope, gradient = self.integrand.value_and_gradient(theta, u)
+        rest = factor.solve(gradient)
+        if not (np.isfinite(value) and float(gradient @ rest) < _STALLED):
+            return None
+        return _Point(u, value, slope, gradient, here.entries).mode(theta, factor)
+
+    def _point(self, theta: FloatArray, u: FloatArray) -> _Point | None:
+        value, slope, gradient, images = self._seeded.curved(theta, u)
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            return None
+        return _Point(u, value, slope, gradient, -self.pattern.read(images))
+
     def _go(
-        self, theta: FloatArray, u: FloatArray, step: FloatArray, value: float, decrement: float
-    ) -> tuple[FloatArray, float, FloatArray, FloatArray] | None:
-        slack = 1e-11 * (1 + abs(value))
-        share = 1.0
+        self, theta: FloatArray, here: _Point, step: FloatArray, decrement: float
+    ) -> _Point | None:
+        slack, share = 1e-11 * (1 + abs(here.value)), 1.0
         for _ in range(_HALVINGS):
-            there = u + share * step
-            new, slope, gradient = self.integrand.value_and_gradient(theta, there)
-            usable = np.isfinite(new) and np.isfinite(gradient).all()
-            if usable and new >= value + 1e-4 * share * decrement - slack:
-                return there, new, slope, gradient
+            there = self._point(theta, here.u + share * step)
+            promised = 1e-4 * share * decrement - slack
+            if there is not None and there.value >= here.value + promised:
+                return there
             share /= 2
         return None
 
@@ -248,11 +317,7 @@ class Laplace:
 
     def weighted_third(self, mode: Mode, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Gradient of the sum of ``f_uu``'s entries times ``weights`` (e,)."""
-        ahead, bend = np.zeros(len(mode.theta)), np.zeros(len(mode.u))
-        for w, v in zip(self.pattern.spread(weights), self.pattern.seeds, strict=True):
-            one, other = self.integrand.third(mode.theta, mode.u, w, v)
-            ahead, bend = ahead + one, bend + other
-        return ahead, bend
+        return self._seeded.bent(mode.theta, mode.u, self.pattern.spread(weights))
 
     def follow(self, mode: Mode, slope: FloatArray) -> FloatArray:
         """What a slope in the latents adds to that in ``theta``, as the mode moves with it."""
