@@ -21,6 +21,7 @@ from pmlik.submodels import TermsModel, as_tensor
 
 __all__ = ["standardise_latents", "standard_terms"]
 
+_PRODUCTS = ("Dot", "Matmul", "MatMul")
 # Chains are left as they are, since in standard units each state meets all before it.
 _MOST_LEVELS = 2
 
@@ -178,15 +179,23 @@ def _has_standard(rv: Any, base: Transform | None) -> bool:
 def _root(covariance: Any) -> Any:
     """A root of a covariance: the one that it was made of where there is one."""
     node = covariance.owner
+    order = getattr(node and node.op, "new_order", None)
+    if order is not None and order[-2:] == (0, 1) and set(order[:-2]) <= {"x"}:
+        return covariance.owner.op(_root(node.inputs[0]))  # one for all: dims of length one before
     if node is not None and len(node.inputs) == 2:
         one, other = node.inputs
-        shuffled = other.owner is not None and other.owner.inputs[0] is one
         name = type(getattr(node.op, "core_op", node.op)).__name__
-        if shuffled and name == "Dot" and _swaps(other.owner.op, one.type.ndim):
+        if name in _PRODUCTS and _is_transpose(other, one):
             return one
     return pt.linalg.cholesky(covariance)
 
 
-def _swaps(op: Any, ndim: int) -> bool:
-    order = getattr(op, "new_order", None)
-    return order == (*range(ndim - 2), ndim - 1, ndim - 2)
+def _is_transpose(var: Any, of: Any) -> bool:
+    node, n = var.owner, of.type.ndim
+    if node is None or node.inputs[0] is not of:
+        return False
+    swapped = (*range(n - 2), n - 1, n - 2)
+    return (
+        type(node.op).__name__ == "MatrixTranspose"
+        or getattr(node.op, "new_order", None) == swapped
+    )

@@ -38,9 +38,9 @@ __all__ = ["Problem", "build_problem", "label_space"]
 
 # Interpreting is left for compiling when the work ahead would take longer than this.
 _PATIENCE_SECONDS = 20.0
-# What two estimates of a model with latents take: a few hundred gradients, each with a few
-# Newton steps for the latents.
-_EVALUATIONS_TO_INTEGRATE = 5000
+# What two estimates of a model with latents take: hundreds of gradients, each with a few Newton
+# steps for the latents. Third derivatives take longer to compile, too.
+_EVALUATIONS_TO_INTEGRATE = 2000
 
 
 @dataclass(frozen=True, eq=False)
