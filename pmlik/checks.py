@@ -10,6 +10,7 @@ from pmlik.directions import describe_direction
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, PointEstimate
 from pmlik.functions import Density
+from pmlik.importance import LaplaceError
 from pmlik.marginal import MarginalDensity
 from pmlik.objective import Optimum
 from pmlik.roles import Potentials, Roles
@@ -19,6 +20,7 @@ __all__ = [
     "check_gradient",
     "check_higher",
     "check_identified",
+    "check_laplace",
     "check_latents",
     "check_limit",
     "check_optima",
@@ -30,6 +32,8 @@ __all__ = [
 
 # An automatic gradient that is further off than this is no gradient.
 _GRADIENT_ERROR = 1e-3
+# A log-likelihood that is off by more than this may move an estimate by much of its error.
+_LAPLACE_ERROR = 0.1
 
 
 def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
@@ -74,6 +78,29 @@ def check_latents(roles: Roles, likelihood: Density | MarginalDensity) -> list[F
         action = "A prior has to tell the rest; the MLE may not exist or sit on a border."
         flags.append(Flag(FlagCode.FEW_LATENTS, Severity.WARNING, few, action, f"{detail}."))
     return flags
+
+
+def check_laplace(found: LaplaceError | None) -> list[Flag]:
+    """How good Laplace's approximation is at the MLE.
+
+    Parameters
+    ----------
+    found : LaplaceError or None
+        None where nothing was approximated, or the data are too large to check.
+    """
+    if found is None:
+        return []
+    detail = (
+        f"The log-likelihood is off by {found.error:+.3g} (Monte Carlo error {found.mcse:.2g}, "
+        f"Pareto k-hat {found.pareto_k:.2g})."
+    )
+    if not found.is_reliable:
+        action = "Latents with heavy tails or several modes: trust the posterior, not the integral."
+        return [Flag(FlagCode.LAPLACE_NOT_CHECKED, Severity.WARNING, (), action, detail)]
+    poor = abs(found.error) > _LAPLACE_ERROR
+    severity = Severity.WARNING if poor else Severity.INFO
+    action = "quadrature=15 integrates more exactly where each latent stands alone." if poor else ""
+    return [Flag(FlagCode.LAPLACE_CHECKED, severity, (), action, detail)]
 
 
 def check_certificate(certificate: Certificate, optimum: Optimum, where: str) -> list[Flag]:

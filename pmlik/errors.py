@@ -60,6 +60,8 @@ class FlagCode(StrEnum):
     MISSING_INTEGRATED_OUT = "Missing observations are integrated out of the likelihood exactly."
     INTEGRATED_OUT = "Latents: integrated out of the likelihood."
     FEW_LATENTS = "Hardly more latents than parameters of their distribution."
+    LAPLACE_CHECKED = "Laplace's approximation was checked by importance sampling at the MLE."
+    LAPLACE_NOT_CHECKED = "Laplace's approximation could not be checked by importance sampling."
     NOT_IN_LIKELIHOOD = "The likelihood does not depend on it, so its MLE does not exist."
     NOT_IN_OBJECTIVE = "Neither the likelihood nor the prior depends on it: it has no MAP."
     NOT_IDENTIFIED = "The objective is flat along a direction that moves it."

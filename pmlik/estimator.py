@@ -14,6 +14,7 @@ from pmlik.checks import (
     check_gradient,
     check_higher,
     check_identified,
+    check_laplace,
     check_latents,
     check_limit,
     check_optima,
@@ -27,7 +28,9 @@ from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, Counts, PointEstimate, SearchEnd
 from pmlik.functions import BoolArray
 from pmlik.gradients import gradient_error, gradient_error_at
+from pmlik.importance import LaplaceError, laplace_error
 from pmlik.limits import Ending
+from pmlik.marginal import MarginalDensity
 from pmlik.objective import Kind, Minimised, Objective, Optimum
 from pmlik.optimizer import Start, search
 from pmlik.outcome import Outcome, decide
@@ -39,6 +42,9 @@ from pmlik.starts import count_starts, first_start, list_starts
 from pmlik.symmetry import is_switched
 
 __all__ = ["estimate_point"]
+
+# Draws of the latents that check Laplace's approximation, fewer where the data are large.
+_LAPLACE_DRAWS, _LEAST_LAPLACE_DRAWS, _LAPLACE_TERMS = 1000, 100, 10_000_000
 
 
 @np.errstate(all="ignore")
@@ -70,6 +76,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     flags = [
         *check_roles(prepared.roles, prepared.potentials),
         *check_latents(prepared.roles, problem.likelihood),
+        *(check_laplace(_laplace_error(fit)) if kind == "mle" else ()),
         *_check_search(fit, reached, certificate, error),
         *_check_variances(fit, variances, unused, asked),
     ]
@@ -140,6 +147,18 @@ class _Fit:
         limit = self.outcome.limit
         values = self.problem.values(self.x if limit is None else limit.border)
         return np.where(self.infinite, np.nan, values)
+
+
+def _laplace_error(fit: _Fit) -> LaplaceError | None:
+    """Of the log-likelihood at the optimum; None where it is exact or there is none."""
+    likelihood = fit.problem.likelihood
+    if not isinstance(likelihood, MarginalDensity) or likelihood.is_exact or not fit.optimum.usable:
+        return None
+    mode = likelihood.mode(fit.x)
+    n_draws = min(_LAPLACE_DRAWS, _LAPLACE_TERMS // max(1, fit.problem.n_observations))
+    if mode is None or n_draws < _LEAST_LAPLACE_DRAWS:
+        return None
+    return laplace_error(likelihood.laplace, mode, n_draws, fit.prepared.seed)
 
 
 def _gradient_error(fit: _Fit, start: FloatArray) -> float:

@@ -12,7 +12,9 @@ import pymc as pm
 
 from pmlik.admission import resolve_model
 from pmlik.compilation import compile_mode
+from pmlik.conditional import conditional_modes
 from pmlik.errors import ModelError, StartError
+from pmlik.estimates import LatentModes
 from pmlik.naturals import NaturalLikelihood
 from pmlik.points import check_names, read_points
 from pmlik.problem import Problem, build_problem
@@ -72,6 +74,10 @@ class Prepared:
     def natural(self) -> NaturalLikelihood:
         """The likelihood as a function of the user's values."""
         return NaturalLikelihood(self.problem)
+
+    def latents_at(self, x: FloatArray) -> LatentModes | None:
+        """Conditional modes of the latents at ``x`` (n,); None for a model without latents."""
+        return conditional_modes(self.problem, self.roles, x)
 
     @cached_property
     def start(self) -> FloatArray:

@@ -98,6 +98,12 @@ class Pattern:
     def _starts(self) -> IntArray:
         return np.asarray(np.searchsorted(self.rows, np.arange(self.n + 1)))
 
+    def locate(self, rows: IntArray, columns: IntArray) -> IntArray:
+        """Where the given entries are among the pattern's, -1 for those outside it."""
+        keys, wanted = self.rows * self.n + self.columns, rows * self.n + columns
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where(keys[place] == wanted, place, -1)
+
     def to_sparse(self, entries: FloatArray) -> sparse.csr_array:
         """The matrix with the given entries."""
         return sparse.csr_array((entries, self.columns, self._starts), shape=(self.n, self.n))
