@@ -63,6 +63,8 @@ def _draws(prepared: Prepared, posterior: PosteriorEstimate) -> FloatArray:
     flat = read_points({name: group[name] for name in space.names}, space).flat
     flat = flat[np.isfinite(flat).all(axis=1)]
     most = max(_LEAST_DRAWS, _MOST_EVALUATIONS // max(1, prepared.problem.n_observations))
+    if prepared.roles.latents:  # each evaluation is an integral
+        most = _LEAST_DRAWS
     if not len(flat):
         return flat
     if len(flat) > most:

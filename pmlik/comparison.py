@@ -40,7 +40,7 @@ class Comparison:
     posterior : PosteriorEstimate or None
         None when sampling failed, was interrupted or not asked for.
     dataset : xarray.Dataset
-        Every variable with leading dims ``method`` (mle, map, posterior) and ``statistic``
+        Every variable with leading dims ``method`` (mle, map, posterior, with latents joint) and ``statistic``
         (estimate, std_error), natural units.
     flags : tuple of Flag
         Those of the three estimates, each once.
@@ -50,6 +50,9 @@ class Comparison:
         Gives the same numbers again.
     versions : Mapping of str to str
         Of pmlik and what computed the numbers.
+    joint : PointEstimate, optional
+        In a model with latents: the mode of parameters and latents together, which plain
+        ``pm.find_MAP`` looks for. The MLE and the MAP have the latents integrated out.
     """
 
     mle: PointEstimate
@@ -60,6 +63,7 @@ class Comparison:
     timings: Mapping[str, float]
     random_seed: int
     versions: Mapping[str, str]
+    joint: PointEstimate | None = None
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -75,6 +79,7 @@ class Comparison:
             "MLE": labelled(point.sel({"method": "mle"}, drop=True)),
             "SE": labelled(error.sel({"method": "mle"}, drop=True)),
             "MAP": labelled(point.sel({"method": "map"}, drop=True)),
+            **self._joint_column(point),
             "posterior mean": labelled(point.sel({"method": "posterior"}, drop=True)),
             "sd": labelled(error.sel({"method": "posterior"}, drop=True)),
         }
@@ -90,6 +95,11 @@ class Comparison:
             for label in table.index
         ]
         return table
+
+    def _joint_column(self, point: xr.Dataset) -> dict[str, dict[str, float]]:
+        if self.joint is None:
+            return {}
+        return {"joint mode": labelled(point.sel({"method": "joint"}, drop=True))}
 
     @property
     def trusted(self) -> bool:
@@ -119,7 +129,8 @@ class Comparison:
 
     def sheet(self) -> Sheet:
         """The comparison as a table of strings."""
-        columns = ["parameter", "MLE", "SE", "MAP"]
+        columns = ["parameter", "MLE", "SE", "MAP", *(["joint"] if self.joint else [])]
+        last = columns[-1]
         if self.posterior is not None:
             columns += ["mean", "sd", describe_interval(self.posterior.interval), "shift/sd"]
         numbers = {flag: str(i) for i, flag in enumerate(self.flags, start=1)}
@@ -135,7 +146,7 @@ class Comparison:
             f"Likelihood and posterior of {n} quantities, {self.mle.n_observations} observations"
         )
         notes = tuple(self._notes(numbers))
-        return Sheet(title, tuple(columns), tuple(body), notes, breaks=(columns.index("MAP") + 1,))
+        return Sheet(title, tuple(columns), tuple(body), notes, breaks=(columns.index(last) + 1,))
 
     def _rows(self) -> list[tuple[tuple[str, ...], list[Flag]]]:
         space = space_of(self.dataset.sel({"statistic": "estimate", "method": "mle"}, drop=True))
@@ -160,6 +171,7 @@ class Comparison:
             format_to(n["MLE"], error),
             format_number(n["SE"], 3),
             format_to(n["MAP"], error),
+            *([format_to(n["joint mode"], error)] if self.joint else []),
         ]
         if self.posterior is not None:
             lower, upper = (format_to(n[f"interval {bound}"], error) for bound in _BOUNDS)
@@ -183,6 +195,10 @@ class Comparison:
             ("MLE", _verdict(self.mle.trusted, str(self.mle.certificate))),
             ("MAP", _verdict(self.map.trusted, str(self.map.certificate))),
         ]
+        if self.joint is not None:
+            what = "mode over parameters and latents together, as pm.find_MAP has it; "
+            certificate = _verdict(self.joint.trusted, str(self.joint.certificate))
+            notes.append(("joint", what + certificate))
         if self.posterior is None:
             notes.append(("chains", "none"))
         else:
@@ -198,6 +214,7 @@ class Comparison:
     def _whose(self, flag: Flag) -> str:
         """Which of the estimates a flag is about, where it is not all that there are."""
         estimates = {"MLE": self.mle, "MAP": self.map, "posterior": self.posterior}
+        estimates["joint mode"] = self.joint
         whose = [n for n, estimate in estimates.items() if estimate and flag in estimate.flags]
         return f" ({', '.join(whose)})" if 0 < len(whose) < 2 else ""
 
@@ -232,6 +249,8 @@ def merge_estimates(
     map_estimate: PointEstimate,
     posterior: PosteriorEstimate | None,
     names: Sequence[str] | None = None,
+    *,
+    joint: PointEstimate | None = None,
 ) -> tuple[xr.Dataset, tuple[Flag, ...]]:
     """Lay the estimates of the named variables (default all) side by side.
 
@@ -245,6 +264,8 @@ def merge_estimates(
         All flags, each once, errors first.
     """
     methods = {"mle": mle, "map": map_estimate, "posterior": posterior}
+    if joint is not None:
+        methods["joint"] = joint
     estimates = [estimate for estimate in methods.values() if estimate is not None]
     if names is None:
         names = list(dict.fromkeys(str(name) for e in estimates for name in e.values.data_vars))

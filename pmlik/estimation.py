@@ -19,7 +19,7 @@ from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
 from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
-from pmlik.preparation import Arguments, Prepared, prepare, seed_of
+from pmlik.preparation import Arguments, Prepared, prepare, prepare_joint, seed_of
 from pmlik.progress import Clock, Say, steps
 from pmlik.roles import Latent, Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
@@ -327,6 +327,7 @@ def compare(
     with steps(progressbar) as say:
         prepared = _prepare(arguments, say, clock)
         mle, map_estimate = (_estimate(prepared, kind, say, clock) for kind in _KINDS)
+        joint = _joint_mode(prepared, say, clock)
     found = check_order(mle, map_estimate)
     raise_if_strict((*found, *mle.flags, *map_estimate.flags), strict)
     posterior: PosteriorEstimate | None = None
@@ -351,7 +352,7 @@ def compare(
             mle, map_estimate, seen = audit(prepared, mle, map_estimate, posterior)
         found = check_order(mle, map_estimate) + seen
     names = [name for name in prepared.names if var_names is None or name in var_names]
-    dataset, flags = merge_estimates(mle, map_estimate, posterior, names)
+    dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)
     raise_if_strict((*found, *flags), strict)
     return Comparison(
         mle=mle,
@@ -361,6 +362,7 @@ def compare(
         flags=(*found, *flags),
         timings=clock.seconds,
         random_seed=prepared.seed,
+        joint=joint,
         versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
     )
 
@@ -381,6 +383,16 @@ def _estimate(prepared: Prepared, kind: Kind, say: Say, clock: Clock) -> PointEs
     say(_KINDS[kind])
     with clock(kind.upper()):
         return estimate_point(prepared, kind)
+
+
+def _joint_mode(prepared: Prepared, say: Say, clock: Clock) -> PointEstimate | None:
+    """The mode of everything at once, latents too: what ``pm.find_MAP`` of the model looks for."""
+    if not prepared.roles.latents:
+        return None
+    say("Maximising over the latents, too")
+    with clock("joint mode"):
+        together = prepare_joint(prepared)
+        return None if together is None else estimate_point(together, "map")
 
 
 def _one_point(arguments: Arguments, kind: Kind, strict: bool) -> PointEstimate:

@@ -69,6 +69,11 @@ class MarginalDensity:
         return Laplace(self.integrand, self.integrand.start, self._typical)
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many latents each latent variable has, on the unconstrained scale."""
+        return tuple(self.integrand.sizes)
+
+    @property
     def is_exact(self) -> bool:
         """Whether the integral is exact, as the latents are Gaussian and enter linearly."""
         return self.laplace.is_exact

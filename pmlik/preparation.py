@@ -13,6 +13,7 @@ import pymc as pm
 from pmlik.admission import resolve_model
 from pmlik.compilation import compile_mode
 from pmlik.conditional import conditional_modes
+from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError, StartError
 from pmlik.estimates import LatentModes
 from pmlik.naturals import NaturalLikelihood
@@ -22,7 +23,10 @@ from pmlik.roles import Latent, Potentials, Roles, read_roles
 from pmlik.space import FloatArray
 from pmlik.starting import usable_start
 
-__all__ = ["Arguments", "Prepared", "prepare", "seed_of"]
+__all__ = ["Arguments", "Prepared", "prepare", "prepare_joint", "seed_of"]
+
+# The mode of parameters and latents together is shown for what it is; two starts will do.
+_JOINT_STARTS = 2
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,18 @@ def prepare(arguments: Arguments) -> Prepared:
     if arguments.start:
         return replace(prepared, problem=_start_from(prepared, arguments.start))
     return prepared
+
+
+def prepare_joint(prepared: Prepared) -> Prepared | None:
+    """The same model with its latents as parameters; None where they are too many."""
+    roles = prepared.roles
+    everything = roles.parameters + roles.latents
+    arguments = replace(
+        prepared.arguments, latent=(), parameters=everything, var_names=None, n_starts=_JOINT_STARTS
+    )
+    problem = prepared.problem
+    size = len(problem.initial) + sum(getattr(problem.likelihood, "sizes", ()))
+    return prepare(arguments) if size <= DENSE_LIMIT else None
 
 
 def _start_from(prepared: Prepared, start: Mapping[str, Any]) -> Problem:
