@@ -62,11 +62,11 @@ def check_latents(roles: Roles, likelihood: Density | MarginalDensity) -> list[F
     """
     if not isinstance(likelihood, MarginalDensity):
         return []
-    how = (
-        "exactly: they are Gaussian and enter linearly"
-        if likelihood.is_exact
-        else "by Laplace's approximation"
-    )
+    how = "by Laplace's approximation"
+    if likelihood.is_exact:
+        how = "exactly: they are Gaussian and enter linearly"
+    elif likelihood.n_nodes is not None:
+        how = f"by adaptive quadrature with {likelihood.n_nodes} nodes each"
     action = f"parameters={list(roles.latents)!r} would maximise over them instead."
     flags = [Flag(FlagCode.INTEGRATED_OUT, Severity.INFO, roles.latents, action, f"Taken {how}.")]
     sizes = dict(zip(roles.latents, likelihood.integrand.sizes, strict=True))

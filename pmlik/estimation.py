@@ -39,6 +39,7 @@ def find_MLE(
     n_starts: int | None = None,
     latent: Latent = "auto",
     parameters: Sequence[str] = (),
+    quadrature: int | None = None,
     strict: bool = False,
 ) -> PointEstimate:
     """Maximum likelihood estimate, with standard errors and a certificate.
@@ -74,6 +75,10 @@ def find_MLE(
         that are multiplied by one, and missing values that the data depend on.
     parameters : sequence of str
         Variables that are parameters although they look like latents.
+    quadrature : int, optional
+        Integrate by adaptive Gauss-Hermite quadrature with so many nodes, where each latent
+        stands alone (one grouping factor). Default: Laplace's approximation, which is exact
+        for Gaussian latents that enter linearly.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
 
@@ -113,6 +118,7 @@ def find_MLE(
         n_starts,
         latent,
         parameters,
+        quadrature,
     )
     return _one_point(arguments, "mle", strict)
 
@@ -129,6 +135,7 @@ def find_MAP(
     n_starts: int | None = None,
     latent: Latent = "auto",
     parameters: Sequence[str] = (),
+    quadrature: int | None = None,
     strict: bool = False,
 ) -> PointEstimate:
     """Maximum of likelihood times prior in natural units, as ``pm.find_MAP`` defines it.
@@ -136,7 +143,7 @@ def find_MAP(
     Parameters
     ----------
     model, var_names, random_seed, progressbar, backend, potentials, start, n_starts, strict
-    latent, parameters
+    latent, parameters, quadrature
         As in `find_MLE`.
 
     Returns
@@ -170,6 +177,7 @@ def find_MAP(
         n_starts,
         latent,
         parameters,
+        quadrature,
     )
     return _one_point(arguments, "map", strict)
 
@@ -252,6 +260,7 @@ def compare(
     n_starts: int | None = None,
     latent: Latent = "auto",
     parameters: Sequence[str] = (),
+    quadrature: int | None = None,
     strict: bool = False,
 ) -> Comparison:
     """MLE, MAP and posterior of one model, side by side.
@@ -281,7 +290,7 @@ def compare(
         False leaves the posterior out.
     sample_kwargs : mapping, optional
         For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
-    start, n_starts, latent, parameters
+    start, n_starts, latent, parameters, quadrature
         As in `find_MLE`.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
@@ -322,6 +331,7 @@ def compare(
         n_starts,
         latent,
         parameters,
+        quadrature,
     )
     clock = Clock()
     with steps(progressbar) as say:

@@ -152,7 +152,9 @@ class _Fit:
 def _laplace_error(fit: _Fit) -> LaplaceError | None:
     """Of the log-likelihood at the optimum; None where it is exact or there is none."""
     likelihood = fit.problem.likelihood
-    if not isinstance(likelihood, MarginalDensity) or likelihood.is_exact or not fit.optimum.usable:
+    if not isinstance(likelihood, MarginalDensity) or not fit.optimum.usable:
+        return None
+    if likelihood.is_exact or likelihood.n_nodes is not None:
         return None
     mode = likelihood.mode(fit.x)
     n_draws = min(_LAPLACE_DRAWS, _LAPLACE_TERMS // max(1, fit.problem.n_observations))

@@ -11,6 +11,7 @@ import pytensor.tensor as pt
 from pymc.pytensorf import join_nonshared_inputs, rewrite_pregrad
 from pytensor.compile.mode import Mode
 from pytensor.gradient import grad
+from pytensor.graph.replace import vectorize_graph
 
 from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
 from pmlik.errors import ModelError
@@ -23,6 +24,8 @@ __all__ = ["Integrand"]
 
 # Up to so many vectors the products are made by one function.
 _TOGETHER = 6
+# Larger batches of terms are taken one by one.
+_NUMBERS_AT_ONCE = 2_000_000
 
 
 class Integrand:
@@ -153,6 +156,69 @@ class Integrand:
         """The terms before they are summed."""
         function = self._pointwise if check_bounds else self._unchecked
         return dict(zip(self.factors, map(np.asarray, function(theta, u)), strict=True))
+
+    @property
+    def _flat_terms(self) -> Any:
+        return pt.concatenate([pt.flatten(factor) for factor in self.factors.values()])
+
+    @cached_property
+    def _points(self) -> Any:
+        return pt.matrix("points", dtype=self._u.dtype)
+
+    @cached_property
+    def _many_terms(self) -> Any:
+        """The terms (k, m) at many ``u`` (k, n), as a graph; None where that can't be."""
+        try:
+            return vectorize_graph(self._flat_terms, {self._u: self._points})
+        except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
+            return None
+
+    @cached_property
+    def _terms(self) -> Callable[..., Any]:
+        return self._compile([self._theta, self._u], [self._flat_terms])
+
+    @cached_property
+    def _all_terms(self) -> Callable[..., Any] | None:
+        if self._many_terms is None:
+            return None
+        return self._compile([self._theta, self._points], [self._many_terms])
+
+    def terms(self, theta: FloatArray, points: FloatArray) -> FloatArray:
+        """All terms, end to end, at each ``u`` of ``points``: (k, n) to (k, m)."""
+        together, alone = self._all_terms, self._terms
+        if together is None or len(points) * points.shape[1] > _NUMBERS_AT_ONCE:
+            return np.array([alone(theta, u)[0] for u in points])
+        return np.asarray(together(theta, points)[0], dtype=float)
+
+    @cached_property
+    def _weighted(self) -> Callable[..., Any]:
+        weights = pt.vector("weights", dtype="float64")
+        total = rewrite_pregrad((self._flat_terms * weights).sum())
+        return self._compile([self._theta, self._u, weights], self._slopes(total))
+
+    @cached_property
+    def _all_weighted(self) -> Callable[..., Any] | None:
+        if self._many_terms is None:
+            return None
+        weights = pt.matrix("weights", dtype="float64")
+        total = rewrite_pregrad((self._many_terms * weights).sum())
+        try:
+            slopes = grad(total, [self._theta, self._points], disconnected_inputs="ignore")
+        except NO_GRADIENT:
+            return None
+        return self._compile([self._theta, self._points, weights], slopes)
+
+    def weighted(
+        self, theta: FloatArray, points: FloatArray, weights: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradient of the terms' sum with ``weights`` (k, m), in ``theta`` (p,) and in each ``u``
+        of ``points`` (k, n)."""
+        together, alone = self._all_weighted, self._weighted
+        if together is None or weights.size > _NUMBERS_AT_ONCE:
+            parts = [self._call(alone, theta, u, w) for u, w in zip(points, weights, strict=True)]
+            ahead, across = zip(*parts, strict=True)
+            return np.sum(ahead, axis=0), np.array(across)
+        return self._call(together, theta, points, weights)
 
     def seeded(self, seeds: FloatArray) -> Seeded:
         """Derivatives along fixed vectors (c, n), all in one call where they are few."""

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from pmlik.admission import describe_not_finite
+from pmlik.errors import ModelError
 from pmlik.functions import BoolArray
 from pmlik.integrand import Integrand
 from pmlik.laplace import Laplace, Mode
 from pmlik.progress import Say
+from pmlik.quadrature import NotAloneError, Quadrature
 from pmlik.space import FloatArray
 
 __all__ = ["MarginalDensity"]
@@ -40,14 +42,22 @@ class MarginalDensity:
         Which coordinates the density depends on at all.
     terms : tuple of str
         The observed variables' names.
+    n_nodes : int, optional
+        Nodes of adaptive quadrature for each latent; default: Laplace's approximation.
     """
 
     by_differences = True
 
     def __init__(
-        self, integrand: Integrand, typical: FloatArray, active: BoolArray, terms: tuple[str, ...]
+        self,
+        integrand: Integrand,
+        typical: FloatArray,
+        active: BoolArray,
+        terms: tuple[str, ...],
+        n_nodes: int | None = None,
     ) -> None:
         self.integrand, self.active, self.terms = integrand, active, terms
+        self.n_nodes = n_nodes
         self._typical = np.where(np.isfinite(typical), typical, 0.0)
         self._widths: FloatArray | None = None
         self._known: dict[bytes, tuple[float, FloatArray]] = {}
@@ -68,6 +78,20 @@ class MarginalDensity:
         """The approximation behind, its sparsity found when first asked for."""
         return Laplace(self.integrand, self.integrand.start, self._typical)
 
+    @cached_property
+    def _rule(self) -> Laplace | Quadrature:
+        """How the integral is taken."""
+        if self.n_nodes is None or self.is_exact:
+            return self.laplace
+        try:
+            return Quadrature(self.laplace, self.integrand, self.n_nodes)
+        except NotAloneError:
+            raise ModelError(
+                "quadrature: the latents meet each other (several effects an observation, a chain, "
+                "a level above), and quadrature is for latents that stand alone. Leave it out for "
+                "Laplace's approximation."
+            ) from None
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """How many latents each latent variable has, on the unconstrained scale."""
@@ -75,7 +99,7 @@ class MarginalDensity:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the integral is exact, as the latents are Gaussian and enter linearly."""
+        """Whether Laplace is exact, as the latents are Gaussian and enter linearly."""
         return self.laplace.is_exact
 
     def mode(self, x: FloatArray) -> Mode | None:
@@ -91,7 +115,7 @@ class MarginalDensity:
             if key not in self._known:
                 if len(self._known) >= _REMEMBERED:
                     del self._known[next(iter(self._known))]
-                self._known[key] = self.laplace.value_and_gradient(np.array(x, dtype=float))
+                self._known[key] = self._rule.value_and_gradient(np.array(x, dtype=float))
             value, gradient = self._known[key]
             return value, gradient.copy()
 
@@ -154,7 +178,7 @@ class MarginalDensity:
         for done, point in enumerate(points):
             with self._lock, np.errstate(all="ignore"):
                 if what == "value":
-                    results.append(self.laplace.log_integral(np.array(point, dtype=float)))
+                    results.append(self._rule.log_integral(np.array(point, dtype=float)))
                 else:
                     results.append(self.value_and_gradient(point)[1])
             if say is not None and done % 50 == 0:

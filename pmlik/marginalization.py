@@ -84,6 +84,7 @@ def marginal_model(
     parameters: Sequence[str] = (),
     potentials: Potentials = "likelihood",
     backend: str | None = None,
+    quadrature: int | None = None,
 ) -> pm.Model:
     """The model in its parameters alone: latents are integrated out of the likelihood.
 
@@ -99,6 +100,8 @@ def marginal_model(
         What ``pm.Potential`` terms count as.
     backend : {"numba", "jax", "c"}, optional
         For the integrand; default: as suits its cost.
+    quadrature : int, optional
+        Nodes of adaptive quadrature for each latent, see `find_MLE`.
 
     Returns
     -------
@@ -134,7 +137,9 @@ def marginal_model(
             "The model has no latents to integrate out: its own likelihood is the marginal one. "
             "Name them with latent=[...], or use pmlik.likelihood_model."
         )
-    problem = build_problem(model, roles, potentials=potentials, backend=backend)
+    problem = build_problem(
+        model, roles, potentials=potentials, backend=backend, quadrature=quadrature
+    )
     return parameters_model(model, roles, problem)
 
 

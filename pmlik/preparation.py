@@ -43,6 +43,7 @@ class Arguments:
     n_starts: int | None = None
     latent: Latent = "auto"
     parameters: Sequence[str] = ()
+    quadrature: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +109,15 @@ def prepare(arguments: Arguments) -> Prepared:
     )
     _check_names(model, arguments.var_names)
     compile_mode(arguments.backend)
-    _check_count(arguments.n_starts)
+    _check_count("n_starts", arguments.n_starts)
+    _check_count("quadrature", arguments.quadrature)
     seed = seed_of(arguments.random_seed)
     problem = build_problem(
-        model, roles, potentials=arguments.potentials, backend=arguments.backend
+        model,
+        roles,
+        potentials=arguments.potentials,
+        backend=arguments.backend,
+        quadrature=arguments.quadrature,
     )
     prepared = Prepared(model, roles, problem, seed, arguments)
     if arguments.start:
@@ -124,7 +130,7 @@ def prepare_joint(prepared: Prepared) -> Prepared | None:
     roles = prepared.roles
     everything = roles.parameters + roles.latents
     arguments = replace(
-        prepared.arguments, latent=(), parameters=everything, var_names=None, n_starts=_JOINT_STARTS
+        prepared.arguments, latent=(), parameters=everything, quadrature=None, var_names=None, n_starts=_JOINT_STARTS
     )
     problem = prepared.problem
     size = len(problem.initial) + sum(getattr(problem.likelihood, "sizes", ()))
@@ -152,10 +158,10 @@ def _start_from(prepared: Prepared, start: Mapping[str, Any]) -> Problem:
     return replace(problem, initial=np.where(pinned, x, problem.initial), pinned=pinned)
 
 
-def _check_count(n_starts: int | None) -> None:
-    integer = isinstance(n_starts, int | np.integer) and not isinstance(n_starts, bool)
-    if n_starts is not None and (not integer or n_starts < 1):
-        raise ModelError(f"n_starts: got {n_starts!r}, need an integer from 1 up, or None.")
+def _check_count(what: str, count: int | None) -> None:
+    integer = isinstance(count, int | np.integer) and not isinstance(count, bool)
+    if count is not None and (not integer or count < 1):
+        raise ModelError(f"{what}: got {count!r}, need an integer from 1 up, or None.")
 
 
 def _check_names(model: pm.Model, var_names: Sequence[str] | None) -> None:

@@ -93,6 +93,7 @@ def build_problem(
     *,
     potentials: Potentials = "likelihood",
     backend: str | None = None,
+    quadrature: int | None = None,
 ) -> Problem:
     """Build the problem of a model; latents are integrated out of its likelihood.
 
@@ -104,6 +105,8 @@ def build_problem(
     backend : {"numba", "jax", "c"}, optional
         Default: interpret, and compile with Numba only when an evaluation is so slow that
         the whole estimation would take longer than compiling.
+    quadrature : int, optional
+        Nodes for each latent; default: Laplace's approximation.
 
     Raises
     ------
@@ -111,7 +114,7 @@ def build_problem(
         If the likelihood depends on no parameter, or has no gradient.
     """
     clone = terms_model(model, likelihood_terms(roles, potentials), exact_constants=True)
-    problem = _assemble(clone, roles, potentials, backend)
+    problem = _assemble(clone, roles, potentials, backend, quadrature)
     if not problem.likelihood.active.any():
         raise ModelError(
             f"{', '.join(likelihood_terms(roles, potentials))}: the likelihood does not depend on "
@@ -119,7 +122,7 @@ def build_problem(
             "estimate. Use them in the distribution of the data."
         )
     if backend is None and _seconds_ahead(problem) > _PATIENCE_SECONDS:
-        return _assemble(clone, roles, potentials, "numba")
+        return _assemble(clone, roles, potentials, "numba", quadrature)
     return problem
 
 
@@ -147,7 +150,11 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def _assemble(
-    clone: TermsModel, roles: Roles, potentials: Potentials, backend: str | None
+    clone: TermsModel,
+    roles: Roles,
+    potentials: Potentials,
+    backend: str | None,
+    quadrature: int | None = None,
 ) -> Problem:
     mode = compile_mode(backend)
     standard = standardise_latents(clone, roles.latents)
@@ -182,6 +189,7 @@ def _assemble(
             np.concatenate([np.ravel(point[value.name]) for value in inputs]),
             active[0],
             tuple(terms[0]),
+            quadrature,
         )
     values = Values(list(graphs), x, clone, mode)
     unconstrained = _unconstrained([value.name for value in inputs], point)
