@@ -56,7 +56,11 @@ class Integrand:
     ) -> None:
         self._model, self._mode = model, mode
         self.sizes = [int(np.size(point[value.name])) for value in latents]
-        self.start = np.concatenate([np.ravel(point[value.name]) for value in latents]).astype(float)
+        self.start, typical = (
+            np.concatenate([np.ravel(point[value.name]) for value in values]).astype(float)
+            for values in (latents, parameters)
+        )
+        self.typical = np.where(np.isfinite(typical), typical, 0.0)
         graphs = in_double_precision(list(factors.values()))
         graphs, self._theta = join_nonshared_inputs(point=point, outputs=graphs, inputs=parameters)
         graphs, self._u = join_nonshared_inputs(point=point, outputs=graphs, inputs=latents)
@@ -221,8 +225,74 @@ class Integrand:
         return self._call(together, theta, points, weights)
 
     def seeded(self, seeds: FloatArray) -> Seeded:
-        """Derivatives along fixed vectors (c, n), all in one call where they are few."""
-        return OneByOne(self, seeds) if len(seeds) > _TOGETHER else _Together(self, seeds)
+        """Derivatives along fixed vectors (c, n), all in one call where that can be."""
+        if len(seeds) <= _TOGETHER:
+            return _Together(self, seeds)
+        if len(seeds) * sum(self._term_sizes) > _NUMBERS_AT_ONCE:
+            return OneByOne(self, seeds)
+        together = _Vectorised(self, seeds)
+        return together if together.is_right() else OneByOne(self, seeds)
+
+    @cached_property
+    def _term_sizes(self) -> list[int]:
+        return [int(np.prod([n or 1000 for n in f.type.shape])) for f in self.factors.values()]
+
+
+class _Vectorised:
+    """The same with PyTensor's vectorised products, for more vectors."""
+
+    def __init__(self, integrand: Integrand, seeds: FloatArray) -> None:
+        self._integrand, self._seeds = integrand, seeds
+
+    @cached_property
+    def _images(self) -> Any:
+        whole = self._integrand
+        return vectorize_graph(whole._product_graph[1], {whole._v: pt.constant(self._seeds)})
+
+    @cached_property
+    def _curvature(self) -> Callable[..., Any]:
+        whole = self._integrand
+        return whole._compile([whole._theta, whole._u], [self._images])
+
+    @cached_property
+    def _bent(self) -> Callable[..., Any]:
+        whole = self._integrand
+        weights = pt.matrix("weights", dtype=whole._u.dtype)
+        slopes = whole._slopes((self._images * weights).sum())
+        return whole._compile([whole._theta, whole._u, weights], slopes)
+
+    def is_right(self) -> bool:
+        """Whether the products are those with each vector by itself, at one point."""
+        whole, alone = self._integrand, OneByOne(self._integrand, self._seeds)
+        rng = np.random.default_rng(0)
+        theta, u = whole.typical, whole.start + rng.uniform(-0.1, 0.1, size=len(whole.start))
+        weights = rng.normal(size=self._seeds.shape)
+        try:
+            pairs = [
+                (self.curved(theta, u)[3], alone.curved(theta, u)[3]),
+                *zip(self.bent(theta, u, weights), alone.bent(theta, u, weights), strict=True),
+            ]
+        except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
+            return False
+        return all(np.allclose(a, b, rtol=1e-8, atol=1e-9, equal_nan=True) for a, b in pairs)
+
+    def curved(
+        self, theta: FloatArray, u: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """See `Seeded`."""
+        value, ahead, across = self._integrand.value_and_gradient(theta, u)
+        function = self._curvature
+        try:
+            images = np.asarray(function(theta, u)[0], dtype=float)
+        except NO_VALUE:
+            images = np.full(self._seeds.shape, np.nan)
+        return value, ahead, across, images
+
+    def bent(
+        self, theta: FloatArray, u: FloatArray, w: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """See `Seeded`."""
+        return self._integrand._call(self._bent, theta, u, w)
 
 
 class _Together:

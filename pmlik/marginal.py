@@ -36,8 +36,6 @@ class MarginalDensity:
     Parameters
     ----------
     integrand : Integrand
-    typical : array (p,)
-        A point with a finite density.
     active : array of bool (p,)
         Which coordinates the density depends on at all.
     terms : tuple of str
@@ -51,14 +49,12 @@ class MarginalDensity:
     def __init__(
         self,
         integrand: Integrand,
-        typical: FloatArray,
         active: BoolArray,
         terms: tuple[str, ...],
         n_nodes: int | None = None,
     ) -> None:
         self.integrand, self.active, self.terms = integrand, active, terms
         self.n_nodes = n_nodes
-        self._typical = np.where(np.isfinite(typical), typical, 0.0)
         self._widths: FloatArray | None = None
         self._known: dict[bytes, tuple[float, FloatArray]] = {}
         self._lock = RLock()  # chains in threads may share it
@@ -76,7 +72,7 @@ class MarginalDensity:
     @cached_property
     def laplace(self) -> Laplace:
         """The approximation behind, its sparsity found when first asked for."""
-        return Laplace(self.integrand, self.integrand.start, self._typical)
+        return Laplace(self.integrand, self.integrand.start, self.integrand.typical)
 
     @cached_property
     def _rule(self) -> Laplace | Quadrature:

@@ -186,7 +186,6 @@ def _assemble(
         latents = [clone.rvs_to_values[clone[name]] for name in roles.latents]
         likelihood = MarginalDensity(
             Integrand(integrand, inputs, latents, point, clone, mode),
-            np.concatenate([np.ravel(point[value.name]) for value in inputs]),
             active[0],
             tuple(terms[0]),
             quadrature,
