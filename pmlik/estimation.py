@@ -363,7 +363,8 @@ def compare(
         found = check_order(mle, map_estimate) + seen
     names = [name for name in prepared.names if var_names is None or name in var_names]
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)
-    raise_if_strict((*found, *flags), strict)
+    estimates = [e for e in (mle, map_estimate, posterior) if e is not None]
+    raise_if_strict((*found, *(flag for e in estimates for flag in e.flags)), strict)
     return Comparison(
         mle=mle,
         map=map_estimate,
