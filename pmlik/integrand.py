@@ -16,7 +16,7 @@ from pytensor.graph.replace import vectorize_graph
 from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
 from pmlik.errors import ModelError
 from pmlik.laplace import OneByOne, Seeded
-from pmlik.precision import in_double_precision
+from pmlik.precision import in_double_precision, share_large_constants
 from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
 
@@ -64,7 +64,8 @@ class Integrand:
         graphs = in_double_precision(list(factors.values()))
         graphs, self._theta = join_nonshared_inputs(point=point, outputs=graphs, inputs=parameters)
         graphs, self._u = join_nonshared_inputs(point=point, outputs=graphs, inputs=latents)
-        self.factors = dict(zip(factors, plain_arrays(graphs), strict=True))
+        graphs = share_large_constants(plain_arrays(graphs))
+        self.factors = dict(zip(factors, graphs, strict=True))
         self._v, self._w = (pt.vector(name, dtype=self._u.dtype) for name in "vw")
         self.n_evaluations = self.n_products = 0
 
