@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from pymc.distributions.transforms import LogTransform, ZeroSumTransform

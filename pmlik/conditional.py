@@ -67,9 +67,7 @@ def _natural_values(problem: Problem, roles: Roles, names: list[str]) -> Values:
     return Values(list(joined), x, model, compile_mode(problem.backend))
 
 
-def _standard_deviations(
-    values: Values, x: FloatArray, mode: Mode, laplace: Laplace
-) -> FloatArray:
+def _standard_deviations(values: Values, x: FloatArray, mode: Mode, laplace: Laplace) -> FloatArray:
     """Roots of the diagonal of ``J Q^-1 J'``, with ``J`` the values' Jacobian in the latents."""
     joint = np.concatenate([x, mode.u])
     push = values.tangents(joint)

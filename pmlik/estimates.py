@@ -15,7 +15,15 @@ from pmlik.errors import Flag, Severity
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
 from pmlik.space import FloatArray, Space
 
-__all__ = ["Certificate", "Counts", "LatentModes", "PointEstimate", "PosteriorEstimate", "SearchEnd", "labelled"]
+__all__ = [
+    "Certificate",
+    "Counts",
+    "LatentModes",
+    "PointEstimate",
+    "PosteriorEstimate",
+    "SearchEnd",
+    "labelled",
+]
 
 
 class SearchEnd(NamedTuple):

@@ -9,6 +9,7 @@ from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
 from pmlik.laplace import Laplace, Mode
+from pmlik.space import FloatArray
 
 __all__ = ["LaplaceError", "laplace_error"]
 
@@ -65,7 +66,7 @@ def laplace_error(laplace: Laplace, mode: Mode, n_draws: int, seed: int) -> Lapl
     return LaplaceError(-float(log_mean), mcse, pareto_k)
 
 
-def _pareto_k(log_ratios: np.ndarray) -> float:  # type: ignore[type-arg]
+def _pareto_k(log_ratios: FloatArray) -> float:
     if np.ptp(log_ratios[np.isfinite(log_ratios)]) < 1e-8:  # all the same: no tail
         return -np.inf
     _, k = array_stats.psislw(log_ratios)

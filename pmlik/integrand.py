@@ -216,8 +216,10 @@ class Integrand:
     def weighted(
         self, theta: FloatArray, points: FloatArray, weights: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Gradient of the terms' sum with ``weights`` (k, m), in ``theta`` (p,) and in each ``u``
-        of ``points`` (k, n)."""
+        """Gradient of the sum of the terms times ``weights`` (k, m).
+
+        In ``theta`` (p,), and in each ``u`` of ``points`` (k, n).
+        """
         together, alone = self._all_weighted, self._weighted
         if together is None or weights.size > _NUMBERS_AT_ONCE:
             parts = [self._call(alone, theta, u, w) for u, w in zip(points, weights, strict=True)]
@@ -333,8 +335,8 @@ class _Together:
         except NO_VALUE:
             nothing = np.full(len(u), np.nan)
             return np.nan, np.full(len(theta), np.nan), nothing, np.full(self._seeds.shape, np.nan)
-        parts = (np.array(part, dtype=float) for part in (ahead, across, images))
-        return float(value), *parts
+        one, two, three = (np.array(part, dtype=float) for part in (ahead, across, images))
+        return float(value), one, two, three
 
     def bent(
         self, theta: FloatArray, u: FloatArray, w: FloatArray

@@ -134,7 +134,7 @@ class Mode:
     def log_integral(self) -> float:
         """Laplace's approximation."""
         constant = len(self.u) * np.log(2 * np.pi)
-        return self.value + (constant - self.factor.log_determinant) / 2
+        return float(self.value + (constant - self.factor.log_determinant) / 2)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -249,9 +249,7 @@ class Laplace:
             before = np.inf if shifted else decrement
         return None
 
-    def _jump(
-        self, theta: FloatArray, here: _Point, u: FloatArray, factor: Factor
-    ) -> Mode | None:
+    def _jump(self, theta: FloatArray, here: _Point, u: FloatArray, factor: Factor) -> Mode | None:
         """To the top of a quadratic: the curvature is the same there."""
         value, slope, gradient = self.integrand.value_and_gradient(theta, u)
         rest = factor.solve(gradient)

@@ -170,7 +170,7 @@ class MarginalDensity:
         """
         if what not in ("value", "gradient"):
             raise ValueError(f"{what}: the marginal likelihood has no terms by observation.")
-        results = []
+        results: list[float | FloatArray] = []
         for done, point in enumerate(points):
             with self._lock, np.errstate(all="ignore"):
                 if what == "value":

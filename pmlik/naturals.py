@@ -197,8 +197,11 @@ class NaturalMarginal:
         return self._likelihood.terms
 
     def _gradient(self, theta: FloatArray) -> FloatArray:
-        """Where the values are more than the coordinates (a simplex), the one without a part
-        across their surface."""
+        """In natural units.
+
+        Where the values are more than the coordinates (a simplex), the one without a part
+        across their surface.
+        """
         x = self._natural.to_unconstrained(theta)
         push = self._natural.problem.values.tangents(x)
         jacobian = np.array([push(unit)[: len(theta)] for unit in np.eye(len(x))])

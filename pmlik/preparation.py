@@ -130,7 +130,12 @@ def prepare_joint(prepared: Prepared) -> Prepared | None:
     roles = prepared.roles
     everything = roles.parameters + roles.latents
     arguments = replace(
-        prepared.arguments, latent=(), parameters=everything, quadrature=None, var_names=None, n_starts=_JOINT_STARTS
+        prepared.arguments,
+        latent=(),
+        parameters=everything,
+        quadrature=None,
+        var_names=None,
+        n_starts=_JOINT_STARTS,
     )
     problem = prepared.problem
     size = len(problem.initial) + sum(getattr(problem.likelihood, "sizes", ()))

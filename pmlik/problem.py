@@ -15,10 +15,10 @@ from pymc.distributions import timeseries
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.traversal import ancestors
 
+from pmlik.centring import standard_terms, standardise_latents
 from pmlik.compilation import compile_mode
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError
-from pmlik.centring import standard_terms, standardise_latents
 from pmlik.functions import BoolArray, Density, Values
 from pmlik.integrand import Integrand
 from pmlik.marginal import MarginalDensity

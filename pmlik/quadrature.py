@@ -36,8 +36,10 @@ class Terms(Protocol):
     def weighted(
         self, theta: FloatArray, points: FloatArray, weights: FloatArray, /
     ) -> tuple[FloatArray, FloatArray]:
-        """Gradient of the sum of the terms times ``weights`` (k, m), in ``theta`` (p,) and in each
-        ``u`` (k, n)."""
+        """Gradient of the sum of the terms times ``weights`` (k, m).
+
+        In ``theta`` (p,), and in each ``u`` of ``points`` (k, n).
+        """
         ...
 
 

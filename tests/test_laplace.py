@@ -285,7 +285,7 @@ def test_the_gradient_is_the_slope_of_the_integral(build) -> None:
 def exact_poisson(groups: Groups, theta: np.ndarray) -> float:
     total = 0.0
     for g in range(6):
-        y = groups.y[GROUP == g]
+        y = groups.y[g == GROUP]
 
         def density(z: float, y: np.ndarray = y) -> float:
             rate = np.exp(theta[0] + np.exp(theta[1]) * z)

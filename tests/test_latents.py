@@ -28,9 +28,7 @@ def fits() -> Fits:
 def fit(case: str, centred: bool, fits: Fits) -> pmlik.PointEstimate:
     if (case, centred) not in fits:
         model = LATENT_CASES[case][0](centred=centred)
-        fits[case, centred] = pmlik.find_MLE(
-            model, random_seed=1, progressbar=False, n_starts=1
-        )
+        fits[case, centred] = pmlik.find_MLE(model, random_seed=1, progressbar=False, n_starts=1)
     return fits[case, centred]
 
 
@@ -59,9 +57,7 @@ def test_estimates_and_errors_are_those_of_lme4_and_glmmtmb(case, centred, fits)
 @pytest.mark.parametrize("case", LATENT_CASES)
 def test_both_forms_have_the_same_likelihood_wherever_one_looks(case) -> None:
     build = LATENT_CASES[case][0]
-    one, other = (
-        pmlik.Likelihood(build(centred=centred), progressbar=False) for centred in FORMS
-    )
+    one, other = (pmlik.Likelihood(build(centred=centred), progressbar=False) for centred in FORMS)
     at = {
         name: (1.3 + 0.1 * np.arange(array.size)).reshape(array.shape)
         for name, array in one.template.data_vars.items()
@@ -194,12 +190,12 @@ def test_quadrature_of_cbpp_is_lme4s_with_25_nodes() -> None:
 
 
 def test_latents_that_meet_are_refused_by_quadrature() -> None:
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, pm.HalfNormal("a"), shape=2)
+        v = pm.Normal("v", 0, pm.HalfNormal("b"), shape=3)
+        eta = u[np.arange(6) // 3] + v[np.arange(6) % 3]
+        pm.Poisson("y", pt.exp(eta), observed=[1, 2, 3, 4, 5, 6])
     with pytest.raises(pmlik.ModelError, match="quadrature: the latents meet"):
-        x_group = np.arange(6) % 3
-        with pm.Model() as model:
-            u = pm.Normal("u", 0, pm.HalfNormal("a"), shape=2)
-            v = pm.Normal("v", 0, pm.HalfNormal("b"), shape=3)
-            pm.Poisson("y", pt.exp(u[np.arange(6) // 3] + v[x_group]), observed=[1, 2, 3, 4, 5, 6])
         pmlik.find_MLE(model, progressbar=False, quadrature=5)
 
 
