@@ -40,8 +40,8 @@ class Comparison:
     posterior : PosteriorEstimate or None
         None when sampling failed, was interrupted or not asked for.
     dataset : xarray.Dataset
-        Every variable with leading dims ``method`` (mle, map, posterior, with latents joint) and ``statistic``
-        (estimate, std_error), natural units.
+        Every variable with leading dims ``method`` (mle, map, posterior; with latents joint) and
+        ``statistic`` (estimate, std_error), natural units.
     flags : tuple of Flag
         Those of the three estimates, each once.
     timings : Mapping of str to float
