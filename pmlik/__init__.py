@@ -1,11 +1,14 @@
 """One PyMC model: what the likelihood says, what the prior adds, what the posterior says."""
 
+from pmlik.bootstrapping import Bootstrap, bootstrap, interval_bootstrap
 from pmlik.comparison import Comparison
+from pmlik.criteria import ModelComparison, compare_models, sensitivity
 from pmlik.errors import (
     EstimationError,
     Flag,
     FlagCode,
     ModelError,
+    NestingError,
     PmlikError,
     Severity,
     StartError,
@@ -14,32 +17,54 @@ from pmlik.errors import (
 )
 from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
+from pmlik.information import InformationShares, share_information
+from pmlik.intervals import interval_profile, interval_wald
 from pmlik.likelihood import Likelihood
+from pmlik.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
 from pmlik.marginalization import marginal_model
-from pmlik.plots import plot_likelihood, plot_waterfall
+from pmlik.plots import plot_likelihood, plot_profile, plot_waterfall
+from pmlik.profiles import Profile, profile
+from pmlik.sandwich import make_robust
 from pmlik.submodels import likelihood_model
 
 __all__ = [
+    "Bootstrap",
     "Certificate",
     "Comparison",
     "EstimationError",
     "Flag",
     "FlagCode",
+    "InformationShares",
     "Likelihood",
+    "ModelComparison",
+    "LikelihoodRatioTest",
     "ModelError",
+    "NestingError",
     "PmlikError",
     "PointEstimate",
     "PosteriorEstimate",
+    "Profile",
     "Severity",
     "StartError",
     "UnderflowWarning",
     "ValuesError",
+    "bootstrap",
     "compare",
+    "compare_models",
     "find_MAP",
     "find_MLE",
+    "interval_profile",
+    "interval_wald",
     "likelihood_model",
     "marginal_model",
+    "likelihood_ratio_test",
+    "interval_bootstrap",
+    "make_robust",
     "plot_likelihood",
+    "plot_profile",
     "plot_waterfall",
+    "profile",
     "sample_posterior",
+    "sensitivity",
+    "share_information",
 ]

@@ -11,7 +11,6 @@ from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
 from pmlik.optimizer import Start
-from pmlik.points import read_points
 from pmlik.preparation import Prepared
 from pmlik.space import FloatArray
 from pmlik.starts import FROM_DRAW
@@ -60,17 +59,12 @@ def _draws(prepared: Prepared, posterior: PosteriorEstimate) -> FloatArray:
     group = posterior.tree["posterior"].dataset
     if any(name not in group for name in space.names):
         return np.zeros((0, 0))
-    flat = read_points({name: group[name] for name in space.names}, space).flat
-    flat = flat[np.isfinite(flat).all(axis=1)]
+    x = prepared.unconstrained(group)
+    x = x[np.isfinite(x).all(axis=1)]
     most = max(_LEAST_DRAWS, _MOST_EVALUATIONS // max(1, prepared.problem.n_observations))
     if prepared.roles.latents:  # each evaluation is an integral
         most = _LEAST_DRAWS
-    if not len(flat):
-        return flat
-    if len(flat) > most:
-        flat = flat[:: -(-len(flat) // most)]
-    x = prepared.natural.many_to_unconstrained(flat)
-    return x[np.isfinite(x).all(axis=1)]
+    return x[:: -(-len(x) // most)] if len(x) > most else x
 
 
 def _height(estimate: PointEstimate) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -53,6 +53,10 @@ class Comparison:
     joint : PointEstimate, optional
         In a model with latents: the mode of parameters and latents together, which plain
         ``pm.find_MAP`` looks for. The MLE and the MAP have the latents integrated out.
+    intervals : Mapping of str to xarray.Dataset
+        By ``ci_kind``: ``wald`` and ``profile`` of the likelihood, ``eti`` or ``hdi`` of the
+        posterior, all of one ``ci_prob``, each with a last dim ``ci_bound``. Those that were
+        computed.
     """
 
     mle: PointEstimate
@@ -64,6 +68,7 @@ class Comparison:
     random_seed: int
     versions: Mapping[str, str]
     joint: PointEstimate | None = None
+    intervals: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -71,7 +76,8 @@ class Comparison:
 
         ``MLE`` and ``SE`` are of the likelihood alone, ``MAP`` maximises likelihood times
         prior without Jacobian; ``posterior mean``, ``sd``, ``interval lower`` and ``interval
-        upper`` are of the draws. ``shift in sd`` is posterior mean minus MLE in posterior
+        upper`` are of the draws; ``profile lower`` and ``profile upper``, where there are
+        profiles, of the likelihood. ``shift in sd`` is posterior mean minus MLE in posterior
         standard deviations. ``flags`` names the codes of the flags about the row.
         """
         point, error = (self.dataset.sel(statistic=s, drop=True) for s in ("estimate", "std_error"))
@@ -88,6 +94,9 @@ class Comparison:
             columns[f"interval {bound}"] = (
                 {} if interval is None else labelled(interval.sel(ci_bound=bound, drop=True))
             )
+        for bound in _BOUNDS if "profile" in self.intervals else ():
+            ends = self.intervals["profile"].sel(ci_bound=bound, drop=True)
+            columns[f"profile {bound}"] = labelled(ends)
         table = pd.DataFrame(columns, index=pd.Index(list(columns["MLE"]), name="parameter"))
         table["shift in sd"] = (table["posterior mean"] - table["MLE"]) / table["sd"]
         table["flags"] = [

@@ -16,6 +16,7 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.graph.traversal import ancestors
 from pytensor.graph.utils import MethodNotDefined
 
+from pmlik.elementwise import whole_arrays
 from pmlik.errors import ModelError
 from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
@@ -49,9 +50,10 @@ def compile_mode(backend: str | None, *, for_start: bool = False) -> Mode:
     """
     if backend is None:
         query = "fast_compile" if for_start else "fast_run"
-        return Mode("py", optimizer=query).excluding(
+        mode = Mode("py", optimizer=query).excluding(
             "fusion", "inplace", "BlasOpt", "blas_opt_inplace", "c_blas"
         )
+        return mode.register(whole_arrays)
     if backend not in BACKENDS:  # PyTensor itself would take other spellings
         raise ModelError(f"backend: got {backend!r}, need one of {', '.join(BACKENDS)}, or None.")
     if backend == "jax" and find_spec("jax") is None:

@@ -22,6 +22,7 @@ __all__ = ["WAYS", "Scales", "Way", "descend", "find_scales"]
 _FAR = (30.0, 40.0)
 _PLACINGS, _FEW_PLACINGS = 30, 6
 _STEPS = 250
+_WIDEST = 1e100
 _IDLE_STEPS, _IDLE_GAIN = 25, 1e-6
 
 
@@ -173,7 +174,7 @@ def _step(
         if not promised > 0 or np.array_equal(there, z):
             return None, radius
         if gain > 0.75 * promised:
-            radius = max(radius, 2 * length)
+            radius = min(max(radius, 2 * length), _WIDEST)
         elif not gain >= 0.25 * promised:
             radius = min(radius, length) / 4
         if gain > 1e-4 * promised:

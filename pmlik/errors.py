@@ -11,6 +11,7 @@ __all__ = [
     "Flag",
     "FlagCode",
     "ModelError",
+    "NestingError",
     "PmlikError",
     "Severity",
     "StartError",
@@ -34,6 +35,10 @@ class StartError(ModelError):
 
 class ValuesError(PmlikError, ValueError):
     """Values given for parameters have wrong names, shapes or labels."""
+
+
+class NestingError(PmlikError, ValueError):
+    """Two models that are compared by a likelihood ratio are not nested, or not of one data set."""
 
 
 class UnderflowWarning(UserWarning):
@@ -82,17 +87,32 @@ class FlagCode(StrEnum):
     OTHER_START = "No optimum could be certified from pm.find_MAP's point, but from another start."
     HESSIAN_BY_DIFFERENCES = "Second derivatives are finite differences of the exact gradient."
     NO_STANDARD_ERROR = "No standard error was computed for it."
+    NO_SHARES = "What the data and the prior each bring can only be told at a certified MAP inside."
     NO_POSTERIOR = "Sampling did not finish, so there is no posterior."
     CUT_SHORT = "Sampling was cut short."
     DRAWS_NOT_FINITE = "Some of its draws are infinite or not a number."
     NO_SUMMARY = "The draws are there, but could not be summarised."
     HIGH_R_HAT = "The chains disagree (R-hat above 1.01)."
     LOW_ESS = "Too few effective draws (bulk or tail ESS below 100 per chain)."
+    HIGH_PARETO_K = "PSIS-LOO can't be trusted (a Pareto k above 0.7)."
     LOW_BFMI = "The sampler explored the energy too slowly (BFMI below 0.2)."
     RESTARTED = "A posterior draw was higher than the optimum found first: searched again from it."
     DRAW_IS_HIGHER = "A posterior draw is higher than the optimum."
     DRAWS_ARE_ELSEWHERE = "The chains never come near the optimum."
+    NO_FINITE_END = "Its profile levels off before it has fallen far enough: no finite end there."
+    ENDS_AT_BORDER = "Its profile has not fallen far enough at the border of the support: its interval ends there."
+    ENDS_AT_EDGE = "The likelihood jumps to zero there, which ends the interval."
+    PROFILE_RISES = "Its profile rises again on the way; the end is the one nearest the estimate."
+    PROFILE_BREAKS = (
+        "Its profile could not be followed until it had fallen far enough: no end there."
+    )
+    BETTER_OPTIMUM = "A profile met a higher likelihood than the estimate's: maximised from there."
+    NO_PROFILE = "It has no profile."
     DIVERGENCES = "The sampler diverged."
+    REFITS_FAILED = "Some bootstrap refits have no finite estimate and are left out."
+    REFITS_AT_BOUNDARY = "Some bootstrap estimates lie on the boundary of their support."
+    NO_ROBUST_ERROR = "At the border of the support there are no robust standard errors."
+    FEW_CLUSTERS = "Too few independent observations or clusters for robust standard errors."
     CHAINS_NOT_CHECKED = (
         "With fewer than two chains, or too few draws, the chains can't be checked."
     )

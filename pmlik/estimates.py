@@ -189,6 +189,18 @@ class PointEstimate:
         return 2 * self.n_parameters - 2 * self._maximised()
 
     @property
+    def aicc(self) -> float:
+        """AIC corrected for small samples, ``AIC + 2 k (k + 1) / (n - k - 1)``.
+
+        Infinite where there are not more than ``k + 1`` observations; NaN for a MAP. Source:
+        Hurvich and Tsai (1989), doi:10.1093/biomet/76.2.297.
+        """
+        k, left = self.n_parameters, self.n_observations - self.n_parameters - 1
+        if left <= 0:
+            return np.nan if np.isnan(self.aic) else np.inf
+        return self.aic + 2 * k * (k + 1) / left
+
+    @property
     def bic(self) -> float:
         """``k log n - 2 log L`` at the MLE; NaN for a MAP, which does not maximise L.
 

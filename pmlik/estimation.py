@@ -17,12 +17,21 @@ from pmlik.compilation import compile_mode
 from pmlik.errors import ModelError, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
+from pmlik.intervals import intervals_beside
 from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
-from pmlik.preparation import Arguments, Prepared, prepare, prepare_joint, seed_of
+from pmlik.preparation import (
+    Arguments,
+    CovarianceKind,
+    Prepared,
+    prepare,
+    prepare_joint,
+    seed_of,
+)
 from pmlik.progress import Clock, Say, steps
 from pmlik.roles import Latent, Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
+from pmlik.units import Cluster
 
 __all__ = ["compare", "find_MAP", "find_MLE", "sample_posterior"]
 
@@ -40,6 +49,8 @@ def find_MLE(
     latent: Latent = "auto",
     parameters: Sequence[str] = (),
     quadrature: int | None = None,
+    covariance_kind: CovarianceKind = "observed",
+    cluster: Cluster = None,
     strict: bool = False,
 ) -> PointEstimate:
     """Maximum likelihood estimate, with standard errors and a certificate.
@@ -68,7 +79,8 @@ def find_MLE(
     n_starts : int, optional
         How many starts to use in any case: ``pm.find_MAP``'s point, the initial point, draws
         from the prior, the MAP, jitter. More are used while no optimum is certified. Default:
-        7 up to 10 coordinates, 4 up to 50, else 1; with latents 3 up to 50.
+        7 up to 10 coordinates, 4 up to 50, else 1; at most 2 above 50 000
+        observations; with latents 3 up to 50.
     latent : "auto" or sequence of str
         The latents, which are integrated out of the likelihood. Read from the model's graph by
         default: variables whose distribution depends on other free variables, standard draws
@@ -79,6 +91,10 @@ def find_MLE(
         Integrate by adaptive Gauss-Hermite quadrature with so many nodes, where each latent
         stands alone (one grouping factor). Default: Laplace's approximation, which is exact
         for Gaussian latents that enter linearly.
+    covariance_kind : {"observed", "robust"}
+        Inverse observed information, or the sandwich of `make_robust`.
+    cluster : str, array or mapping, optional
+        For ``"robust"``: the clusters of observations, as in `make_robust`.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
 
@@ -119,6 +135,8 @@ def find_MLE(
         latent,
         parameters,
         quadrature,
+        covariance_kind,
+        cluster,
     )
     return _one_point(arguments, "mle", strict)
 
@@ -261,6 +279,9 @@ def compare(
     latent: Latent = "auto",
     parameters: Sequence[str] = (),
     quadrature: int | None = None,
+    profile: bool | None = None,
+    covariance_kind: CovarianceKind = "observed",
+    cluster: Cluster = None,
     strict: bool = False,
 ) -> Comparison:
     """MLE, MAP and posterior of one model, side by side.
@@ -292,6 +313,11 @@ def compare(
         For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
     start, n_starts, latent, parameters, quadrature
         As in `find_MLE`.
+    profile : bool, optional
+        Whether to add profile likelihood intervals. Default: where they take a few seconds at
+        most.
+    covariance_kind, cluster
+        Of the MLE, as in `find_MLE`; the MAP's standard errors are from its own curvature.
     strict : bool
         Raise instead of returning an estimate that can't be trusted.
 
@@ -332,6 +358,8 @@ def compare(
         latent,
         parameters,
         quadrature,
+        covariance_kind,
+        cluster,
     )
     clock = Clock()
     with steps(progressbar) as say:
@@ -362,6 +390,10 @@ def compare(
             mle, map_estimate, seen = audit(prepared, mle, map_estimate, posterior)
         found = check_order(mle, map_estimate) + seen
     names = [name for name in prepared.names if var_names is None or name in var_names]
+    with steps(progressbar) as say, clock("intervals"):
+        say("Profiling the likelihood")
+        mle, intervals, noted = intervals_beside(mle, posterior, names, ci_prob, profile)
+    found += noted
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)
     estimates = [e for e in (mle, map_estimate, posterior) if e is not None]
     raise_if_strict((*found, *(flag for e in estimates for flag in e.flags)), strict)
@@ -375,6 +407,7 @@ def compare(
         random_seed=prepared.seed,
         joint=joint,
         versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
+        intervals=intervals,
     )
 
 

@@ -36,12 +36,16 @@ from pmlik.optimizer import Start, search
 from pmlik.outcome import Outcome, decide
 from pmlik.preparation import Prepared
 from pmlik.problem import Problem
+from pmlik.sandwich import make_robust
 from pmlik.space import FloatArray
 from pmlik.starting import describe_point
 from pmlik.starts import count_starts, first_start, list_starts
 from pmlik.symmetry import is_switched
 
-__all__ = ["estimate_point"]
+__all__ = ["Fit", "estimate_point"]
+
+# So many standard errors at the start further, what has a limit is there.
+_FAR = 1e8
 
 # Draws of the latents that check Laplace's approximation, fewer where the data are large.
 _LAPLACE_DRAWS, _LEAST_LAPLACE_DRAWS, _LAPLACE_TERMS = 1000, 100, 10_000_000
@@ -68,7 +72,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     reached = search(objective, starts, count)
     start = prepared.start[objective.active]
     outcome = decide(objective, reached, start, problem.n_observations)
-    fit = _Fit(prepared, kind, objective, outcome)
+    fit = Fit(prepared, kind, objective, outcome)
     asked = _places(problem, prepared.arguments.var_names or ())
     variances, unused = _variances(fit, asked), _unused(fit)
     error = _gradient_error(fit, start)
@@ -80,11 +84,14 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
         *_check_search(fit, reached, certificate, error),
         *_check_variances(fit, variances, unused, asked),
     ]
-    return _record(fit, variances, unused, certificate, flags)
+    estimate = _record(fit, variances, unused, certificate, flags)
+    if kind == "mle" and prepared.arguments.covariance_kind == "robust":
+        return make_robust(estimate, cluster=prepared.arguments.cluster)
+    return estimate
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class Fit:
     """Where the search ended, and of what."""
 
     prepared: Prepared
@@ -94,6 +101,7 @@ class _Fit:
 
     @property
     def problem(self) -> Problem:
+        """That of the model."""
         return self.prepared.problem
 
     @property
@@ -103,10 +111,12 @@ class _Fit:
 
     @property
     def optimum(self) -> Optimum:
+        """The chosen one."""
         return self.outcome.optimum
 
     @cached_property
     def x(self) -> FloatArray:
+        """The optimum as a full vector (n,)."""
         return self.part.expand(self.optimum.z)
 
     @property
@@ -135,21 +145,41 @@ class _Fit:
         return np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
 
     @cached_property
+    def _beyond(self) -> tuple[FloatArray, FloatArray]:
+        """Natural values far and farther out along the directions that run off."""
+        ends = self.outcome.limit.ends if self.outcome.limit else ()
+        away = np.sum(
+            [self.objective.lift(e.direction) for e in ends if e.ending is Ending.INFINITY], axis=0
+        )
+        values = self.problem.values
+        return values(self.x + _FAR * away), values(self.x + 2 * _FAR * away)
+
+    @cached_property
+    def settled(self) -> BoolArray:
+        """Those that come to rest while others run off: a probability that goes to one."""
+        near, far = self._beyond
+        return np.asarray(np.isfinite(near) & (np.abs(far - near) <= 1e-12 * (1 + np.abs(near))))
+
+    @cached_property
     def infinite(self) -> BoolArray:
-        """Those that have no finite limit."""
+        """Those that have no finite limit, and parameters that the limit leaves undetermined."""
         ends = self.outcome.limit.ends if self.outcome.limit else ()
         masks = [self.moved_by(e.direction) for e in ends if e.ending is Ending.INFINITY]
-        return np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
+        moved: BoolArray = np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
+        parameters = np.arange(len(moved)) < self.problem.parameters.size
+        return moved & (parameters | ~self.settled)
 
     @cached_property
     def naturals(self) -> FloatArray:
         """Natural values, those of a limit at the very border."""
         limit = self.outcome.limit
         values = self.problem.values(self.x if limit is None else limit.border)
+        if limit is not None and self.infinite.any():
+            values = np.where(self.settled & self.held, self._beyond[0], values)
         return np.where(self.infinite, np.nan, values)
 
 
-def _laplace_error(fit: _Fit) -> LaplaceError | None:
+def _laplace_error(fit: Fit) -> LaplaceError | None:
     """Of the log-likelihood at the optimum; None where it is exact or there is none."""
     likelihood = fit.problem.likelihood
     if not isinstance(likelihood, MarginalDensity) or not fit.optimum.usable:
@@ -163,15 +193,16 @@ def _laplace_error(fit: _Fit) -> LaplaceError | None:
     return laplace_error(likelihood.laplace, mode, n_draws, fit.prepared.seed)
 
 
-def _gradient_error(fit: _Fit, start: FloatArray) -> float:
+def _gradient_error(fit: Fit, start: FloatArray) -> float:
     """Of the automatic gradient: beside the optimum, without one at the start."""
     if fit.optimum.usable:
         return gradient_error(fit.part, fit.optimum)
     direction = np.random.default_rng(0).uniform(-0.1, 0.1, size=len(start))
-    return gradient_error_at(fit.objective, start, direction)
+    # Beside the start: at a round value a density may have a special case without derivative.
+    return gradient_error_at(fit.objective, start + direction, direction)
 
 
-def _certificate(fit: _Fit, before: tuple[int, int], error: float) -> Certificate:
+def _certificate(fit: Fit, before: tuple[int, int], error: float) -> Certificate:
     optimum, likelihood, start = fit.optimum, fit.problem.likelihood, fit.prepared.start
     curvature = optimum.curvature
     return Certificate(
@@ -191,7 +222,7 @@ def _certificate(fit: _Fit, before: tuple[int, int], error: float) -> Certificat
 
 
 def _check_search(
-    fit: _Fit, reached: Sequence[Optimum], certificate: Certificate, error: float
+    fit: Fit, reached: Sequence[Optimum], certificate: Certificate, error: float
 ) -> list[Flag]:
     """What the search says of the objective, from its ends."""
     outcome, optimum, problem = fit.outcome, fit.optimum, fit.problem
@@ -221,7 +252,7 @@ def _check_search(
     )
 
 
-def _check_limit(fit: _Fit) -> list[Flag]:
+def _check_limit(fit: Fit) -> list[Flag]:
     assert fit.outcome.limit is not None
     k = fit.problem.parameters.size
     labels, values = fit.labels[:k], fit.naturals
@@ -231,14 +262,14 @@ def _check_limit(fit: _Fit) -> list[Flag]:
         {label: float(v) for label, v, at in zip(labels, values, at_border, strict=False) if at},
         {
             label: float(way)
-            for label, way, far in zip(labels, ways, fit.infinite, strict=False)
+            for label, way, far in zip(labels, ways, fit.infinite & ~fit.settled, strict=False)
             if far
         },
         -fit.optimum.value,
     )
 
 
-def _variances(fit: _Fit, asked: Sequence[int]) -> Variances:
+def _variances(fit: Fit, asked: Sequence[int]) -> Variances:
     values, curvature, m = fit.problem.values, fit.optimum.curvature, len(fit.labels)
     if fit.optimum.usable and isinstance(curvature, Curvature):
         tangent = values.tangents(fit.x)
@@ -269,7 +300,7 @@ def _places(problem: Problem, var_names: Sequence[str]) -> list[int]:
     return places
 
 
-def _unused(fit: _Fit) -> BoolArray:
+def _unused(fit: Fit) -> BoolArray:
     """Which natural values are moved by coordinates that the objective does not depend on.
 
     A coordinate is absent when the graph says so, or when its gradient and its whole row of
@@ -286,7 +317,7 @@ def _unused(fit: _Fit) -> BoolArray:
     return np.asarray(fit.problem.values.tangents(fit.x)(direction) != 0)
 
 
-def _check_start(fit: _Fit, reached: Sequence[Optimum]) -> list[Flag]:
+def _check_start(fit: Fit, reached: Sequence[Optimum]) -> list[Flag]:
     flags, problem, prepared = [], fit.problem, fit.prepared
     if prepared.start is not problem.initial:
         flags.append(Flag(FlagCode.START_REPLACED, Severity.INFO))
@@ -309,7 +340,7 @@ def _check_start(fit: _Fit, reached: Sequence[Optimum]) -> list[Flag]:
 
 
 def _check_variances(
-    fit: _Fit, variances: Variances, unused: BoolArray, asked: Sequence[int]
+    fit: Fit, variances: Variances, unused: BoolArray, asked: Sequence[int]
 ) -> list[Flag]:
     flags = check_identified(
         fit.labels,
@@ -330,7 +361,7 @@ def _check_variances(
     return flags + check_standard_errors(fit.labels, list(lacking), list(tried))
 
 
-def _describe_flat(fit: _Fit) -> str:
+def _describe_flat(fit: Fit) -> str:
     """The flat directions among the parameters, in words."""
     curvature, k = fit.optimum.curvature, fit.problem.parameters.size
     if not isinstance(curvature, Curvature):
@@ -344,7 +375,7 @@ def _describe_flat(fit: _Fit) -> str:
 
 
 def _record(
-    fit: _Fit,
+    fit: Fit,
     variances: Variances,
     unused: BoolArray,
     certificate: Certificate,

@@ -95,6 +95,27 @@ class Density:
             total = total + factor.sum()
         return rewrite_pregrad(total)
 
+    def weighted(self, weights: Mapping[str, Any]) -> Density:
+        """The same density with each entry of its terms counted ``weights`` times.
+
+        Parameters
+        ----------
+        weights : mapping of str to variable
+            By term, in its shape. An entry of weight 0 is left out, even where it is ``-inf``.
+        """
+        factors = {
+            name: pt.switch(pt.eq(weights[name], 0), 0.0, weights[name] * factor)
+            if name in weights
+            else factor
+            for name, factor in self._factors.items()
+        }
+        return Density(factors, self._x, self._model, self._mode, self.active)
+
+    @property
+    def graphs(self) -> tuple[Any, Any, Any, tuple[Any, Any] | None]:
+        """``x``, the density, its gradient, and a vector with the Hessian times it."""
+        return self._x, self._graph, self._gradient, self._product_graph
+
     @cached_property
     def _gradient(self) -> Any:
         try:
@@ -289,6 +310,11 @@ class Values:
     def __init__(self, graphs: Sequence[Any], x: Any, model: TermsModel, mode: Mode) -> None:
         self._graphs = plain_arrays(graphs)
         self._x, self._model, self._mode = x, model, mode
+
+    @property
+    def graphs(self) -> tuple[Any, list[Any]]:
+        """``x`` and one graph a variable."""
+        return self._x, self._graphs
 
     @cached_property
     def _function(self) -> Callable[..., Any]:

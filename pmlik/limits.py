@@ -114,20 +114,37 @@ def find_limit(objective: Objective, start: FloatArray, stopped: Optimum) -> Lim
             z, found = _find_faded(objective, start, z, scale, ends)
         if not found:
             return None
-        ends += found
-        restricted = Restricted(objective, z, _complement(ends, scale))
-        origin = np.zeros(restricted.size)
-        if any(end.ending is Ending.UNBOUNDED for end in found) or not restricted.size:
-            value, gradient = restricted.value_and_gradient(origin)
-            here = Optimum(
-                origin, value, gradient, None, origin, 0.0, converged=True, start=stopped.start
-            )
-            return Limit(tuple(ends), restricted, here, _border(objective, z, ends))
-        optimum = climb(restricted, origin, stopped.start)
-        z = restricted.place(optimum.z)
-        if optimum.usable:
-            return Limit(tuple(ends), restricted, optimum, _border(objective, z, ends))
+        for chosen in _choices(found):
+            held = [*ends, *chosen]
+            limit = _hold(objective, z, held, scale, stopped.start)
+            if limit.optimum.usable:
+                return limit
+        ends, z = held, limit.objective.place(limit.optimum.z)
     return None
+
+
+def _choices(found: Sequence[End]) -> list[list[End]]:
+    """What to hold: borders first, as what has faded beside them may have an optimum given them.
+
+    A heavy-tailed prior's curvature is faint far out, and still holds a parameter.
+    """
+    borders = [end for end in found if end.ending is Ending.BOUNDARY]
+    return [borders, list(found)] if 0 < len(borders) < len(found) else [list(found)]
+
+
+def _hold(
+    objective: Objective, z: FloatArray, ends: Sequence[End], scale: FloatArray, start: str
+) -> Limit:
+    """The optimum of the rest with the ends held at ``z``; none is sought without a bound."""
+    restricted = Restricted(objective, z, _complement(ends, scale))
+    origin = np.zeros(restricted.size)
+    if any(end.ending is Ending.UNBOUNDED for end in ends) or not restricted.size:
+        value, gradient = restricted.value_and_gradient(origin)
+        optimum = Optimum(origin, value, gradient, None, origin, 0.0, converged=True, start=start)
+    else:
+        optimum = climb(restricted, origin, start)
+        z = restricted.place(optimum.z)
+    return Limit(tuple(ends), restricted, optimum, _border(objective, z, ends))
 
 
 def _come_back(objective: Objective, z: FloatArray) -> FloatArray:

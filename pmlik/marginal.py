@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from threading import RLock
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -180,6 +180,20 @@ class MarginalDensity:
             if say is not None and done % 50 == 0:
                 say(f"Integrating at {len(points)} points: {100 * done // len(points)} %")
         return [np.array(results).reshape(len(points), *(() if what == "value" else (-1,)))]
+
+    def weighted(self, weights: Mapping[str, Any]) -> NoReturn:
+        """Refuse weights by observation.
+
+        Raises
+        ------
+        ModelError
+            Always: observations that share latents have no likelihood of their own.
+        """
+        raise ModelError(
+            f"{', '.join(weights)}: observations that share latents are not independent, so "
+            "that they can't be weighted or resampled one by one. Use the "
+            "standard errors of the observed information, or profile intervals."
+        )
 
     def blame(self, name: str) -> list[str]:
         """The inputs that are not finite and may be why a term is undefined."""

@@ -28,6 +28,7 @@ __all__ = ["NaturalLikelihood"]
 # transform is asked.
 _INWARD = 1e-12
 _ROUND_TRIP = 1e-6
+_FAR = 1e100
 
 
 class NaturalLikelihood:
@@ -111,7 +112,9 @@ class NaturalLikelihood:
         rv = self.problem.model[name]
         transform = self.problem.model.rvs_to_transforms[rv]
         centre = _like(self.problem.parameters.split(self._centre)[name], value)
-        inward = value + _INWARD * (centre - value)
+        # A start under a wide prior may be far out; the way to it is not to be.
+        way = (centre - value) / (1 + abs(centre - value) / (1 + abs(value)))
+        inward = value + _INWARD * way
         if transform is None:
             density = graph_replace(factor_graphs(self._model, [name])[name], {value: inward})
             return pt.gt(density, -np.inf).all().astype("float64")
@@ -246,4 +249,5 @@ class NaturalMarginal:
 def _like(array: FloatArray, value: Any) -> Any:
     """An array as a constant that goes with a variable, plain or labelled."""
     dims = getattr(value.type, "dims", None)
+    array = np.clip(array, -_FAR, _FAR)
     return pt.as_tensor(array) if dims is None else as_xtensor(array, dims=dims)

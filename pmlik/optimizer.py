@@ -20,14 +20,14 @@ from pmlik.errors import StartError
 from pmlik.objective import NEAR, Examiner, Minimised, Optimum
 from pmlik.space import FloatArray
 
-__all__ = ["TOLERANCE", "Start", "are_equal", "climb", "is_beside", "search"]
+__all__ = ["CONTRACTION", "TOLERANCE", "Start", "are_equal", "climb", "is_beside", "search"]
 
 #: An optimum is certified when it is estimated to be nearer than this, in standard errors.
 TOLERANCE = 1e-6
 
-# A Newton step from inside the basin of a regular optimum shortens the distance by far more
-# than this; where the supremum is at infinity it does not.
-_CONTRACTION = 0.1
+#: A Newton step from inside the basin of a regular optimum shortens the distance by far more
+#: than this; where the supremum is at infinity it does not.
+CONTRACTION = 0.1
 _ROUNDING_FLOOR = 1e-8
 # Beyond the tolerance Newton steps go on to here, since in a parameter with a large relative
 # error a millionth of that is not much; each step costs little, and about doubles the digits.
@@ -107,7 +107,7 @@ def _newton(examiner: Examiner, z: FloatArray) -> Optimum:
         if there.is_saddle or not there.distance < here.distance:
             here.converged = here.converged or here.distance < _ROUNDING_FLOOR
             break
-        shortened = there.distance <= _CONTRACTION * here.distance
+        shortened = there.distance <= CONTRACTION * here.distance
         there.contracted = here.contracted or shortened
         there.converged = here.converged or (
             there.distance < TOLERANCE and (shortened or there.distance < _ROUNDING_FLOOR)
@@ -135,7 +135,7 @@ def _contracts(examiner: Examiner, best: Optimum) -> bool:
         if here.is_saddle or not 0 < here.distance < 2:
             return False
         here = examiner.examine(here.z + here.step)
-    return here.distance < _CONTRACTION * away.distance
+    return here.distance < CONTRACTION * away.distance
 
 
 def _trust_region(examiner: Examiner, start: Optimum) -> FloatArray:

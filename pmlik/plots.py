@@ -15,8 +15,10 @@ from pmlik.curves import Curves, Joint, draw_curves, draw_joint, select_labels
 from pmlik.errors import ValuesError
 from pmlik.estimates import PointEstimate, SearchEnd
 from pmlik.likelihood import Likelihood
+from pmlik.profile_curves import ProfileCurve, draw_profiles
+from pmlik.profiles import Profile
 
-__all__ = ["plot_likelihood", "plot_waterfall"]
+__all__ = ["plot_likelihood", "plot_profile", "plot_waterfall"]
 
 # Okabe and Ito's palette, told apart with any kind of colour vision, and by line style too.
 _COLOURS = {
@@ -31,6 +33,7 @@ _MARKERS = {"MLE": "^", "MAP": "D", "mean": "o"}
 # Each mark has its height under the curves, so that none hides another.
 _HEIGHTS = {"MLE": -0.07, "MAP": -0.14, "mean": -0.21}
 _NAMES = {"MLE": "MLE", "MAP": "MAP", "mean": "posterior mean"}
+_KINDS = {"profile": "profile", "wald": "Wald"}
 _REGIONS = (0.5, 0.95)
 _MOST_DOTS = 1000
 
@@ -99,6 +102,94 @@ def plot_likelihood(
         joint = draw_joint(likelihood, comparison, (labels[0], labels[1]))
         _draw_joint(collection.get_target(f"panel_{len(labels)}", {}), joint)
     return collection
+
+
+def plot_profile(
+    profile: Profile | Comparison | PointEstimate,
+    *,
+    var_names: Sequence[str] | str | None = None,
+    coords: Mapping[str, Any] | None = None,
+    ci_prob: float | None = None,
+    figure_kwargs: Mapping[str, Any] | None = None,
+    **pc_kwargs: Any,
+) -> PlotCollection:
+    """Profile log-likelihoods against their quadratic approximations, with the intervals of both.
+
+    The dashed parabola is what a standard error supposes; where the solid curve leaves it, the
+    Wald interval is wrong. The grey line is the level that ends an interval.
+
+    Parameters
+    ----------
+    profile : Profile, Comparison or PointEstimate
+        A profile as `profile` returned it; anything else is profiled first. A comparison adds
+        the posterior's interval.
+    var_names : str or sequence of str, optional
+        The variables; default all that `profile` takes.
+    coords : mapping, optional
+        Labels to choose along the variables' dims.
+    ci_prob : float, optional
+        Where a profile has to be made: default 0.95, of a comparison that of its intervals.
+    figure_kwargs : mapping, optional
+        For the figure, as in ``arviz_plots.PlotCollection.wrap``.
+    **pc_kwargs
+        Passed to ``arviz_plots.PlotCollection.wrap``, such as ``col_wrap``.
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+        One panel a scalar.
+
+    Raises
+    ------
+    ValuesError, EstimationError
+        As in `profile`.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     p = pm.Beta("p", 2, 2)
+    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
+    >>> mle = pmlik.find_MLE(model, progressbar=False)
+    >>> pmlik.plot_profile(mle).savefig("p.png")  # doctest: +SKIP
+    """
+    panels = draw_profiles(profile, var_names, coords, ci_prob)
+    collection = _panels([panel.label for panel in panels], figure_kwargs, pc_kwargs)
+    for i, panel in enumerate(panels):
+        _draw_profile(collection.get_target(f"panel_{i}", {}), panel, first=i == 0)
+    return collection
+
+
+def _draw_profile(axes: Any, panel: ProfileCurve, *, first: bool) -> None:
+    level, colour = panel.level, _COLOURS["likelihood"]
+    inside = panel.log_likelihood >= -level
+    axes.fill_between(
+        panel.grid, panel.log_likelihood, -level, where=inside, color=colour, alpha=0.12, lw=0
+    )
+    if np.isfinite(panel.quadratic).any():
+        name = "quadratic approximation"
+        axes.plot(panel.grid, panel.quadratic, "--", color=_COLOURS["MAP"], label=name)
+    axes.plot(panel.grid, panel.log_likelihood, color=colour, lw=2.2, label="profile likelihood")
+    axes.axhline(-level, color="0.5", lw=0.8, zorder=0)
+    axes.plot([panel.estimate], [0], "^", color=colour, mec="white", ms=8, zorder=5, ls="none")
+    colours = {"profile": colour, "wald": _COLOURS["MAP"]}
+    for i, (kind, ends) in enumerate(panel.intervals.items(), start=1):
+        y = -level * (1.25 + 0.2 * i)
+        shade = colours.get(kind, _COLOURS["posterior"])
+        style = "--" if kind == "wald" else "-"
+        if np.isnan(ends).all():
+            continue
+        name = f"{100 * panel.ci_prob:g}% {_KINDS.get(kind, kind.upper())}"
+        low, high = np.clip(ends, *panel.limits)
+        axes.plot([low, high], [y, y], style, color=shade, lw=2, label=name)
+        for end in ends:
+            if panel.limits[0] <= end <= panel.limits[1]:
+                axes.plot([end], [y], "|", color=shade, ms=9, mew=2, ls="none")
+    depth = -level * (1.4 + 0.2 * len(panel.intervals))
+    axes.set(xlim=panel.limits, ylim=(depth, 0.12 * level), xlabel=panel.label)
+    axes.set_ylabel("log-likelihood below its maximum" if first else "")
+    if first:
+        axes.figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
 
 
 def plot_waterfall(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pymc as pm
+import xarray as xr
 
 from pmlik.admission import resolve_model
 from pmlik.compilation import compile_mode
@@ -22,11 +23,15 @@ from pmlik.problem import Problem, build_problem
 from pmlik.roles import Latent, Potentials, Roles, read_roles
 from pmlik.space import FloatArray
 from pmlik.starting import usable_start
+from pmlik.units import Cluster
 
-__all__ = ["Arguments", "Prepared", "prepare", "prepare_joint", "seed_of"]
+__all__ = ["Arguments", "CovarianceKind", "Prepared", "prepare", "prepare_joint", "seed_of"]
 
 # The mode of parameters and latents together is shown for what it is; two starts will do.
 _JOINT_STARTS = 2
+
+#: What standard errors of the MLE are taken from.
+CovarianceKind = Literal["observed", "robust"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Arguments:
     latent: Latent = "auto"
     parameters: Sequence[str] = ()
     quadrature: int | None = None
+    covariance_kind: CovarianceKind = "observed"
+    cluster: Cluster = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +91,18 @@ class Prepared:
         """Conditional modes of the latents at ``x`` (n,); None for a model without latents."""
         return conditional_modes(self.problem, self.roles, x)
 
+    def unconstrained(self, values: xr.Dataset) -> FloatArray:
+        """The unconstrained vectors (b, n) of a Dataset of draws, chain by chain.
+
+        Parameters
+        ----------
+        values : xarray.Dataset
+            The parameters among other variables, natural units.
+        """
+        space = self.problem.parameters
+        flat = read_points({name: values[name] for name in space.names}, space).flat
+        return self.natural.many_to_unconstrained(flat)
+
     @cached_property
     def start(self) -> FloatArray:
         """A point (n,) with a likelihood that is not zero; raises StartError if there is none."""
@@ -111,6 +130,7 @@ def prepare(arguments: Arguments) -> Prepared:
     compile_mode(arguments.backend)
     _check_count("n_starts", arguments.n_starts)
     _check_count("quadrature", arguments.quadrature)
+    _check_covariance(arguments.covariance_kind, arguments.cluster)
     seed = seed_of(arguments.random_seed)
     problem = build_problem(
         model,
@@ -167,6 +187,13 @@ def _check_count(what: str, count: int | None) -> None:
     integer = isinstance(count, int | np.integer) and not isinstance(count, bool)
     if count is not None and (not integer or count < 1):
         raise ModelError(f"{what}: got {count!r}, need an integer from 1 up, or None.")
+
+
+def _check_covariance(kind: str, cluster: Cluster) -> None:
+    if kind not in ("observed", "robust"):
+        raise ModelError(f"covariance_kind: got {kind!r}, need 'observed' or 'robust'.")
+    if kind == "observed" and cluster is not None:
+        raise ModelError("cluster: needs covariance_kind='robust'.")
 
 
 def _check_names(model: pm.Model, var_names: Sequence[str] | None) -> None:

@@ -30,11 +30,20 @@ from pmlik.submodels import (
     as_tensor,
     factor_graphs,
     likelihood_terms,
+    open_data,
     prior_terms,
     terms_model,
 )
 
-__all__ = ["Problem", "build_problem", "label_space"]
+__all__ = [
+    "OpenProblem",
+    "Problem",
+    "build_problem",
+    "count_of",
+    "label_space",
+    "observed_values",
+    "open_problem",
+]
 
 # Interpreting is left for compiling when the work ahead would take longer than this.
 _PATIENCE_SECONDS = 20.0
@@ -124,6 +133,36 @@ def build_problem(
     if backend is None and _seconds_ahead(problem) > _PATIENCE_SECONDS:
         return _assemble(clone, roles, potentials, "numba", quadrature)
     return problem
+
+
+@dataclass(frozen=True, eq=False)
+class OpenProblem:
+    """A problem whose data can be set without building anything again.
+
+    Parameters
+    ----------
+    problem : Problem
+    data : mapping of str to shared variable
+        The observed values, by the observed variable; ``set_value`` replaces them.
+    """
+
+    problem: Problem
+    data: Mapping[str, Any]
+
+
+def open_problem(
+    model: pm.Model, roles: Roles, *, potentials: Potentials, backend: str | None
+) -> OpenProblem:
+    """The problem of `build_problem` with the observed values as shared variables.
+
+    Parameters
+    ----------
+    model, roles, potentials, backend
+        As in `build_problem`, which has found no fault with them.
+    """
+    clone = terms_model(model, likelihood_terms(roles, potentials), exact_constants=True)
+    data = open_data(clone, roles.observed)
+    return OpenProblem(_assemble(clone, roles, potentials, backend), data)
 
 
 def _seconds_ahead(problem: Problem) -> float:
@@ -282,14 +321,24 @@ def _count_observations(model: TermsModel) -> int:
     A single multivariate draw (a Gaussian process, a stationary series written as one
     ``pm.MvNormal``) and a time series count their elements, as R's packages do.
     """
-    count = 0
-    for rv in model.observed_RVs:
-        shape = _observed_shape(model.rvs_to_values[rv])
-        ndim = getattr(rv.owner.op, "ndim_supp", 0) if rv.owner else 0
-        rows = int(np.prod(shape[: len(shape) - ndim]))
-        elementwise = ndim == 0 or rows == 1 or isinstance(rv.owner.op, _SERIES)
-        count += int(np.prod(shape)) if elementwise else rows
-    return count
+    return sum(count_of(model, rv) for rv in model.observed_RVs)
+
+
+def count_of(model: TermsModel, rv: Any) -> int:
+    """How many observations one observed variable is."""
+    shape = _observed_shape(model.rvs_to_values[rv])
+    ndim = getattr(rv.owner.op, "ndim_supp", 0) if rv.owner else 0
+    rows = int(np.prod(shape[: len(shape) - ndim]))
+    elementwise = ndim == 0 or rows == 1 or isinstance(rv.owner.op, _SERIES)
+    return int(np.prod(shape)) if elementwise else rows
+
+
+def observed_values(model: pm.Model) -> dict[str, FloatArray]:
+    """The data, by the name of the observed variable."""
+    names = [rv.name for rv in model.observed_RVs]
+    graphs = [as_tensor(model.rvs_to_values[rv]) for rv in model.observed_RVs]
+    arrays = pytensor.function([], graphs, mode=compile_mode(None))()
+    return dict(zip(names, map(np.asarray, arrays), strict=True))
 
 
 def _observed_shape(value: Any) -> tuple[int, ...]:

@@ -7,29 +7,37 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
-from scipy import optimize
 
 from pmlik.functions import BoolArray
 from pmlik.naturals import NaturalLikelihood
 from pmlik.objective import Objective
 from pmlik.optimizer import climb
 from pmlik.progress import Say
+from pmlik.quantities import Profiled, Rounded
 from pmlik.space import FloatArray
+from pmlik.tracing import Failure, Point, correct
 
-__all__ = ["profile_grid"]
+__all__ = ["Profiler", "profile_grid"]
+
+# The shortest step of a walk, of the whole of it, and the share of its speed at which a value
+# that is held counts as not moving any more.
+_SHORTEST = 1e-6
+_SATURATED = 1e-3
+# A step this long in x takes any transform to the border of its support.
+_BEYOND = 1e3
 
 
-class _Profiler:
+class Profiler:
     """Maximises the likelihood with some of the parameters' scalars held.
 
     Where the transform gives a held value a coordinate of its own, that is held and the others
-    are free. Otherwise (an element of a simplex) it is a constraint, for SciPy's SLSQP.
+    are free. Otherwise (an element of a simplex, a derived quantity) it is a constraint.
 
     Parameters
     ----------
     natural : NaturalLikelihood
     places : sequence of int
-        The held scalars, among the parameters' natural values.
+        The held scalars, among all natural values, parameters first.
     optimum : array (n,)
         The MLE.
     """
@@ -45,7 +53,9 @@ class _Profiler:
             unit[place] = 1.0
             rows.append(problem.values.cotangent(optimum, unit))
         touched = np.array(rows) != 0
-        self._own = bool((touched.sum(axis=1) == 1).all() and touched.sum(axis=0).max() == 1)
+        parameters = all(place < problem.parameters.size for place in self._places)
+        alone = (touched.sum(axis=1) == 1).all() and touched.sum(axis=0).max() == 1
+        self._own = bool(alone and parameters)
         self._held: BoolArray = touched.any(axis=0)
 
     def __call__(self, held: FloatArray, near: FloatArray) -> tuple[float, FloatArray]:
@@ -75,6 +85,46 @@ class _Profiler:
             return -np.inf, near
         return self._climb(x)
 
+    @property
+    def own(self) -> bool:
+        """Whether every held value has a coordinate of its own."""
+        return self._own
+
+    def at_border(self, held: FloatArray, near: FloatArray) -> BoolArray:
+        """Which of the held values are at a border of their support, zero or infinity, say."""
+        if not self._own:
+            return np.zeros(len(held), bool)
+        theta = self._naturals(near)
+        theta[self._places] = held
+        x = self._natural.to_unconstrained(theta)
+        coordinates = [own for own in self._ground.owns if own is not None]
+        return np.asarray(np.isinf(x[coordinates]))
+
+    def borders(self) -> list[float]:
+        """The ends of the support of the one held value that has a coordinate of its own."""
+        x = self._optimum.copy()
+        ends = []
+        for far in (-_BEYOND, _BEYOND):
+            x[self._held] = far
+            near = self._natural.problem.values(x)[self._places[0]]
+            x[self._held] = 2 * far
+            same = near == self._natural.problem.values(x)[self._places[0]]
+            ends.append(float(near) if same else float(np.sign(far) * np.inf))
+        return ends
+
+    def held_at(self, held: FloatArray, near: FloatArray, far: float) -> Objective:
+        """The objective with values that have coordinates of their own held.
+
+        Those at a border of their support are held ``far`` out.
+        """
+        theta = self._naturals(near)
+        theta[self._places] = held
+        ends = self._natural.to_unconstrained(theta)
+        x = near.copy()
+        x[self._held] = np.where(np.isinf(ends), np.sign(ends) * far, ends)[self._held]
+        problem = self._natural.problem
+        return Objective((problem.likelihood,), problem.values, x, self._held)
+
     def _naturals(self, x: FloatArray) -> FloatArray:
         problem = self._natural.problem
         return problem.values(x)[: problem.parameters.size]
@@ -95,62 +145,67 @@ class _Profiler:
         return -optimum.value, objective.expand(optimum.z)
 
     def _constrained(self, held: FloatArray, near: FloatArray) -> tuple[float, FloatArray]:
-        problem = self._natural.problem
-        objective = Objective((problem.likelihood,), problem.values, near)
-        root = self._root
+        """By a walk from near by, straight in the held values, in steps that can be followed."""
+        ground, u = self._ground, self._ground.rounded.find(near[self._active])
+        begin = ground.quantities(u)[0]
+        wanted = self._in_own_coordinates(held, near)
+        here, share, step = correct(ground, u, begin), 0.0, 1.0
+        while isinstance(here, Point) and share < 1 and step > _SHORTEST:
+            further = min(1.0, share + step)
+            goal = begin + further * (wanted - begin)
+            there = correct(ground, here.u + here.tangents @ (goal - here.helds), goal)
+            if isinstance(there, Failure):
+                step /= 2
+            else:
+                here, share, step = there, further, 1.5 * step
+        if not isinstance(here, Point):
+            return np.nan, self._optimum
+        x, value = ground.rounded.expand(here.u), here.height + ground.rounded.level
+        if share < 1:
+            return (-np.inf if self._is_border(here) else np.nan), self._optimum
+        return (-np.inf if self._falls_to_border(x, held, value) else -value), x
 
-        def place(u: FloatArray) -> FloatArray:
-            return near + root @ u
+    def _in_own_coordinates(self, held: FloatArray, near: FloatArray) -> FloatArray:
+        theta = self._natural.problem.values(near)[: self._natural.problem.parameters.size]
+        wanted = held.copy()
+        alone = [i for i, own in enumerate(self._ground.owns) if own is not None]
+        if alone:
+            theta[[self._places[i] for i in alone]] = held[alone]
+            x = self._natural.to_unconstrained(theta)
+            wanted[alone] = x[[self._ground.owns[i] for i in alone]]
+        return wanted
 
-        def miss(u: FloatArray) -> FloatArray:
-            return problem.values(place(u))[self._places] - held
-
-        def miss_gradient(u: FloatArray) -> FloatArray:
-            m = problem.parameters.size + problem.derived.size
-            units = np.eye(m)[self._places]
-            return np.array([problem.values.cotangent(place(u), unit) for unit in units]) @ root
-
-        def value(u: FloatArray) -> tuple[float, FloatArray]:
-            x = place(u)
-            f, g = objective.value_and_gradient(x[objective.active])
-            return f, objective.lift(g) @ root
-
-        with np.errstate(all="ignore"):
-            found = optimize.minimize(
-                value,
-                np.zeros(len(near)),
-                jac=True,
-                method="SLSQP",
-                constraints=[{"type": "eq", "fun": miss, "jac": miss_gradient}],
-                options={"ftol": 1e-13, "maxiter": 200},
-            )
-        slope, across = value(found.x)[1], miss_gradient(found.x).T
-        rest = slope - across @ np.linalg.lstsq(across, slope)[0]
-        reached = np.abs(miss(found.x)).max() < 1e-8 * (1 + np.abs(held).max())
-        if not reached:  # no point of the support has these values
-            return -np.inf, self._optimum
-        theta = self._naturals(place(found.x))
-        theta[self._places] = held
-        if self._natural.many("value", theta[None])[0][0] == -np.inf:  # on a border
-            return -np.inf, self._optimum
-        if not np.linalg.norm(rest) < 1e-3:
-            falls = self._falls_to_border(place(found.x), held, found.fun)
-            return -np.inf if falls else np.nan, self._optimum
-        return -float(found.fun), place(found.x)
+    def _is_border(self, here: Point) -> bool:
+        """Whether a walk was stopped where the held values do not move any more."""
+        normals, first = (self._ground.quantities(u)[1] for u in (here.u, np.zeros(len(here.u))))
+        least, before = (np.linalg.svd(n, compute_uv=False).min() for n in (normals, first))
+        return bool(least < _SATURATED * before)
 
     def _falls_to_border(self, x: FloatArray, held: FloatArray, value: float) -> bool:
         """Whether the held values are those of a border, where the likelihood is zero."""
         far = self._optimum + 20 * (x - self._optimum)
-        same = np.allclose(self._naturals(far)[self._places], held, rtol=0, atol=1e-8)
+        at = self._natural.problem.values(far)[self._places]
         beyond = -self._natural.problem.likelihood.value_and_gradient(far)[0]
-        return bool(same and not beyond <= value + 1)
+        return bool(np.allclose(at, held, rtol=0, atol=1e-8) and not beyond <= value + 1)
+
+    @cached_property
+    def _active(self) -> BoolArray:
+        return self._natural.problem.likelihood.active
+
+    @cached_property
+    def _ground(self) -> Profiled:
+        problem, x = self._natural.problem, self._optimum
+        objective = Objective((problem.likelihood,), problem.values, x)
+        rounded = Rounded(objective, x[self._active], self._root)
+        return Profiled(rounded, self._places, problem.parameters.size)
 
     @cached_property
     def _root(self) -> FloatArray:
         """Coordinates in which the likelihood is round: a unit is a standard error."""
-        problem, x = self._natural.problem, self._optimum
-        values, vectors = np.linalg.eigh(-problem.likelihood.hessian(x))
-        kept = np.maximum(values, 1e-8 * max(values.max(), 1e-300))
+        problem, active = self._natural.problem, self._active
+        hessian = -problem.likelihood.hessian(self._optimum)[np.ix_(active, active)]
+        values, vectors = np.linalg.eigh(hessian)
+        kept = np.maximum(np.abs(values), 1e-8 * max(np.abs(values).max(), 1e-300))
         return np.asarray(vectors / np.sqrt(kept))
 
 
@@ -180,7 +235,7 @@ def profile_grid(
     array
         One axis a grid; NaN where no maximum could be certified.
     """
-    profiler = _Profiler(natural, places, optimum)
+    profiler = Profiler(natural, places, optimum)
     at_optimum = natural.problem.values(optimum)[list(places)]
     shape = tuple(len(grid) for grid in grids)
     first = [int(np.argmin(np.abs(g - v))) for g, v in zip(grids, at_optimum, strict=True)]

@@ -8,9 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-__all__ = ["Clock", "Say", "steps"]
+__all__ = ["Clock", "Say", "counting", "steps"]
 
 Say = Callable[[str], None]
 
@@ -46,3 +54,25 @@ def steps(show: bool) -> Iterator[Say]:
     with Progress(*columns, console=console, transient=True, disable=not visible) as bar:
         task = bar.add_task("pmlik", total=None)
         yield lambda text: bar.update(task, description=text)
+
+
+@contextmanager
+def counting(show: bool, text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that moves a bar on; nothing stays on screen afterwards.
+
+    Parameters
+    ----------
+    show : bool
+        As in `steps`.
+    text : str
+        What is being done.
+    total : int
+        Where the bar ends.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    visible = show and (console.is_terminal or console.is_jupyter)
+    with Progress(*columns, *times, console=console, transient=True, disable=not visible) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda done: bar.advance(task, done)

@@ -27,8 +27,9 @@ FROM_DRAW = "best posterior draw"
 
 _SMALL = 5000
 
-# How many starts are all used, up to how many coordinates.
+# How many starts are all used, up to how many coordinates; no more than a few on large data.
 _COUNTS = ((10, 7), (50, 4))
+_LARGE_DATA, _FEW = 50_000, 2
 # And in a model with latents, where each evaluation is an integral.
 _COUNTS_WITH_LATENTS = ((50, 3),)
 
@@ -44,7 +45,8 @@ def count_starts(prepared: Prepared) -> int:
         return prepared.arguments.n_starts
     size = len(prepared.problem.initial)
     counts = _COUNTS_WITH_LATENTS if prepared.roles.latents else _COUNTS
-    return next((count for limit, count in counts if size <= limit), 1)
+    count = next((count for limit, count in counts if size <= limit), 1)
+    return min(count, _FEW) if prepared.problem.n_observations > _LARGE_DATA else count
 
 
 def first_start(problem: Problem) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 from pymc.initial_point import make_initial_point_fn
 from pymc.model.fgraph import fgraph_from_model, model_from_fgraph
 from pymc.model.transform.conditioning import remove_value_transforms
 from pytensor.graph import FunctionGraph
 from pytensor.graph.basic import Constant, Variable
+from pytensor.xtensor import as_xtensor
 
 from pmlik.admission import resolve_model
 from pmlik.errors import ModelError
@@ -25,6 +28,7 @@ __all__ = [
     "factor_graphs",
     "likelihood_model",
     "likelihood_terms",
+    "open_data",
     "prior_terms",
     "terms_model",
     "untransformed_model",
@@ -126,6 +130,37 @@ def terms_model(
     if exact_constants:
         graph = _with_exact_constants(graph)
     return _as_terms_model(model_from_fgraph(graph, mutate_fgraph=True), model, terms)
+
+
+def open_data(model: TermsModel, names: Iterable[str]) -> dict[str, Any]:
+    """Let shared variables take the place of the named observed variables' data.
+
+    Parameters
+    ----------
+    model : TermsModel
+        A clone of pmlik's own; it is changed. Covariates stay as they are.
+    names : iterable of str
+
+    Returns
+    -------
+    mapping of str to shared variable
+        In double precision or 64-bit integers, with the shape of the data.
+    """
+    opened = {}
+    for name in names:
+        rv = model[name]
+        value = model.rvs_to_values[rv]
+        data = np.asarray(value.eval() if not isinstance(value, Constant) else value.data)
+        dtype = np.result_type(data, np.float64 if data.dtype.kind == "f" else np.int64)
+        shared = pytensor.shared(data.astype(dtype), name=value.name, shape=data.shape)
+        dims = getattr(value.type, "dims", None)
+        opened[name] = shared
+        other = shared if dims is None else as_xtensor(shared, dims=dims)
+        other.name = value.name
+        model.values_to_rvs.pop(value)
+        model.rvs_to_values[rv] = other
+        model.values_to_rvs[other] = rv
+    return opened
 
 
 def untransformed_model(model: TermsModel) -> TermsModel:

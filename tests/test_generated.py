@@ -682,7 +682,6 @@ def test_an_estimate_is_an_optimum_or_says_why_not(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="in a few percent of the models a flag is still wrong")
 @pytest.mark.parametrize("seed", MANY)
 def test_an_estimate_is_an_optimum_or_says_why_not_in_two_hundred_models(seed):
     made = make_model(seed)

@@ -8,7 +8,7 @@ import pymc as pm
 import pytensor.tensor as pt
 import pytest
 from reference_models import data, mixture_faithful, t_regression_stackloss, truth
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 import pmlik
 from pmlik import FlagCode, Severity
@@ -152,6 +152,48 @@ def test_complete_separation_is_named_with_its_direction_and_supremum(separation
     assert np.isnan(separation.std_error["slope"])
     assert np.isnan(separation.aic)
     assert not separation.trusted
+
+
+def test_beside_separation_derived_probabilities_have_their_limits() -> None:
+    x = np.arange(6.0)
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 5)
+        b = pm.Normal("b", 0, 5)
+        pm.Deterministic("risk", pm.math.invlogit(a + b * np.array([0.0, 5.0])))
+        pm.Deterministic("log_odds", a + 5 * b)
+        pm.Bernoulli("y", logit_p=a + b * x, observed=x > 2.5)
+    found = mle(model)
+    np.testing.assert_allclose(found.values["risk"], [0, 1], atol=1e-12)
+    assert np.isnan(found.std_error["risk"]).all()
+    assert np.isnan(found.values["log_odds"])
+
+
+def test_what_is_bounded_does_not_run_off() -> None:
+    # Nothing is ever counted: the rate goes to zero, by the slope, whatever the bounded level.
+    with pm.Model() as model:
+        a = pm.Uniform("a", -2, 2)
+        b = pm.Normal("b", 0, 5)
+        pm.Poisson("y", pt.exp(a + b * np.array([1.0, 2.0, 3.0])), observed=[0, 0, 0])
+    found = flag(mle(model), FlagCode.AT_INFINITY)
+    assert found.variables == ("b",)
+    assert "b -> -inf" in found.detail
+
+
+def test_a_heavy_tailed_prior_holds_what_separation_lets_go() -> None:
+    # The mode of logit p = b x solves sum x / (1 + exp(b x)) = 4 b / (3 w^2 + b^2).
+    x, w = np.array([50.0, 80.0]), 100.0
+    with pm.Model() as model:
+        a = pm.Uniform("a", -1, 1)
+        b = pm.StudentT("b", nu=3, mu=0, sigma=w)
+        pm.Bernoulli("y", logit_p=b * x, observed=[1, 1])
+        pm.Bernoulli("z", logit_p=a, observed=[1, 1])
+    found = pmlik.find_MAP(model, random_seed=1, progressbar=False)
+    slope = optimize.brentq(
+        lambda s: (x * special.expit(-s * x)).sum() - 4 * s / (3 * w**2 + s**2), 1e-3, 10
+    )
+    assert float(found.values["a"]) == 1.0
+    assert float(found.values["b"]) == pytest.approx(slope, rel=1e-6)
+    assert flag(found, FlagCode.AT_BOUNDARY).variables == ("a",)
 
 
 def test_quasi_complete_separation_leaves_the_rest() -> None:

@@ -1,0 +1,203 @@
+"""How much of what is known of each parameter comes from the data, how much from the prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from scipy import linalg
+
+from pmlik.directions import describe_direction, simplify
+from pmlik.errors import Flag, FlagCode, Severity, ValuesError
+from pmlik.estimates import PointEstimate, labelled
+from pmlik.preparation import Prepared
+from pmlik.problem import Problem
+from pmlik.rendering import Sheet, format_fixed, to_html, to_text
+from pmlik.space import FloatArray
+
+__all__ = ["InformationShares", "share_information"]
+
+# A direction whose information comes from the data by less than this is the prior's alone.
+_PRIOR_ONLY = 1e-3
+_STEP = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class InformationShares:
+    """The share of the posterior's precision at the mode that the likelihood brings.
+
+    Parameters
+    ----------
+    shares : xarray.Dataset
+        Per scalar of the parameters: the diagonal of ``(I + P)^-1 I``, where ``I`` and ``P``
+        are the negative Hessians, in natural units, of log-likelihood and log-prior at the MAP.
+        For independent priors it is one minus the ratio of posterior to prior variance. Above
+        one where the prior's curvature is negative at the mode (heavy tails).
+    directions : xarray.DataArray
+        Dims ``direction`` and ``parameter``: the eigenvectors of ``I v = s (I + P) v``, natural
+        units, largest coefficient one; coordinate ``share`` holds ``s``, ascending.
+    prior_only : tuple of str
+        The directions that the data say nothing of, in words.
+    effective_parameters : float
+        The sum of the shares, and of ``s``: the number of parameters that the data determine.
+    flags : tuple of Flag
+    """
+
+    shares: xr.Dataset
+    directions: xr.DataArray
+    prior_only: tuple[str, ...]
+    effective_parameters: float
+    flags: tuple[Flag, ...]
+
+    def sheet(self) -> Sheet:
+        """The shares as a table of strings."""
+        rows = tuple((label, format_fixed(s, 3)) for label, s in labelled(self.shares).items())
+        notes = [("effective", f"{format_fixed(self.effective_parameters, 2)} parameters")]
+        notes += [("prior only", text) for text in self.prior_only]
+        notes += [("flag", str(flag)) for flag in self.flags]
+        title = "Share of the posterior precision that the data bring, at the MAP"
+        return Sheet(title, ("parameter", "data"), rows, tuple(notes))
+
+    def __str__(self) -> str:
+        return to_text(self.sheet())
+
+    def _repr_html_(self) -> str:
+        return to_html(self.sheet())
+
+
+def share_information(estimate: PointEstimate) -> InformationShares:
+    """How much of the posterior precision at the MAP is the likelihood's.
+
+    Parameters
+    ----------
+    estimate : PointEstimate
+        A MAP, as `find_MAP` returns it or ``comparison.map``.
+
+    Returns
+    -------
+    InformationShares
+        NaN with a flag where the MAP can't be trusted, or sits on a border.
+
+    Raises
+    ------
+    ValuesError
+        If the estimate is not a MAP that was found in this session.
+
+    Notes
+    -----
+    The trace of ``(I + P)^-1 I`` as the effective number of parameters: Spiegelhalter et al.
+    (2002), doi:10.1111/1467-9868.00353, there with the expected deviance.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     mu = pm.Normal("mu", 0, 2)
+    ...     y = pm.Normal("y", mu, 1, observed=[1.0, 2.0, 3.0])
+    >>> shares = pmlik.share_information(pmlik.find_MAP(model, progressbar=False))
+    >>> round(float(shares.shares["mu"]), 4)  # 3 / (3 + 1/4)
+    0.9231
+    """
+    if not isinstance(estimate, PointEstimate) or estimate.kind != "map":
+        got = getattr(estimate, "kind", type(estimate).__name__)
+        raise ValuesError(f"estimate: got {got}, need a MAP, from find_MAP or comparison.map.")
+    prepared: Prepared | None = estimate.prepared
+    if prepared is None:
+        raise ValuesError("estimate: it does not hold its model any more; find the MAP again.")
+    borders = any(flag.code is FlagCode.AT_BOUNDARY for flag in estimate.flags)
+    if not estimate.trusted or borders:
+        return _unknown(prepared.problem)
+    return _shares(prepared.problem, estimate.certificate.x)
+
+
+def _unknown(problem: Problem) -> InformationShares:
+    space = problem.parameters
+    flag = Flag(
+        FlagCode.NO_SHARES,
+        Severity.WARNING,
+        (),
+        "Look at the flags of the MAP.",
+    )
+    empty = np.zeros((0, space.size))
+    return InformationShares(
+        space.to_dataset(np.full(space.size, np.nan)),
+        _label(problem, empty, []),
+        (),
+        np.nan,
+        (flag,),
+    )
+
+
+def _shares(problem: Problem, x: FloatArray) -> InformationShares:
+    space, tangent = problem.parameters, _tangent(problem, x)
+    data = natural_information(problem, x, "likelihood")
+    both = data + natural_information(problem, x, "prior")
+    # Units differ by orders of magnitude: to a unit diagonal first.
+    diagonal = np.abs(np.diag(both))
+    unit = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled, scaled_both = (m * np.outer(unit, unit) for m in (data, both))
+    try:
+        values, vectors = linalg.eigh(scaled, scaled_both)
+    except linalg.LinAlgError:  # the mode is flat in some direction
+        return _unknown(problem)
+    resolution = np.linalg.solve(scaled_both, scaled) * np.outer(unit, 1 / unit)
+    share = np.einsum("ij,ji->i", tangent @ resolution, np.linalg.pinv(tangent))
+    moved = (tangent @ (unit[:, None] * vectors)).T
+    moved = moved / np.abs(moved).max(axis=1, keepdims=True)
+    return InformationShares(
+        shares=space.to_dataset(share),
+        directions=_label(problem, moved, values),
+        prior_only=_describe(space.labels, moved[np.abs(values) < _PRIOR_ONLY]),
+        effective_parameters=float(values.sum()),
+        flags=(),
+    )
+
+
+def _label(problem: Problem, moved: FloatArray, values: FloatArray | list[float]) -> xr.DataArray:
+    return xr.DataArray(
+        moved,
+        dims=("direction", "parameter"),
+        coords={"parameter": list(problem.parameters.labels), "share": ("direction", list(values))},
+        name="directions",
+    )
+
+
+def _describe(labels: tuple[str, ...], moved: FloatArray) -> tuple[str, ...]:
+    return tuple(describe_direction(labels, row) for row in simplify(moved))
+
+
+def _tangent(problem: Problem, x: FloatArray) -> FloatArray:
+    """Jacobian (k, n) of the parameters' natural values."""
+    k = problem.parameters.size
+    push = problem.values.tangents(x)
+    return np.array([push(unit)[:k] for unit in np.eye(len(x))]).T
+
+
+def natural_information(problem: Problem, x: FloatArray, which: str) -> FloatArray:
+    """Negative Hessian of a log-density in natural units, along the columns of the tangent.
+
+    With ``theta = theta(x)`` and gradient ``g`` in natural units it is the Hessian in ``x``
+    less ``sum_k g_k d2 theta_k / dx2``.
+
+    Parameters
+    ----------
+    problem : Problem
+    x : array (n,)
+    which : {"likelihood", "prior"}
+    """
+    density = {"likelihood": problem.likelihood, "prior": problem.prior}[which]
+    m, k = problem.parameters.size + problem.derived.size, problem.parameters.size
+    slope = density.value_and_gradient(x)[1]
+    weights = np.zeros(m)
+    weights[:k] = np.linalg.lstsq(_tangent(problem, x).T, slope)[0]
+
+    def pulled(step: FloatArray) -> FloatArray:
+        return problem.values.cotangent(x + step, weights)
+
+    rows = [
+        (8 * (pulled(h) - pulled(-h)) - (pulled(2 * h) - pulled(-2 * h))) / (12 * _STEP)
+        for h in _STEP * np.eye(len(x))
+    ]
+    bend = np.array(rows).reshape(len(x), len(x))
+    return np.asarray(-(density.hessian(x) - (bend + bend.T) / 2))

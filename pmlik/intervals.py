@@ -1,0 +1,228 @@
+"""Confidence intervals of the MLE: Wald and profile likelihood."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import arviz as az
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from pmlik.comparison import Comparison
+from pmlik.endpoints import Ends
+from pmlik.errors import Flag, Severity, ValuesError
+from pmlik.estimates import PointEstimate, PosteriorEstimate, labelled
+from pmlik.profiles import (
+    can_profile,
+    check_prob,
+    label_bounds,
+    mle_of,
+    places_of,
+    select_scalars,
+    walk_profiles,
+    walker_of,
+)
+
+__all__ = ["interval_profile", "interval_wald", "intervals_beside"]
+
+# By default a comparison has profiles of so many scalars at most, if they are expected to take no
+# longer than this: about so many Hessians a scalar.
+_MOST_SCALARS = 40
+_PATIENCE_SECONDS = 3.0
+_HESSIANS = 20
+
+Scale = Literal["natural", "unconstrained"]
+
+
+def interval_wald(
+    estimate: PointEstimate | Comparison,
+    *,
+    var_names: Sequence[str] | str | None = None,
+    coords: Mapping[str, Any] | None = None,
+    ci_prob: float = 0.95,
+    scale: Scale = "natural",
+) -> xr.Dataset:
+    """Estimate plus and minus a normal quantile of standard errors.
+
+    Parameters
+    ----------
+    estimate : PointEstimate or Comparison
+        An MLE as `find_MLE` returned it.
+    var_names, coords
+        As in `profile`; by default all variables.
+    ci_prob : float
+    scale : {"natural", "unconstrained"}
+        Where the interval is symmetric. ``"unconstrained"`` takes the standard error of the
+        value variable (a log, a logit) and transforms the ends back, which keeps them inside
+        the support; that exists for parameters whose transform is elementwise, and is NaN for
+        the others and for derived quantities.
+
+    Returns
+    -------
+    xarray.Dataset
+        Natural units, with a last dim ``ci_bound`` (lower, upper) and the attributes
+        ``ci_kind``, ``ci_prob`` and ``scale``. NaN where there is no standard error.
+
+    Raises
+    ------
+    ValuesError
+        For wrong names or options, and for a MAP.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     p = pm.Beta("p", 1, 1)
+    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
+    >>> mle = pmlik.find_MLE(model, progressbar=False)
+    >>> pmlik.interval_wald(mle)["p"].values.round(4)
+    array([-0.0479,  0.4479])
+    >>> pmlik.interval_wald(mle, scale="unconstrained")["p"].values.round(4)
+    array([0.0504, 0.5407])
+    """
+    mle = mle_of(estimate, "interval_wald")
+    check_prob(ci_prob)
+    if scale not in ("natural", "unconstrained"):
+        raise ValuesError(f"scale: got {scale!r}, need 'natural' or 'unconstrained'.")
+    template = select_scalars(mle, var_names, coords, most=np.inf)
+    quantile = float(stats.norm.ppf((1 + ci_prob) / 2))
+    if scale == "natural":
+        errors = labelled(mle.std_error)
+        bounds = {
+            label: (value - quantile * errors[label], value + quantile * errors[label])
+            for label, value in labelled(template).items()
+        }
+    else:
+        bounds = _unconstrained(mle, list(labelled(template)), quantile)
+    return label_bounds(template, bounds, ci_kind="wald", ci_prob=ci_prob, scale=scale)
+
+
+def _unconstrained(
+    mle: PointEstimate, labels: Sequence[str], quantile: float
+) -> dict[str, tuple[float, float]]:
+    """Ends that are symmetric in the value variables, in natural units."""
+    errors, places = labelled(mle.std_error), places_of(mle)
+    walker = walker_of(mle)
+    bounds = {}
+    for label in labels:
+        if np.isfinite(errors[label]):
+            ends = walker.symmetric(places[label], quantile)
+            if ends is not None:
+                bounds[label] = ends
+    return bounds
+
+
+def interval_profile(
+    estimate: PointEstimate | Comparison,
+    *,
+    var_names: Sequence[str] | str | None = None,
+    coords: Mapping[str, Any] | None = None,
+    ci_prob: float = 0.95,
+    progressbar: bool = True,
+) -> xr.Dataset:
+    """The values whose profile log-likelihood is within a chi-square quantile of the maximum.
+
+    Invariant under reparametrisation, and as asymmetric as the likelihood.
+
+    Parameters
+    ----------
+    estimate, var_names, coords, ci_prob, progressbar
+        As in `profile`, which also has the curves and the flags.
+
+    Returns
+    -------
+    xarray.Dataset
+        Natural units, with a last dim ``ci_bound`` (lower, upper) and the attributes ``ci_kind``,
+        ``ci_prob``, and ``notes``: why an end is infinite, on a border, or NaN. Where a better
+        optimum was met on the way it is the interval around that one.
+
+    Raises
+    ------
+    ValuesError, EstimationError
+        As in `profile`.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     p = pm.Beta("p", 1, 1)
+    ...     y = pm.Binomial("y", n=10, p=p, observed=0)
+    >>> mle = pmlik.find_MLE(model, progressbar=False)
+    >>> pmlik.interval_profile(mle, progressbar=False)["p"].values.round(4)  # 1 - exp(-1.92/10)
+    array([0.    , 0.1748])
+    """
+    mle = mle_of(estimate, "interval_profile")
+    template = select_scalars(mle, var_names, coords)
+    _, found, flags = walk_profiles(mle, list(labelled(template)), ci_prob, 0, progressbar)
+    return _label_ends(template, found, flags, ci_prob)
+
+
+def intervals_beside(
+    mle: PointEstimate,
+    posterior: PosteriorEstimate | None,
+    names: Sequence[str],
+    ci_prob: float | None,
+    wanted: bool | None,
+) -> tuple[PointEstimate, dict[str, xr.Dataset], list[Flag]]:
+    """The intervals of a comparison, all of one probability.
+
+    Parameters
+    ----------
+    mle : PointEstimate
+    posterior : PosteriorEstimate or None
+    names : sequence of str
+        The variables in the table.
+    ci_prob : float, optional
+        Default: ArviZ's ``rcParams["stats.ci_prob"]``.
+    wanted : bool, optional
+        Whether to profile; by default where it is cheap.
+
+    Returns
+    -------
+    mle : PointEstimate
+        As given, or a better optimum that a profile met.
+    intervals : dict of str to xarray.Dataset
+        By ``ci_kind``.
+    flags : list of Flag
+    """
+    prob = float(ci_prob or az.rcParams["stats.ci_prob"])
+    known = [name for name in names if name in mle.values]
+    template = select_scalars(mle, None, None)
+    template = template[[name for name in known if name in template]]
+    labels = list(labelled(template))
+    profiled, flags = None, list[Flag]()
+    if labels and can_profile(mle) and (wanted or (wanted is None and _is_cheap(mle, labels))):
+        mle, found, flags = walk_profiles(mle, labels, prob, 0, progressbar=False)
+        profiled = _label_ends(template, found, flags, prob)
+    intervals = {"wald": interval_wald(mle, var_names=known, ci_prob=prob)}
+    if profiled is not None:
+        intervals["profile"] = profiled
+    if posterior is not None:
+        intervals[str(posterior.interval.attrs["ci_kind"])] = posterior.interval
+    return mle, intervals, [flag for flag in flags if flag.severity is not Severity.INFO]
+
+
+def _is_cheap(mle: PointEstimate, labels: Sequence[str]) -> bool:
+    if len(labels) > _MOST_SCALARS:
+        return False
+    likelihood, seconds = mle.prepared.problem.likelihood, np.inf
+    for _ in range(2):  # the lesser of two, as other work on the machine only adds
+        begin = time.perf_counter()
+        likelihood.hessian(mle.certificate.x)
+        seconds = min(seconds, time.perf_counter() - begin)
+    return seconds * _HESSIANS * len(labels) < _PATIENCE_SECONDS
+
+
+def _label_ends(
+    template: xr.Dataset, found: Mapping[str, Ends], flags: Sequence[Flag], prob: float
+) -> xr.Dataset:
+    return label_bounds(
+        template,
+        {label: (ends.lower, ends.upper) for label, ends in found.items()},
+        ci_kind="profile",
+        ci_prob=prob,
+        notes=[str(flag) for flag in flags],
+    )

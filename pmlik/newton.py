@@ -1,0 +1,234 @@
+"""Newton's method on many objectives of the same form at once: NumPy and LAPACK only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from pmlik.space import FloatArray
+
+__all__ = ["Criterion", "Refined", "never_rises", "refine"]
+
+Which = NDArray[np.intp]
+Slope = Callable[[FloatArray, Which], tuple[FloatArray, FloatArray]]
+Bend = Callable[[FloatArray, Which], FloatArray]
+
+_MOST_STEPS = 60
+# A step that shortens the distance by less than this is followed by new second derivatives.
+_FRESH = 0.05
+_SHORTEST = 1e-3
+# On a tail Newton steps shorten the distance by no more than this.
+_TAIL = 0.3
+# A tail is what lies beyond this distance.
+_FAR_OUT = 1e-3
+_OVERSHOOT = 100
+# Where the Hessian is not positive, so much times the units' own curvature is added to it.
+_SHIFTS = (0.1, 1.0, 10.0, 100.0)
+# A certified point is gone on from to this share of the tolerance, which costs a step.
+_POLISHED = 1e-5
+_LEVEL, _LONG = 1e-4, 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Criterion:
+    """When a point is an optimum.
+
+    Parameters
+    ----------
+    tolerance : float
+        Its estimated distance is below this, in standard errors,
+    contraction : float
+        and the step to it has shortened at least so much, as a Newton step does at a regular
+        optimum, and not one that follows a tail.
+    least : float
+        The Hessian has more curvature than this in every direction: a tail has not.
+    """
+
+    tolerance: float
+    contraction: float
+    least: float
+
+
+class Refined(NamedTuple):
+    """Where each of ``b`` replicates ended.
+
+    The estimated ``distance`` to the optimum is in standard errors; the ``trail`` is the way since
+    it was first below a thousandth.
+    """
+
+    z: FloatArray
+    value: FloatArray
+    distance: FloatArray
+    certified: NDArray[np.bool_]
+    trail: FloatArray
+
+    def keep(self, which: NDArray[np.bool_]) -> Refined:
+        """Some of the replicates."""
+        return Refined(
+            self.z[which],
+            self.value[which],
+            self.distance[which],
+            self.certified[which],
+            self.trail[which],
+        )
+
+
+def refine(slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion) -> Refined:
+    """Minimise a batch of objectives by Newton steps from a start near their optima.
+
+    Parameters
+    ----------
+    slope : callable
+        ``(z (c, k), which (c,)) -> values (c,), gradients (c, k)`` of the replicates ``which``.
+    bend : callable
+        Likewise, to the Hessians (c, k, k).
+    start : array (b, k)
+        In units such that an objective like these has about the identity as its Hessian.
+    criterion : Criterion
+
+    Notes
+    -----
+    The Hessian of a step serves the next while that shortens the distance by the factor 20.
+    Where it is not positive definite, a multiple of the identity is added.
+    """
+    batch = _Batch(slope, bend, start, criterion)
+    for _ in range(_MOST_STEPS):
+        if not batch.open.size:
+            break
+        batch.step()
+    batch.check()
+    trail = np.where(np.isnan(batch.entered), 0.0, batch.z - batch.entered)
+    return Refined(batch.z, batch.value, batch.distance, batch.certified, trail)
+
+
+def never_rises(slope: Slope, refined: Refined, which: Which) -> NDArray[np.bool_]:
+    """Whether an objective goes on falling, or stays level, along the trail that steps left.
+
+    Parameters
+    ----------
+    slope : callable
+        As in `refine`.
+    refined : Refined
+    which : array of int (c,)
+        The replicates to ask. A trail has to be longer than one unit.
+
+    Returns
+    -------
+    array of bool (c,)
+        Asked up to sixteen trails further, where a regular objective has risen by far.
+    """
+    z, line, value = refined.z[which], refined.trail[which], refined.value[which]
+    falls = np.isfinite(value) & (np.linalg.norm(line, axis=1) > _LONG)
+    before = value
+    for far in (1.0, 2.0, 4.0, 8.0, 16.0):
+        here, _ = slope(z + far * line, which)
+        falls &= np.isfinite(here) & (here <= before + _LEVEL)
+        before = here
+    return np.asarray(falls)
+
+
+class _Batch:
+    """The state of all replicates; ``open`` are those not yet decided."""
+
+    def __init__(self, slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion) -> None:
+        self._slope, self._bend, self._criterion = slope, bend, criterion
+        b, k = start.shape
+        self.z, self.open = start.copy(), np.arange(b)
+        self.value, self.gradient = slope(self.z, self.open)
+        self.direction, self.entered = np.zeros((b, k)), np.full((b, k), np.nan)
+        self.distance, self.share = np.full(b, np.inf), np.ones(b)
+        self.certified, self.shifted = np.zeros(b, bool), np.zeros(b, bool)
+        self._factors: list[Any] = [None] * b
+        self._hessians: list[Any] = [None] * b
+        self.open = self.open[np.isfinite(self.value)]
+        self._renew(self.open)
+
+    def _renew(self, which: Which) -> None:
+        """New second derivatives; a replicate that has none is given up."""
+        if not which.size:
+            return
+        hessians = self._bend(self.z[which], which)
+        lost = []
+        for i, hessian in zip(map(int, which), hessians, strict=True):
+            factor = _factor(hessian)
+            self.shifted[i] = factor is None
+            for shift in _SHIFTS:
+                if factor is None:
+                    factor = _factor(hessian + shift * np.eye(len(hessian)))
+            if factor is None:
+                lost.append(i)
+                continue
+            self._factors[i], self._hessians[i] = factor, hessian
+            self._aim(i)
+        self._drop(lost)
+
+    def _aim(self, i: int) -> None:
+        """The next step from here, and how far it is estimated to be."""
+        step, _ = lapack.dpotrs(self._factors[i], self.gradient[i], lower=0)
+        self.direction[i] = -step
+        self.distance[i] = np.sqrt(max(0.0, float(self.gradient[i] @ step)))
+        self.share[i] = 1.0
+
+    def _drop(self, which: list[int]) -> None:
+        if which:
+            self.open = self.open[~np.isin(self.open, which)]
+
+    def step(self) -> None:
+        """One step of every open replicate."""
+        which, tolerance = self.open, self._criterion.tolerance
+        trial = self.z[which] + self.share[which, None] * self.direction[which]
+        values, gradients = self._slope(trial, which)
+        stale, done = [], []
+        for i, z, value, gradient in zip(map(int, which), trial, values, gradients, strict=True):
+            if not value <= self.value[i] + 1e-10 * (1 + abs(self.value[i])):
+                self.share[i] /= 4
+                if self.share[i] < _SHORTEST or self.distance[i] < tolerance:
+                    done.append(i)  # rounding, or nowhere to go
+                continue
+            ratio = self._move(i, z, value, gradient)
+            exact = ratio > 0.5 or self.distance[i] < _POLISHED * tolerance
+            tail = ratio > _TAIL and self.distance[i] < tolerance
+            if exact if self.certified[i] else tail:
+                done.append(i)
+            elif self.shifted[i] or (ratio > _FRESH and not self.certified[i]):
+                stale.append(i)
+        self._drop(done)
+        self._renew(np.array(stale, dtype=np.intp))
+
+    def _move(self, i: int, z: FloatArray, value: float, gradient: FloatArray) -> float:
+        """Take a step; returns to which share it has shortened the distance."""
+        before, full = self.distance[i], self.share[i] == 1.0
+        self.z[i], self.value[i], self.gradient[i] = z, value, gradient
+        self._aim(i)
+        ratio = float(self.distance[i] / before) if before > 0 else 0.0
+        if self.distance[i] < _FAR_OUT and np.isnan(self.entered[i]).any():
+            self.entered[i] = z
+        near = self.distance[i] < self._criterion.tolerance and not self.shifted[i]
+        self.certified[i] |= full and near and ratio <= self._criterion.contraction
+        return ratio
+
+    def check(self) -> None:
+        """Whether a certified point has the curvature, and far beyond it the slope, it should."""
+        which = np.flatnonzero(self.certified)
+        if not which.size:
+            return
+        beyond = self.z[which] + _OVERSHOOT * self.direction[which]
+        values, gradients = self._slope(beyond, which)
+        for i, value, gradient in zip(which, values, gradients, strict=True):
+            before = float(self.direction[i] @ self.gradient[i])
+            after = float(self.direction[i] @ gradient)
+            back = before == 0 or not np.isfinite(value) or after / before < -_OVERSHOOT / 10
+            least = self._criterion.least * np.eye(len(self._hessians[i]))
+            bends = _factor(self._hessians[i] - least) is not None
+            self.certified[i] = back and bends
+
+
+def _factor(matrix: FloatArray) -> FloatArray | None:
+    """The Cholesky factor of a matrix that is positive definite, None for any other."""
+    factor, info = lapack.dpotrf(matrix, lower=0)
+    return factor if info == 0 and np.isfinite(factor).all() else None

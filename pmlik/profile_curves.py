@@ -1,0 +1,164 @@
+"""What a picture of profile likelihoods shows, as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import interpolate, stats
+
+from pmlik.comparison import Comparison
+from pmlik.errors import ValuesError
+from pmlik.estimates import PointEstimate, labelled
+from pmlik.intervals import interval_wald
+from pmlik.profiles import Profile, profile
+from pmlik.space import FloatArray
+
+__all__ = ["ProfileCurve", "draw_profiles"]
+
+_FINE = 300
+_MARGIN = 0.04
+# The axis spans what of the curve is between these depths, as shares of the level.
+_SHALLOW, _DEEP = 0.1, 1.3
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileCurve:
+    """The profile log-likelihood of one scalar, its parabola, and intervals; natural units.
+
+    Parameters
+    ----------
+    label : str
+    estimate : float
+    grid : array (g,)
+    log_likelihood, quadratic : array (g,)
+        Minus the maximum. NaN where there is none.
+    level : float
+        How far the log-likelihood falls to an end of the interval.
+    ci_prob : float
+    intervals : mapping of str to (float, float)
+        By ``ci_kind``.
+    limits : tuple of float
+        Of the axis.
+    """
+
+    label: str
+    estimate: float
+    grid: FloatArray
+    log_likelihood: FloatArray
+    quadratic: FloatArray
+    level: float
+    ci_prob: float
+    intervals: Mapping[str, tuple[float, float]]
+    limits: tuple[float, float]
+
+
+def draw_profiles(
+    given: Profile | Comparison | PointEstimate,
+    var_names: Sequence[str] | str | None,
+    coords: Mapping[str, Any] | None,
+    ci_prob: float | None,
+) -> list[ProfileCurve]:
+    """One curve a scalar; profiles that are not given are made.
+
+    Raises
+    ------
+    ValuesError
+        For names that are not in the profile.
+    """
+    posterior = given.posterior if isinstance(given, Comparison) else None
+    if isinstance(given, Comparison) and ci_prob is None and given.intervals:
+        ci_prob = float(next(iter(given.intervals.values())).attrs["ci_prob"])
+    if not isinstance(given, Profile):
+        made = profile(given, var_names=var_names, coords=coords, ci_prob=ci_prob or 0.95)
+    else:
+        made = given
+    labels = _select(made, var_names, coords)
+    wald = interval_wald(made.estimate, ci_prob=made.ci_prob)
+    intervals = {"profile": made.interval, "wald": wald}
+    if posterior is not None and np.isclose(posterior.interval.attrs["ci_prob"], made.ci_prob):
+        intervals[str(posterior.interval.attrs["ci_kind"])] = posterior.interval
+    ends = {kind: _by_label(interval) for kind, interval in intervals.items()}
+    return [
+        _curve(made, label, {kind: known[label] for kind, known in ends.items() if label in known})
+        for label in labels
+        if label in made.curves
+    ]
+
+
+def _select(
+    made: Profile, var_names: Sequence[str] | str | None, coords: Mapping[str, Any] | None
+) -> list[str]:
+    names = [var_names] if isinstance(var_names, str) else var_names
+    names = list(made.interval.data_vars) if names is None else list(names)
+    unknown = [name for name in names if name not in made.interval]
+    if unknown:
+        raise ValuesError(
+            f"var_names: {', '.join(map(repr, unknown))} not in the profile, which has "
+            f"{', '.join(map(str, made.interval.data_vars))}."
+        )
+    chosen = {dim: np.atleast_1d(value) for dim, value in (coords or {}).items()}
+    try:
+        return list(labelled(made.interval[names].isel(ci_bound=0, drop=True).sel(chosen)))
+    except (KeyError, ValueError) as error:
+        raise ValuesError(f"coords: {error}.") from None
+
+
+def _by_label(interval: xr.Dataset) -> dict[str, tuple[float, float]]:
+    lower, upper = (labelled(interval.sel(ci_bound=b, drop=True)) for b in ("lower", "upper"))
+    return {label: (lower[label], upper[label]) for label in lower}
+
+
+def _curve(made: Profile, label: str, intervals: Mapping[str, tuple[float, float]]) -> ProfileCurve:
+    level = float(stats.chi2.ppf(made.ci_prob, 1)) / 2
+    estimate = labelled(made.estimate.values)[label]
+    error = labelled(made.estimate.std_error)[label]
+    seen = made.curves[label]
+    limits = _limits(seen, estimate, intervals, level)
+    grid = np.linspace(*limits, _FINE)
+    roots = _roots(seen["value"].to_numpy(), seen["signed_root"].to_numpy(), grid)
+    return ProfileCurve(
+        label=label,
+        estimate=estimate,
+        grid=grid,
+        log_likelihood=-(roots**2) / 2,
+        quadratic=-(((grid - estimate) / error) ** 2) / 2,
+        level=level,
+        ci_prob=made.ci_prob,
+        intervals=intervals,
+        limits=limits,
+    )
+
+
+def _limits(
+    seen: xr.Dataset,
+    estimate: float,
+    intervals: Mapping[str, tuple[float, float]],
+    level: float,
+) -> tuple[float, float]:
+    """Around all ends that are finite, and the curve a little beyond its own."""
+    values, depth = seen["value"].to_numpy(), seen["signed_root"].to_numpy() ** 2 / 2
+    own = intervals.get("profile", (np.nan, np.nan))
+    ends = [end for both in intervals.values() for end in both]
+    known = [x for x in (*ends, estimate) if np.isfinite(x)]
+    known += [x for x in values[(depth <= _DEEP * level) & (depth >= _SHALLOW * level)]]
+    low, high = min(known), max(known)
+    width = high - low or 1.0
+    known += [x for x, end in zip((low - width, high + width), own, strict=True) if np.isinf(end)]
+    low, high = max(min(known), low - width), min(max(known), high + width)
+    more = [_MARGIN if np.isfinite(end) else 0.0 for end in own]
+    return low - more[0] * width, high + more[1] * width
+
+
+def _roots(values: FloatArray, roots: FloatArray, grid: FloatArray) -> FloatArray:
+    """The signed root on a grid, NaN outside what was seen: it is smooth, and nearly straight."""
+    order = np.unique(values, return_index=True)[1]
+    values, roots = values[order], roots[order]
+    known = np.isfinite(values) & np.isfinite(roots)
+    if known.sum() < 2:
+        return np.full(len(grid), np.nan)
+    spline = interpolate.PchipInterpolator(values[known], roots[known], extrapolate=False)
+    return np.asarray(spline(grid))

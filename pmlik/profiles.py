@@ -1,0 +1,407 @@
+"""Profile log-likelihoods of parameters and derived quantities, and their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from pmlik.comparison import Comparison
+from pmlik.curvature import DENSE_LIMIT
+from pmlik.endpoints import Ends, Faded, Walker
+from pmlik.errors import EstimationError, Flag, FlagCode, Severity, ValuesError
+from pmlik.estimates import PointEstimate, labelled, space_of
+from pmlik.estimator import estimate_point
+from pmlik.optimizer import Start
+from pmlik.progress import steps
+from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
+from pmlik.space import FloatArray
+from pmlik.tracing import Finish
+
+__all__ = [
+    "Profile",
+    "can_profile",
+    "check_prob",
+    "label_bounds",
+    "mle_of",
+    "places_of",
+    "profile",
+    "select_scalars",
+    "walk_profiles",
+    "walker_of",
+]
+
+# Derived variables of more elements than this are profiled only when they are named.
+_HANDFUL = 8
+# An optimum has to be better by this for the profiles to begin anew, and that so often.
+_BETTER = 1e-6
+_RESTARTS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Profile log-likelihoods: the likelihood maximised over everything but one scalar.
+
+    Parameters
+    ----------
+    estimate : PointEstimate
+        The MLE that the profiles are of: the one given, or a higher one met on the way.
+    curves : Mapping of str to xarray.Dataset
+        By label, each with the dim ``value`` (the scalar, natural units): ``log_likelihood``;
+        ``signed_root``, ``sign(v - mle) sqrt(2 (l(mle) - l(v)))``, a straight line where the
+        Wald interval is right; ``parameters`` (value, parameter), all parameters' natural
+        values at the constrained optimum; ``distance``, how far that is from exact, in SE.
+    interval : xarray.Dataset
+        With a last dim ``ci_bound``, attributes ``ci_kind`` and ``ci_prob``. An infinity, or
+        the border of the support, where the profile never falls far enough; NaN where it could
+        not be followed.
+    flags : tuple of Flag
+        About the profiles; those of the estimate are its own.
+    """
+
+    estimate: PointEstimate
+    curves: Mapping[str, xr.Dataset]
+    interval: xr.Dataset
+    flags: tuple[Flag, ...]
+
+    @property
+    def ci_prob(self) -> float:
+        """Probability of the intervals."""
+        return float(self.interval.attrs["ci_prob"])
+
+    def sheet(self) -> Sheet:
+        """The intervals as a table of strings."""
+        bounds = [labelled(self.interval.sel(ci_bound=b, drop=True)) for b in ("lower", "upper")]
+        values, errors = labelled(self.estimate.values), labelled(self.estimate.std_error)
+        rows = []
+        for label in bounds[0]:
+            error = errors[label]
+            lower, upper = (format_to(bound[label], error) for bound in bounds)
+            rows.append(
+                (label, format_to(values[label], error), format_number(error, 3), lower, upper)
+            )
+        heads = ("parameter", "MLE", "SE", "lower", "upper")
+        title = f"Profile likelihood intervals, {100 * self.ci_prob:g}%"
+        notes = tuple(("flag", str(flag)) for flag in self.flags)
+        return Sheet(title, heads, tuple(rows), notes)
+
+    def __str__(self) -> str:
+        return to_text(self.sheet())
+
+    def _repr_html_(self) -> str:
+        return to_html(self.sheet())
+
+
+def profile(
+    estimate: PointEstimate | Comparison,
+    *,
+    var_names: Sequence[str] | str | None = None,
+    coords: Mapping[str, Any] | None = None,
+    ci_prob: float = 0.95,
+    n_points: int = 10,
+    progressbar: bool = True,
+) -> Profile:
+    """Profile log-likelihood curves and their intervals.
+
+    For each scalar the others are optimised with it held, from the MLE outward until the
+    log-likelihood has fallen by half the chi-square quantile of one degree of freedom. Derived
+    quantities are held as they are: the optimum under a constraint.
+
+    Parameters
+    ----------
+    estimate : PointEstimate or Comparison
+        An MLE as `find_MLE` returned it.
+    var_names : str or sequence of str, optional
+        Parameters and derived variables. Default: all, without derived variables of more than
+        eight elements.
+    coords : mapping, optional
+        Labels to choose along the variables' dims.
+    ci_prob : float
+    n_points : int
+        About how many points each side of a curve has.
+    progressbar : bool
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    ValuesError
+        For names that the model does not have, and for a MAP.
+    EstimationError
+        If the likelihood has no maximum to begin at.
+
+    Notes
+    -----
+    Newton steps on the conditions of Lagrange with exact derivatives, from tangent to tangent.
+    Every point is certified to 1e-6 standard errors, and ends are found to 1e-7. Source: Venzon
+    and Moolgavkar (1988), doi:10.2307/2347496.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     p = pm.Beta("p", 1, 1)
+    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
+    >>> mle = pmlik.find_MLE(model, progressbar=False)
+    >>> pmlik.profile(mle, progressbar=False).interval["p"].values.round(4)
+    array([0.0347, 0.4992])
+    """
+    mle = mle_of(estimate, "profile")
+    template = select_scalars(mle, var_names, coords)
+    mle, found, flags = walk_profiles(mle, list(labelled(template)), ci_prob, n_points, progressbar)
+    return Profile(
+        estimate=mle,
+        curves={label: _curve(mle, label, ends) for label, ends in found.items()},
+        interval=label_bounds(
+            template,
+            {label: (ends.lower, ends.upper) for label, ends in found.items()},
+            ci_kind="profile",
+            ci_prob=ci_prob,
+        ),
+        flags=tuple(flags),
+    )
+
+
+def mle_of(estimate: PointEstimate | Comparison, asker: str) -> PointEstimate:
+    """The MLE, with its compiled problem.
+
+    Raises
+    ------
+    ValuesError
+        For anything else.
+    """
+    point = estimate.mle if isinstance(estimate, Comparison) else estimate
+    kind = getattr(point, "kind", type(point).__name__)
+    if kind != "mle" or getattr(point, "prepared", None) is None:
+        raise ValuesError(
+            f"{asker}: got {str(kind).upper() if kind == 'map' else kind}, need the MLE of a "
+            "model, as find_MLE or compare returned it."
+        )
+    return point
+
+
+def select_scalars(
+    estimate: PointEstimate,
+    var_names: Sequence[str] | str | None,
+    coords: Mapping[str, Any] | None,
+    *,
+    most: float = _HANDFUL,
+) -> xr.Dataset:
+    """The part of an estimate's values that ``var_names`` and ``coords`` select.
+
+    Parameters
+    ----------
+    estimate : PointEstimate
+    var_names, coords
+        As in ArviZ.
+    most : float
+        Derived variables of more elements are left out unless they are named.
+
+    Raises
+    ------
+    ValuesError
+        For names and labels that are not there.
+    """
+    values = estimate.values
+    names = [var_names] if isinstance(var_names, str) else var_names
+    if names is None:
+        parameters = estimate.prepared.problem.parameters.names
+        names = [
+            str(name)
+            for name, array in values.data_vars.items()
+            if name in parameters or array.size <= most
+        ]
+    unknown = [str(name) for name in names if name not in values]
+    if unknown:
+        raise ValuesError(
+            f"var_names: {', '.join(map(repr, unknown))} not in the estimate, which has "
+            f"{', '.join(map(str, values.data_vars))}."
+        )
+    template = values[list(names)]
+    chosen = {dim: np.atleast_1d(value) for dim, value in (coords or {}).items()}
+    try:
+        return template.sel(chosen)
+    except (KeyError, ValueError) as error:
+        sizes = dict(template.sizes)
+        raise ValuesError(f"coords: {error}. The variables have {sizes}.") from None
+
+
+def label_bounds(
+    template: xr.Dataset, bounds: Mapping[str, tuple[float, float]], **attrs: Any
+) -> xr.Dataset:
+    """Bounds by label as a Dataset like ``template``, with a last dim ``ci_bound``."""
+    space = space_of(template)
+    nothing = (np.nan, np.nan)
+    sides = [
+        space.to_dataset([bounds.get(label, nothing)[side] for label in space.labels])
+        for side in (0, 1)
+    ]
+    names = xr.DataArray(["lower", "upper"], dims="ci_bound", name="ci_bound")
+    both = xr.concat(sides, dim=names)
+    return both.transpose(..., "ci_bound").assign_attrs(attrs)
+
+
+def walk_profiles(
+    mle: PointEstimate, labels: Sequence[str], ci_prob: float, n_points: int, progressbar: bool
+) -> tuple[PointEstimate, dict[str, Ends], list[Flag]]:
+    """The profiles of scalars, begun anew where a better optimum is met.
+
+    Returns
+    -------
+    mle : PointEstimate
+        As given, or the better one.
+    ends : dict of str to Ends
+    flags : list of Flag
+    """
+    check_prob(ci_prob)
+    level = float(stats.chi2.ppf(ci_prob, 1)) / 2
+    restarts: list[Flag] = []
+    found: dict[str, Ends] = {}
+    with steps(progressbar) as say:
+        for _ in range(_RESTARTS + 1):
+            _refuse(mle)
+            walker, found = walker_of(mle), {}
+            places, values = places_of(mle), labelled(mle.values)
+            infinite = _about(mle, FlagCode.AT_INFINITY)
+            better = None
+            for done, label in enumerate(labels):
+                say(f"Profiling {label}: {100 * done // len(labels)} %")
+                if np.isnan(values[label]) and not _is_infinite(mle, label, infinite):
+                    continue
+                found[label] = walker.ends(places[label], level, n_points, values[label])
+                better = _restart(mle, found[label].better)
+                if better is not None:
+                    break
+            if better is None:
+                break
+            restarts.append(_tell(mle, better))
+            mle = better
+    return mle, found, [*restarts, *_flags(labels, found)]
+
+
+def check_prob(ci_prob: float) -> None:
+    """Raise ValuesError unless it is a probability."""
+    number = isinstance(ci_prob, int | float | np.floating | np.integer)
+    if isinstance(ci_prob, bool) or not number or not 0 < ci_prob < 1:
+        raise ValuesError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
+
+
+def walker_of(mle: PointEstimate) -> Walker:
+    """What walks the profiles of an MLE."""
+    prepared, places = mle.prepared, places_of(mle)
+    at = [
+        [places[label] for label in _about(mle, code) if label in places]
+        for code in (FlagCode.AT_BOUNDARY, FlagCode.AT_INFINITY)
+    ]
+    faded = Faded(at[0], at[1], prepared.start) if at[0] or at[1] else None
+    return Walker(prepared.problem, mle.certificate.x, faded)
+
+
+def _about(mle: PointEstimate, code: FlagCode) -> list[str]:
+    """The labels that a flag is about."""
+    return [label for flag in mle.flags if flag.code is code for label in flag.variables]
+
+
+def _is_infinite(mle: PointEstimate, label: str, infinite: Sequence[str]) -> bool:
+    """Whether an estimate that is NaN is so since it runs off, and not for being unidentified."""
+    parameters = mle.prepared.problem.parameters.labels
+    return label in infinite if label in parameters else bool(infinite)
+
+
+def places_of(mle: PointEstimate) -> dict[str, int]:
+    """Where each scalar sits among the natural values, parameters first."""
+    problem = mle.prepared.problem
+    labels = problem.parameters.labels + problem.derived.labels
+    return {label: place for place, label in enumerate(labels)}
+
+
+# What does not keep a profile from existing: a supremum that is not attained, and parameters that
+# the likelihood says nothing about.
+_BEARABLE = (FlagCode.AT_INFINITY, FlagCode.NOT_IDENTIFIED, FlagCode.NOT_IN_LIKELIHOOD)
+
+
+def can_profile(mle: PointEstimate) -> bool:
+    """Whether there is a maximum to begin at, in a model that is not too large."""
+    return not _bad(mle) and len(mle.certificate.x) <= DENSE_LIMIT
+
+
+def _bad(mle: PointEstimate) -> list[Flag]:
+    errors = [flag for flag in mle.flags if flag.severity is Severity.ERROR]
+    return errors if any(flag.code not in _BEARABLE for flag in errors) else []
+
+
+def _refuse(mle: PointEstimate) -> None:
+    if _bad(mle):
+        reasons = " ".join(str(flag) for flag in _bad(mle))
+        raise EstimationError(f"The likelihood has no maximum to profile from. {reasons}")
+    if len(mle.certificate.x) > DENSE_LIMIT:
+        raise ValuesError(
+            f"The model has {len(mle.certificate.x)} coordinates; profiles are walked up to "
+            f"{DENSE_LIMIT}."
+        )
+
+
+def _restart(mle: PointEstimate, x: FloatArray | None) -> PointEstimate | None:
+    """The better optimum near a point, if there is one that can be trusted."""
+    if x is None:
+        return None
+    again = estimate_point(mle.prepared, "mle", [Start("point of a profile", lambda: x)])
+    gain = again.log_likelihood - mle.log_likelihood
+    return again if again.trusted and gain > _BETTER else None
+
+
+def _tell(mle: PointEstimate, better: PointEstimate) -> Flag:
+    gain = better.log_likelihood - mle.log_likelihood
+    detail = f"By {gain:.3g} in log-likelihood; all numbers are of the better optimum."
+    return Flag(FlagCode.BETTER_OPTIMUM, Severity.WARNING, (), "", detail)
+
+
+def _flags(labels: Sequence[str], found: Mapping[str, Ends]) -> list[Flag]:
+    flags = []
+    for label in labels:
+        ends = found.get(label)
+        if ends is None:
+            flags.append(Flag(FlagCode.NO_PROFILE, Severity.WARNING, (label,)))
+            continue
+        sides = zip(
+            ("lower", "upper"), (ends.lower, ends.upper), ends.finishes, ends.rises, strict=True
+        )
+        for side, end, finish, rises in sides:
+            flags += _flag_side(label, f"It is the {side} side.", end, finish, rises)
+    return flags
+
+
+def _flag_side(label: str, side: str, end: float, finish: Finish, rises: bool) -> list[Flag]:
+    if finish is Finish.FLAT:
+        code = FlagCode.NO_FINITE_END if np.isinf(end) else FlagCode.ENDS_AT_BORDER
+        return [Flag(code, Severity.INFO, (label,), "", side)]
+    if finish is Finish.EDGE:
+        return [Flag(FlagCode.ENDS_AT_EDGE, Severity.INFO, (label,), "", side)]
+    if finish is not Finish.REACHED:
+        why = f"Because {finish.value}."
+        return [Flag(FlagCode.PROFILE_BREAKS, Severity.WARNING, (label,), "", f"{side} {why}")]
+    if rises:
+        return [Flag(FlagCode.PROFILE_RISES, Severity.WARNING, (label,), "", side)]
+    return []
+
+
+def _curve(mle: PointEstimate, label: str, ends: Ends) -> xr.Dataset:
+    """The points of a profile, labelled."""
+    parameters = mle.prepared.problem.parameters
+    height = np.array([point.height for point in ends.curve])
+    value = ends.naturals[:, places_of(mle)[label]]
+    return xr.Dataset(
+        {
+            "log_likelihood": ("value", mle.log_likelihood - height),
+            "signed_root": ("value", ends.sides * np.sqrt(2 * np.maximum(height, 0.0))),
+            "parameters": (("value", "parameter"), ends.naturals[:, : parameters.size]),
+            "distance": ("value", np.array([point.distance for point in ends.curve])),
+        },
+        coords={"value": value, "parameter": list(parameters.labels)},
+    )

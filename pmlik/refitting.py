@@ -1,0 +1,410 @@
+"""Estimates of many data sets of one shape, through one compiled problem."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytensor
+from numpy.typing import NDArray
+
+from pmlik.compilation import compile_mode
+from pmlik.curvature import DENSE_LIMIT, Curvature
+from pmlik.errors import StartError
+from pmlik.estimator import Fit
+from pmlik.functions import Density
+from pmlik.limits import Ending
+from pmlik.marginal import MarginalDensity
+from pmlik.newton import Criterion, Refined, never_rises, refine
+from pmlik.objective import Kind, Objective, Optimum
+from pmlik.optimizer import CONTRACTION, TOLERANCE, Start, climb, search
+from pmlik.outcome import Outcome, decide
+from pmlik.preparation import Prepared
+from pmlik.problem import open_problem
+from pmlik.replicates import Replicated
+from pmlik.space import FloatArray
+
+__all__ = ["BUILDING", "Refit", "Refits", "Refitter"]
+
+# Replicates are worked on in blocks of at most so many; the size depends on nothing but the
+# model, so that neither the number of replicates nor of workers changes a digit.
+_BLOCK, _LOOP = 250, 25
+_MOST_REMEMBERED = 10_000
+#: Held while anything may be compiled: PyTensor's rewrites and PyMC's contexts are not
+#: thread-safe.
+BUILDING = threading.RLock()
+# Curvature below a thousandth of that at the estimate has faded: the optimum may not be regular.
+_CRITERION = Criterion(TOLERANCE, CONTRACTION, least=1e-3)
+
+
+class Refit(StrEnum):
+    """How a refit ended."""
+
+    CERTIFIED = "certified"
+    BOUNDARY = "at the boundary"
+    INFINITY = "no finite maximum (estimate at infinity)"
+    UNBOUNDED = "unbounded likelihood"
+    NOT_CONVERGED = "no optimum could be certified"
+    UNDEFINED = "the likelihood of the new data is zero or undefined at every start"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is an estimate."""
+        return self in (Refit.CERTIFIED, Refit.BOUNDARY)
+
+
+class Refits(NamedTuple):
+    """A batch of ``b`` refits: natural ``values`` (b, m) and the rest (b,).
+
+    NaN where there is no estimate; the ``distance`` to the optimum is in standard errors.
+    """
+
+    values: FloatArray
+    log_likelihood: FloatArray
+    distance: FloatArray
+    outcome: list[Refit]
+
+    @classmethod
+    def join(cls, parts: Sequence[Refits], n: int) -> Refits:
+        """The first ``n`` of several batches, end to end."""
+        return cls(
+            np.concatenate([part.values for part in parts])[:n],
+            np.concatenate([part.log_likelihood for part in parts])[:n],
+            np.concatenate([part.distance for part in parts])[:n],
+            [end for part in parts for end in part.outcome][:n],
+        )
+
+
+@dataclass(eq=False)
+class _One:
+    values: FloatArray
+    log_likelihood: float
+    distance: float
+    outcome: Refit
+
+
+class Refitter:
+    """Maximises the same objective for other data or other weights, building nothing again.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The model; its own problem is not touched.
+    kind : {"mle", "map"}
+    x : array (n,)
+        The estimate, where every refit starts.
+    weights : mapping of str to tuple of int, optional
+        The shapes of the terms of the log-likelihood, where what changes are weights of its
+        entries; else the data change.
+    regular : bool
+        Whether the estimate is an optimum inside, and not a limit.
+    together : bool, optional
+        Whether many replicates can be worked on at once. Default: it is tried.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        kind: Kind,
+        x: FloatArray,
+        weights: Mapping[str, tuple[int, ...]] | None = None,
+        *,
+        regular: bool = True,
+        together: bool | None = None,
+    ) -> None:
+        opened = open_problem(
+            prepared.model,
+            prepared.roles,
+            potentials=prepared.potentials,
+            backend=prepared.problem.backend,
+        )
+        problem, self._inputs = opened.problem, dict(opened.data)
+        likelihood = problem.likelihood
+        if isinstance(likelihood, MarginalDensity):  # it remembers modes that belong to its data
+            likelihood.weighted(self._inputs)
+        if weights is not None:
+            self._inputs = {
+                name: pytensor.shared(np.ones(shape), shape=shape, name=f"weights of {name}")
+                for name, shape in weights.items()
+            }
+            likelihood = likelihood.weighted(self._inputs)
+        prior = (problem.prior,) if kind == "map" else ()
+        self._prepared, self._kind, self._x = prepared, kind, x
+        self._is_regular = regular
+        self._problem, self._likelihood = problem, likelihood
+        self._objective = Objective((likelihood, *prior), problem.values, prepared.start)
+        self._original = [shared.get_value() for shared in self._inputs.values()]
+        self._known: dict[bytes, _One] = {}
+        self._replicated = None if together is False else self._replicate()
+        if together is None and self._replicated and not self._agrees(self._replicated):
+            self._replicated = None
+
+    @property
+    def n_values(self) -> int:
+        """How many natural values there are."""
+        return self._problem.parameters.size + self._problem.derived.size
+
+    @property
+    def together(self) -> bool:
+        """Whether many replicates are worked on at once."""
+        return self._replicated is not None
+
+    @property
+    def block(self) -> int:
+        """How many replicates are best worked on together."""
+        together = self._replicated
+        return _LOOP if together is None else min(_BLOCK, together.width)
+
+    def _replicate(self) -> Replicated | None:
+        objective, problem = self._objective, self._problem
+        densities = [d for d in objective.densities if isinstance(d, Density)]
+        if objective.size > DENSE_LIMIT or len(densities) < len(objective.densities):
+            return None
+        return Replicated(
+            densities,
+            problem.values,
+            list(self._inputs.values()),
+            problem.model,
+            compile_mode(problem.backend),
+        )
+
+    def _agrees(self, together: Replicated) -> bool:
+        """Whether two replicates of the data as they are have the estimate's own derivatives."""
+        z = self._x[self._objective.active]
+        original = Objective.of(self._prepared.problem, self._kind, self._prepared.start)
+        points = np.tile(self._x, (2, 1))
+        inputs = [np.stack([one.get_value()] * 2) for one in self._inputs.values()]
+        try:
+            value, gradient = together.value_and_gradient(points, inputs)
+            basis = np.eye(len(self._x))[self._objective.active]
+            hessian, values = together.hessian(points, inputs, basis), together.values(points)
+        except Exception:  # noqa: BLE001 - then one replicate at a time
+            return False
+        pairs: list[tuple[FloatArray, Any]] = [
+            *zip((value, gradient @ basis.T), original.value_and_gradient(z), strict=True),
+            (hessian, original.hessian(z)),
+            (values, self._prepared.problem.values(self._x)),
+        ]
+        return all(
+            np.shape(found)[1:] == np.shape(alone)
+            and np.allclose(
+                found, alone, rtol=0, atol=1e-9 * (1 + np.max(np.abs(alone), initial=0))
+            )
+            for found, alone in pairs
+        )
+
+    def __call__(self, data: Mapping[str, NDArray[Any]], most: int | None = None) -> Refits:
+        """Refit a batch.
+
+        Parameters
+        ----------
+        data : mapping of str to array (b, ...)
+            By observed variable its new values, or by term its weights.
+        most : int, optional
+            How many are wanted, from the first. The others only fill the batch, on whose size
+            the last digits may depend.
+        """
+        inputs = [
+            np.asarray(data[name]).astype(shared.type.dtype)
+            for name, shared in self._inputs.items()
+        ]
+        b = len(inputs[0])
+        found: list[_One | None] = [None] * b
+        if self._replicated is not None:
+            found = self._together(self._replicated, inputs)
+        found = found[:most]
+        for i, one in enumerate(found):
+            if one is None:
+                found[i] = self._alone([array[i] for array in inputs])
+        ends = [one for one in found if one is not None]
+        return Refits(
+            np.array([one.values for one in ends]).reshape(len(ends), self.n_values),
+            np.array([one.log_likelihood for one in ends]),
+            np.array([one.distance for one in ends]),
+            [one.outcome for one in ends],
+        )
+
+    def _set(self, inputs: Sequence[NDArray[Any]]) -> None:
+        for shared, one in zip(self._inputs.values(), inputs, strict=True):
+            shared.set_value(one)
+
+    def _failed(self, end: Refit) -> _One:
+        return _One(np.full(self.n_values, np.nan), np.nan, np.nan, end)
+
+    def _together(self, together: Replicated, inputs: Sequence[NDArray[Any]]) -> list[_One | None]:
+        """Newton steps for all at once, from the estimate, and from the start if that fails.
+
+        None for a replicate that needs a search of its own.
+        """
+        todo = np.arange(len(inputs[0]))
+        found: list[_One | None] = [None] * len(todo)
+        first: Refined | None = None
+
+        def select(which: NDArray[np.intp]) -> list[NDArray[Any]]:
+            return [one[todo[which]] for one in inputs]
+
+        def slope(u: FloatArray, which: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+            value, gradient = together.value_and_gradient(self._place(u), select(which))
+            return value, gradient @ self._basis.T
+
+        def bend(u: FloatArray, which: NDArray[np.intp]) -> FloatArray:
+            return together.hessian(self._place(u), select(which), self._basis)
+
+        for start in (np.zeros(len(self._basis)), self._away):
+            begin = np.tile(start, (len(todo), 1))
+            refined = refine(slope, bend, begin, _CRITERION)
+            self._read(together, inputs, todo, refined, found)
+            first = (first or refined).keep(~refined.certified)
+            todo = todo[~refined.certified]
+            if not len(todo):
+                return found
+        assert first is not None
+        falls = never_rises(slope, first, np.arange(len(todo)))
+        for i, u, trail, yes in zip(todo, first.z, first.trail, falls, strict=True):
+            if yes and self._runs_off(u, trail):
+                found[i] = self._failed(Refit.INFINITY)
+        return found
+
+    def _read(
+        self,
+        together: Replicated,
+        inputs: Sequence[NDArray[Any]],
+        todo: NDArray[np.intp],
+        refined: Refined,
+        found: list[_One | None],
+    ) -> None:
+        """The natural values and log-likelihoods of the certified replicates."""
+        certified = np.flatnonzero(refined.certified)
+        if not len(certified):
+            return
+        points = self._place(refined.z[certified])
+        values, log_likelihoods = together.values(points), -refined.value[certified]
+        for row, j in enumerate(certified):
+            log_likelihood = float(log_likelihoods[row])
+            if self._kind == "map":
+                self._set([array[todo[j]] for array in inputs])
+                log_likelihood = self._likelihood.value_and_gradient(points[row])[0]
+            distance = float(refined.distance[j])
+            found[todo[j]] = _One(values[row], log_likelihood, distance, Refit.CERTIFIED)
+
+    @cached_property
+    def _basis(self) -> FloatArray:
+        """Directions (k, n) of one standard error at the estimate, one a row.
+
+        Those that the objective says nothing about are left out. The unit vectors serve where
+        the estimate itself is no regular optimum.
+        """
+        assert self._replicated is not None
+        active = np.eye(len(self._x))[self._objective.active]
+        inputs = [one[None] for one in self._original]
+        hessian = self._replicated.hessian(self._x[None], inputs, active)[0]
+        if not np.isfinite(hessian).all():
+            return active
+        curvature = Curvature.of(hessian)
+        steps = curvature.unit_errors(len(hessian))
+        regular = not curvature.is_indefinite and self._is_regular
+        return np.asarray(steps @ active) if regular and len(steps) else active
+
+    @cached_property
+    def _away(self) -> FloatArray:
+        """The start of the search, in the coordinates of the basis."""
+        return np.linalg.lstsq(self._basis.T, self._objective.base - self._x)[0]
+
+    def _place(self, u: FloatArray) -> FloatArray:
+        """The points (b, n) at coordinates ``u`` (b, k) of the basis."""
+        return np.asarray(self._x + u @ self._basis)
+
+    def _runs_off(self, u: FloatArray, trail: FloatArray) -> bool:
+        """Whether every parameter that moves along the trail goes on moving without end."""
+        k = self._problem.parameters.size
+        points = self._place(np.array([u, u + trail, u + 3 * trail]))
+        near, far, farther = (self._problem.values(x)[:k] for x in points)
+        first, then = np.abs(far - near), np.abs(farther - far)
+        moves = (first > 0) | (then > 0)
+        return bool(moves.any() and (then[moves] >= 1.5 * first[moves]).all())
+
+    def _alone(self, inputs: Sequence[NDArray[Any]]) -> _One:
+        """A whole search, for a data set whose optimum is not regular or not near.
+
+        Small data sets recur, so what was found is remembered.
+        """
+        key = b"".join(one.tobytes() for one in inputs)
+        if key not in self._known:
+            if len(self._known) > _MOST_REMEMBERED:
+                self._known.clear()
+            self._set(inputs)
+            with BUILDING:
+                self._known[key] = self._search()
+        return self._known[key]
+
+    @np.errstate(all="ignore")
+    def _search(self) -> _One:
+        objective, base = self._objective, self._objective.base
+        starts = [Start("estimate", lambda: self._x), Start("initial point", lambda: base)]
+        quick = self._climb()
+        if quick is not None:
+            return quick
+        try:
+            reached = search(objective, starts, 1)
+        except StartError:
+            return self._failed(Refit.UNDEFINED)
+        start = base[objective.active]
+        if not np.isfinite(objective.value_and_gradient(start)[0]):
+            start = self._x[objective.active]
+        outcome = decide(objective, reached, start, self._problem.n_observations)
+        end = _end(outcome)
+        if not end.is_usable:
+            return self._failed(end)
+        fit = Fit(self._refit, self._kind, objective, outcome)
+        log_likelihood = self._likelihood.value_and_gradient(fit.x)[0]
+        return _One(fit.naturals, log_likelihood, outcome.optimum.distance, end)
+
+    def _climb(self) -> _One | None:
+        """The optimum that a climb from the estimate ends in, if it is like the estimate's own."""
+        objective = self._objective
+        z = self._x[objective.active]
+        if not np.isfinite(objective.value_and_gradient(z)[0]):
+            return None
+        optimum = climb(objective, z, "estimate")
+        if not optimum.converged or not self._is_like(optimum):
+            return None
+        x = objective.expand(optimum.z)
+        log_likelihood = self._likelihood.value_and_gradient(x)[0]
+        values = self._problem.values(x)
+        return _One(values, log_likelihood, optimum.distance, Refit.CERTIFIED)
+
+    def _is_like(self, optimum: Optimum) -> bool:
+        """Whether no curvature of the estimate has faded."""
+        if not self._is_regular or not isinstance(optimum.curvature, Curvature):
+            return self._is_regular
+        hessian = self._objective.hessian(optimum.z)
+        least = _CRITERION.least * self._curvature
+        scale = np.outer(optimum.curvature.scale, optimum.curvature.scale)
+        values = np.linalg.eigvalsh(scale * (hessian - least))
+        return bool(values.min(initial=0.0) >= -optimum.curvature.tolerance)
+
+    @cached_property
+    def _curvature(self) -> FloatArray:
+        """The Hessian of the estimate itself."""
+        z = self._x[self._objective.active]
+        original = Objective.of(self._prepared.problem, self._kind, self._prepared.start)
+        return original.hessian(z)
+
+    @cached_property
+    def _refit(self) -> Prepared:
+        return replace(self._prepared, problem=self._problem)
+
+
+def _end(outcome: Outcome) -> Refit:
+    """How a search ended."""
+    limit, optimum = outcome.limit, outcome.optimum
+    if limit is not None and any(end.ending is Ending.INFINITY for end in limit.ends):
+        return Refit.INFINITY
+    if not optimum.usable:
+        return Refit.UNBOUNDED if outcome.unbounded else Refit.NOT_CONVERGED
+    return Refit.CERTIFIED if limit is None else Refit.BOUNDARY

@@ -1,0 +1,158 @@
+"""One objective at many points at once, each with data or weights of its own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.compile.mode import Mode
+from pytensor.graph.replace import graph_replace, vectorize_graph
+from pytensor.graph.rewriting.utils import rewrite_graph
+
+from pmlik.compilation import compile_quiet
+from pmlik.functions import Density, Values
+from pmlik.space import FloatArray
+from pmlik.submodels import TermsModel
+
+__all__ = ["Replicated"]
+
+# About so many numbers in an intermediate array stay in the processor's cache.
+_ELEMENTS = 250_000
+
+
+class Replicated:
+    """The negative sum of densities for a batch of replicates, with exact derivatives.
+
+    Parameters
+    ----------
+    densities : sequence of Density
+        Of the same ``x``.
+    values : Values
+        Of it, too.
+    inputs : sequence of shared variable
+        What differs between replicates: data or weights.
+    model : TermsModel
+        Gives the context to compile in.
+    mode : Mode
+    """
+
+    def __init__(
+        self,
+        densities: Sequence[Density],
+        values: Values,
+        inputs: Sequence[Any],
+        model: TermsModel,
+        mode: Mode,
+    ) -> None:
+        self._densities, self._values = densities, values
+        self._inputs = list(inputs)
+        self._model, self._mode = model, mode
+        sizes = [int(np.prod(variable.type.shape)) for variable in inputs]
+        self._width = int(np.clip(_ELEMENTS / max(1, *sizes), 1, 1000))
+
+    @cached_property
+    def _graphs(self) -> tuple[Any, Any, Any, Any, Any]:
+        x, v = self._densities[0].graphs[0], pt.vector("v", dtype="float64")
+        parts = [density.graphs for density in self._densities]
+        images = [graph_replace(p[3][1], {p[3][0]: v}, strict=False) for p in parts if p[3]]
+        if len(images) < len(parts):
+            raise NotImplementedError("a density without second derivative")
+        value, gradient = -_total([p[1] for p in parts]), -_total([p[2] for p in parts])
+        return x, v, value, gradient, -_total(images)
+
+    def _vectorise(self, graphs: Sequence[Any], x: Any, v: Any) -> Callable[..., Any]:
+        """Points (b, 1, n), vectors (1, q, n), inputs (b, 1, ...): outputs (b, q, ...)."""
+        n = self._densities[0].active.size
+        points = pt.tensor("points", shape=(None, 1, n), dtype=x.dtype)
+        vectors = pt.tensor("vectors", shape=(1, None, n), dtype="float64")
+        batches = [
+            pt.tensor(f"batch_{i}", shape=(None, 1, *one.type.shape), dtype=one.dtype)
+            for i, one in enumerate(self._inputs)
+        ]
+        bounds = (
+            "local_check_parameter_to_ninf_switch"
+            if self._model.check_bounds
+            else "local_remove_check_parameter"
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # As in `Batched`: a check of parameters must not fail all replicates for one.
+            plain = rewrite_graph(list(graphs), include=("canonicalize", bounds))
+            replace = {x: points, v: vectors, **dict(zip(self._inputs, batches, strict=True))}
+            together = vectorize_graph(plain, replace=replace)
+            return compile_quiet([points, vectors, *batches], together, self._model, self._mode)
+
+    @cached_property
+    def _slope(self) -> Callable[..., Any]:
+        x, v, value, gradient, _ = self._graphs
+        return self._vectorise([value, gradient], x, v)
+
+    @cached_property
+    def _bend(self) -> Callable[..., Any]:
+        x, v, _, _, image = self._graphs
+        return self._vectorise([image], x, v)
+
+    @cached_property
+    def _naturals(self) -> Callable[..., Any]:
+        x, graphs = self._values.graphs
+        points = pt.matrix("points", dtype=x.dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            together = vectorize_graph(graphs, replace={x: points})
+            return compile_quiet([points], together, self._model, self._mode)
+
+    def values(self, points: FloatArray) -> FloatArray:
+        """The natural values (b, m) of points (b, n)."""
+        b = len(points)
+        parts = self._naturals(points)
+        wide = [np.broadcast_to(p, (b, *np.shape(p)[1:])).reshape(b, -1) for p in parts]
+        return np.concatenate([np.zeros((b, 0)), *wide], axis=1)
+
+    @property
+    def width(self) -> int:
+        """How many replicates at once are fast."""
+        return max(1, self._width // max(1, self._densities[0].active.size))
+
+    def value_and_gradient(
+        self, points: FloatArray, inputs: Sequence[FloatArray]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Objective (b,) and gradient (b, n); infinite where either is not a number.
+
+        Parameters
+        ----------
+        points : array (b, n)
+        inputs : sequence of array (b, ...)
+        """
+        b, n = points.shape
+        vector = np.zeros((1, 1, n))
+        out = self._slope(points[:, None], vector, *(one[:, None] for one in inputs))
+        values = np.array(out[0], dtype=float).reshape(b)
+        gradients = np.array(out[1], dtype=float).reshape(b, n)
+        bad = ~(np.isfinite(values) & np.isfinite(gradients).all(axis=1))
+        values[bad], gradients[bad] = np.inf, 0.0
+        return values, gradients
+
+    def hessian(
+        self, points: FloatArray, inputs: Sequence[FloatArray], basis: FloatArray
+    ) -> FloatArray:
+        """The dense Hessians (b, k, k) in the coordinates of ``k`` directions (k, n)."""
+        b, n = points.shape
+        wide = [one[:, None] for one in inputs]
+        columns = []
+        for i in range(0, len(basis), self._width):
+            vectors = basis[None, i : i + self._width]
+            image = np.asarray(self._bend(points[:, None], vectors, *wide)[0], dtype=float)
+            columns.append(np.broadcast_to(image, (b, vectors.shape[1], n)))
+        hessian = np.concatenate(columns, axis=1) @ basis.T
+        return np.asarray((hessian + hessian.transpose(0, 2, 1)) / 2)
+
+
+def _total(graphs: Sequence[Any]) -> Any:
+    total = graphs[0]
+    for graph in graphs[1:]:
+        total = total + graph
+    return total

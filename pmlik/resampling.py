@@ -1,0 +1,221 @@
+"""Blocks of bootstrap replicates, here or on the workers of an executor.
+
+What replicate ``i`` is made of depends on the seed and on ``i`` alone, and the blocks that
+replicates are worked on in depend on the model alone: so do all digits of the results.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, Literal
+
+import cloudpickle
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from pmlik.admission import resolve_model
+from pmlik.objective import Kind
+from pmlik.preparation import Arguments, Prepared, prepare
+from pmlik.refitting import BUILDING, Refits, Refitter
+from pmlik.simulation import Simulate, simulator
+from pmlik.space import FloatArray
+from pmlik.transport import read_registrations, register
+from pmlik.units import Units
+
+__all__ = ["BootstrapKind", "Resampler", "refit_all"]
+
+#: Where the data of a replicate come from.
+BootstrapKind = Literal["parametric", "nonparametric", "bayesian"]
+
+# An executor gets at most about so many tasks.
+_TASKS = 64
+_WORKER = threading.local()
+
+
+@dataclass(frozen=True, eq=False)
+class Resampler:
+    """All that a worker needs to know; it can be pickled with cloudpickle.
+
+    Parameters
+    ----------
+    arguments : Arguments
+        With the model.
+    estimate : {"mle", "map"}
+        What is refitted.
+    x, start : array (n,)
+        The estimate on the unconstrained scale, and the start of its search.
+    values : mapping of str to array
+        The parameters at the estimate, natural units.
+    kind : {"parametric", "nonparametric", "bayesian"}
+    units : Units or None
+        What is resampled; None for a parametric bootstrap.
+    seed : int
+    regular : bool
+        Whether the estimate is an optimum inside, and not a limit.
+    together : bool, optional
+        Whether many replicates can be worked on at once, where that is known.
+    """
+
+    arguments: Arguments
+    estimate: Kind
+    x: FloatArray
+    start: FloatArray
+    values: Mapping[str, NDArray[Any]]
+    kind: BootstrapKind
+    units: Units | None
+    seed: int
+    regular: bool = True
+    together: bool | None = None
+
+    def draw_weights(self, i: int) -> FloatArray:
+        """The weights (u,) of the units in replicate ``i``; each pool's sum to its size.
+
+        Multinomial counts, or exponential variates over their mean: Dirichlet weights.
+        """
+        assert self.units is not None
+        rng = np.random.default_rng(self.sequence(i))
+        weights = np.zeros(self.units.size)
+        for pool in self.units.pools:
+            n = len(pool)
+            if self.kind == "nonparametric":
+                weights[pool] = rng.multinomial(n, np.full(n, 1 / n))
+            else:
+                gaps = rng.exponential(size=n)
+                weights[pool] = gaps / gaps.mean()
+        return weights
+
+    def sequence(self, i: int) -> np.random.SeedSequence:
+        """The seed of replicate ``i``."""
+        return np.random.SeedSequence(self.seed, spawn_key=(i,))
+
+
+class _Worker:
+    """A resampler with its compiled problem; for one thread at a time."""
+
+    def __init__(self, resampler: Resampler, prepared: Prepared) -> None:
+        self._resampler, self._prepared = resampler, prepared
+        units = resampler.units
+        shapes = None if units is None else {n: codes.shape for n, codes in units.codes.items()}
+        self.refitter = Refitter(
+            prepared,
+            resampler.estimate,
+            resampler.x,
+            shapes,
+            regular=resampler.regular,
+            together=resampler.together,
+        )
+
+    @cached_property
+    def _simulate(self) -> Simulate:
+        prepared = self._prepared
+        return simulator(
+            prepared.model, prepared.roles, self._resampler.values, prepared.problem.backend
+        )
+
+    def draw(self, i: int) -> dict[str, NDArray[Any]]:
+        """The data, or the weights, of replicate ``i``."""
+        resampler = self._resampler
+        if resampler.units is None:
+            return self._simulate(resampler.sequence(i))
+        return resampler.units.spread(resampler.draw_weights(i))
+
+    def warm_up(self) -> int:
+        """Build all functions that the usual refit needs; returns the size of a block."""
+        first = self.draw(0)
+        self.refitter({name: array[None] for name, array in first.items()})
+        return self.refitter.block
+
+    def block(self, number: int, n: int) -> Refits:
+        """Refit the replicates of a block, of which those from ``n`` on are not asked for."""
+        size = self.refitter.block
+        draws = [self.draw(i) for i in range(number * size, (number + 1) * size)]
+        data = {name: np.stack([one[name] for one in draws]) for name in draws[0]}
+        return self.refitter(data, n - number * size)
+
+
+def _prepare(resampler: Resampler) -> Prepared:
+    prepared = prepare(resampler.arguments)
+    prepared.__dict__["start"] = resampler.start
+    return prepared
+
+
+def _on_worker(token: str, payload: bytes, process: int, numbers: range, n: int) -> list[Refits]:
+    """Refit blocks with a problem that is built once a thread."""
+    if getattr(_WORKER, "token", None) != token:
+        with BUILDING:
+            if os.getpid() != process:
+                threadpool_limits(1)
+            resampler, registrations = cloudpickle.loads(payload)
+            register(registrations)
+            _WORKER.worker = _Worker(resampler, _prepare(resampler))
+            _WORKER.worker.warm_up()
+            _WORKER.token = token
+    return [_WORKER.worker.block(number, n) for number in numbers]
+
+
+def refit_all(
+    resampler: Resampler,
+    prepared: Prepared,
+    n: int,
+    executor: Executor | None,
+    advance: Callable[[int], None],
+) -> Refits:
+    """Draw and refit ``n`` replicates.
+
+    Parameters
+    ----------
+    resampler : Resampler
+    prepared : Prepared
+        The model of the resampler, in this process.
+    n : int
+    executor : Executor, optional
+        Default: this thread.
+    advance : callable
+        Told how many replicates were done since the last call.
+    """
+    with BUILDING:
+        worker = _Worker(resampler, prepared)
+        size = worker.warm_up()
+    count = -(-n // size)
+    with threadpool_limits(1):  # the digits of a product depend on how it is shared out
+        if executor is None:
+            parts = []
+            for number in range(count):
+                parts.append(worker.block(number, n))
+                advance(min(size, n - number * size))
+        else:
+            resampler = replace(resampler, together=worker.refitter.together)
+            parts = _distribute(resampler, n, count, executor, size, advance)
+    return Refits.join(parts, n)
+
+
+def _distribute(
+    resampler: Resampler,
+    n: int,
+    count: int,
+    executor: Executor,
+    size: int,
+    advance: Callable[[int], None],
+) -> list[Refits]:
+    arguments = replace(resampler.arguments, progressbar=False)
+    known = read_registrations(resolve_model(arguments.model))
+    payload = cloudpickle.dumps((replace(resampler, arguments=arguments), known))
+    token = blake2b(payload).hexdigest()
+    step = -(-count // _TASKS)
+    futures = {
+        executor.submit(_on_worker, token, payload, os.getpid(), numbers, n): numbers
+        for numbers in (range(i, min(i + step, count)) for i in range(0, count, step))
+    }
+    parts: dict[int, Refits] = {}
+    for future in as_completed(futures):
+        found = future.result()
+        parts |= dict(zip(futures[future], found, strict=True))
+        advance(sum(min(size, n - number * size) for number in futures[future]))
+    return [parts[number] for number in range(count)]

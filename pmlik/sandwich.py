@@ -1,0 +1,128 @@
+"""Standard errors of the MLE that do not take the model's word for the spread of the data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from pmlik.curvature import DENSE_LIMIT, Curvature
+from pmlik.errors import Flag, FlagCode, ModelError, Severity
+from pmlik.estimates import PointEstimate
+from pmlik.objective import Objective
+from pmlik.preparation import Prepared
+from pmlik.scores import unit_scores
+from pmlik.space import FloatArray
+from pmlik.units import Cluster, read_units
+
+__all__ = ["make_robust"]
+
+_LIMITS = (FlagCode.AT_BOUNDARY, FlagCode.AT_INFINITY)
+
+
+@np.errstate(all="ignore")
+def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEstimate:
+    """The same MLE with the sandwich in place of the inverse observed information.
+
+    ``H^-1 (sum_c s_c s_c') H^-1`` with the observed information ``H`` and the scores ``s_c``, the
+    exact gradients of the log-likelihood of each observation, or cluster of observations. It
+    holds where the model of the mean is right and that of the spread is not. Nothing is
+    estimated again.
+
+    Parameters
+    ----------
+    estimate : PointEstimate
+        Of `find_MLE`.
+    cluster : str, array or mapping, optional
+        As in `bootstrap`: observations within a cluster may depend on each other.
+
+    Returns
+    -------
+    PointEstimate
+        Natural units, by the delta method. No small-sample factor is applied (HC0 [2]_); other
+        packages multiply by ``n / (n - k)``, or ``G / (G - 1)`` with ``G`` clusters.
+        ``std_error.attrs["covariance_kind"]`` is ``"robust"``. NaN where the observed information
+        gives none, at the border of the support, and where there are no more clusters than
+        parameters.
+
+    Raises
+    ------
+    ModelError
+        For a MAP; if the log-likelihood is not one of independent terms; if the clusters do not
+        fit; above 2000 coordinates.
+
+    References
+    ----------
+    .. [1] White (1982), doi:10.2307/1912526.
+    .. [2] White (1980), doi:10.2307/1912934.
+
+    Examples
+    --------
+    >>> import numpy as np, pymc as pm, pmlik
+    >>> with pm.Model() as model:  # twelve people in three rooms
+    ...     mu = pm.Normal("mu", 0, 10)
+    ...     y = pm.Normal("y", mu, 1, observed=np.repeat([1.0, 2.0, 4.0], 4))
+    >>> mle = pmlik.find_MLE(model, progressbar=False)
+    >>> by_room = pmlik.make_robust(mle, cluster=np.repeat(["a", "b", "c"], 4))
+    >>> print(f"{mle.std_error['mu']:.3f} {by_room.std_error['mu']:.3f}")
+    0.289 0.720
+    """
+    prepared = _check(estimate)
+    problem, x = prepared.problem, estimate.certificate.x
+    units = read_units(problem, x, cluster, "a robust covariance")
+    flags = list(estimate.flags)
+    m = problem.parameters.size + problem.derived.size
+    limit = [flag for flag in estimate.flags if flag.code in _LIMITS]
+    if limit or not np.isfinite(estimate.log_likelihood):
+        roots = np.full((m, 1), np.nan)
+        flags += [Flag(FlagCode.NO_ROBUST_ERROR, Severity.WARNING)] if limit else []
+    elif units.size <= estimate.n_parameters:
+        roots = np.full((m, 1), np.nan)
+        detail = f"{units.size} of them for {estimate.n_parameters} parameters."
+        flags.append(Flag(FlagCode.FEW_CLUSTERS, Severity.ERROR, (), "", detail))
+    else:
+        roots = _roots(prepared, x, unit_scores(problem, x, units))
+    return replace(_with_roots(estimate, prepared, roots), flags=tuple(flags))
+
+
+def _check(estimate: PointEstimate) -> Prepared:
+    if not isinstance(estimate, PointEstimate) or not isinstance(estimate.prepared, Prepared):
+        raise ModelError(f"estimate: got {type(estimate).__name__}, need what find_MLE returned.")
+    if estimate.kind != "mle":
+        raise ModelError(
+            "estimate: got a MAP; a robust covariance is that of the MLE. Use find_MLE."
+        )
+    size = int(estimate.prepared.problem.likelihood.active.sum())
+    if size > DENSE_LIMIT:
+        raise ModelError(
+            f"covariance_kind: got 'robust', but the likelihood has {size} coordinates, and above "
+            f"{DENSE_LIMIT} no dense matrix is formed. Use 'observed'."
+        )
+    return estimate.prepared
+
+
+def _roots(prepared: Prepared, x: FloatArray, scores: FloatArray) -> FloatArray:
+    """A root (m, k) of the covariance of all natural values."""
+    objective = Objective.of(prepared.problem, "mle", prepared.start)
+    active = objective.active
+    curvature = Curvature.of(objective.hessian(x[active]))
+    meat = np.linalg.qr(scores[:, active], mode="r")
+    steps = np.array([curvature.newton_step(row) for row in meat])
+    tangent = prepared.problem.values.tangents(x)
+    return np.column_stack([tangent(objective.lift(step)) for step in steps])
+
+
+def _with_roots(estimate: PointEstimate, prepared: Prepared, roots: FloatArray) -> PointEstimate:
+    problem = prepared.problem
+    k = problem.parameters.size
+    flat = np.linalg.norm(roots, axis=1)
+    known = problem.parameters.to_dataset(flat[:k]).merge(problem.derived.to_dataset(flat[k:]))
+    errors = known.where(estimate.std_error.notnull())
+    covariance = estimate.covariance
+    if covariance is not None:
+        product = xr.DataArray(roots[:k] @ roots[:k].T, covariance.coords, covariance.dims)
+        covariance = product.where(covariance.notnull()).assign_attrs(covariance_kind="robust")
+    return replace(
+        estimate, std_error=errors.assign_attrs(covariance_kind="robust"), covariance=covariance
+    )

@@ -1,0 +1,65 @@
+"""New data from the model at given parameters, by PyMC's own forward sampling."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from numpy.typing import NDArray
+from pymc.pytensorf import compile as pm_compile
+from pymc.pytensorf import find_rng_nodes, replace_rng_nodes, reseed_rngs
+
+from pmlik.compilation import compile_mode
+from pmlik.errors import ModelError
+from pmlik.roles import Roles
+from pmlik.submodels import as_tensor, without_initial_values
+
+__all__ = ["Simulate", "simulator"]
+
+Simulate = Callable[[np.random.SeedSequence], dict[str, NDArray[Any]]]
+
+
+def simulator(
+    model: pm.Model, roles: Roles, values: Mapping[str, NDArray[Any]], backend: str | None
+) -> Simulate:
+    """A function of a seed that draws all observed variables jointly.
+
+    Parameters
+    ----------
+    model : pm.Model
+    roles : Roles
+    values : mapping of str to array
+        The parameters, natural units.
+    backend : str or None
+
+    Raises
+    ------
+    ModelError
+        Where PyMC can't draw from a distribution.
+    """
+    given = {
+        name: np.asarray(values[name]).astype(model[name].type.dtype) for name in roles.parameters
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fixed = pm.do(without_initial_values(model), given)
+        drawn = replace_rng_nodes([as_tensor(fixed[name]) for name in roles.observed])
+        rngs = find_rng_nodes(drawn)
+        function = pm_compile([], drawn, random_seed=0, mode=compile_mode(backend))
+
+    def simulate(seed: np.random.SeedSequence) -> dict[str, NDArray[Any]]:
+        reseed_rngs(rngs, [int(word) for word in seed.generate_state(4)])
+        try:
+            with np.errstate(all="ignore"):
+                arrays = function()
+        except NotImplementedError as error:
+            raise ModelError(
+                f"{', '.join(roles.observed)}: PyMC can't draw from this distribution ({error}). "
+                "Pass `random=` to pm.CustomDist, or use kind='nonparametric'."
+            ) from error
+        return dict(zip(roles.observed, map(np.asarray, arrays), strict=True))
+
+    return simulate

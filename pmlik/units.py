@@ -1,0 +1,180 @@
+"""What is resampled: the independent observations of a likelihood, or clusters of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from pmlik.admission import constant_data
+from pmlik.errors import ModelError
+from pmlik.problem import Problem, count_of
+from pmlik.space import FloatArray
+from pmlik.submodels import TermsModel
+
+__all__ = ["Cluster", "Units", "read_units"]
+
+#: How a user names clusters: a dim, a ``pm.Data``, labels, or labels by observed variable.
+Cluster = str | ArrayLike | Mapping[str, ArrayLike] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Which unit each entry of each term of the log-likelihood belongs to.
+
+    Parameters
+    ----------
+    codes : mapping of str to array of int
+        By term, in its shape: units are numbered from 0.
+    pools : tuple of array of int
+        Units that are exchangeable; each pool is resampled by itself.
+    """
+
+    codes: Mapping[str, NDArray[np.intp]]
+    pools: tuple[NDArray[np.intp], ...]
+
+    @property
+    def size(self) -> int:
+        """How many units there are."""
+        return sum(len(pool) for pool in self.pools)
+
+    def spread(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """One weight a unit (u,), to the terms' shapes."""
+        return {name: weights[codes] for name, codes in self.codes.items()}
+
+    def gather(self, terms: Mapping[str, FloatArray]) -> FloatArray:
+        """Sum the entries of all terms by unit (u,)."""
+        total = np.zeros(self.size)
+        for name, codes in self.codes.items():
+            total += np.bincount(codes.ravel(), terms[name].ravel(), minlength=self.size)
+        return total
+
+
+def read_units(problem: Problem, x: FloatArray, cluster: Cluster, purpose: str) -> Units:
+    """The units of a problem's likelihood.
+
+    Parameters
+    ----------
+    problem : Problem
+    x : array (n,)
+        A point with a likelihood.
+    cluster : str, array, mapping or None
+    purpose : str
+        What they are needed for, for messages.
+
+    Raises
+    ------
+    ModelError
+        If a term of the log-likelihood is not one of independent observations, or the clusters
+        do not fit.
+    """
+    shapes = {name: np.shape(term) for name, term in problem.likelihood.pointwise(x).items()}
+    for name, shape in shapes.items():
+        _refuse_single(problem.model, name, shape, purpose)
+    if cluster is None:
+        return _observations(problem.model, shapes)
+    labels = {name: _labels(problem.model, name, shape, cluster) for name, shape in shapes.items()}
+    flat = np.concatenate([np.asarray(one, dtype=object).ravel() for one in labels.values()])
+    codes, unique = pd.factorize(flat)
+    if (codes < 0).any():
+        raise ModelError("cluster: got a missing label (NaN or None), need one an observation.")
+    parts = np.split(codes, np.cumsum([one.size for one in labels.values()])[:-1])
+    spread = {
+        name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }
+    return Units(spread, (np.arange(len(unique)),))
+
+
+def _refuse_single(model: TermsModel, name: str, shape: tuple[int, ...], purpose: str) -> None:
+    """Raise where the density of many observations is a single number."""
+    if np.prod(shape, dtype=int) != 1:
+        return
+    advice = "Use bootstrap(kind='parametric'), or standard errors from the observed information."
+    if model[name] not in model.observed_RVs:
+        raise ModelError(
+            f"{name}: this pm.Potential is one term of the log-likelihood, and {purpose} needs a "
+            f"term for each observation. Do not sum it in the model. {advice}"
+        )
+    count = count_of(model, model[name])
+    if count > 1:
+        raise ModelError(
+            f"{name}: its {count} values are one term of the log-likelihood (a time series, or a "
+            f"single multivariate draw), and {purpose} needs independent terms. {advice}"
+        )
+
+
+def _observations(model: TermsModel, shapes: Mapping[str, tuple[int, ...]]) -> Units:
+    """Every entry is a unit; terms with the same named dims share theirs."""
+    codes: dict[str, NDArray[np.intp]] = {}
+    known: dict[Any, NDArray[np.intp]] = {}
+    pools, size = [], 0
+    for name, shape in shapes.items():
+        dims = _dims(model, name, len(shape))
+        key = (dims, shape) if shape and None not in dims else name
+        if key not in known:
+            pool = np.arange(size, size + int(np.prod(shape)))
+            known[key] = pool.reshape(shape)
+            pools.append(pool)
+            size += len(pool)
+        codes[name] = known[key]
+    return Units(codes, tuple(pools))
+
+
+def _dims(model: TermsModel, name: str, ndim: int) -> tuple[str | None, ...]:
+    dims = tuple(model.named_vars_to_dims.get(name) or ())[:ndim]
+    return dims + (None,) * (ndim - len(dims))
+
+
+def _labels(model: TermsModel, name: str, shape: tuple[int, ...], cluster: Any) -> NDArray[Any]:
+    """The labels of one term's entries, in its shape."""
+    dims = _dims(model, name, len(shape))
+    if isinstance(cluster, str):
+        return _named_labels(model, name, shape, dims, cluster)
+    if isinstance(cluster, Mapping):
+        if name not in cluster:
+            raise ModelError(f"cluster: got no labels for {name!r}; give some for each variable.")
+        cluster = cluster[name]
+    labels = np.asarray(cluster)
+    if labels.shape not in (shape, shape[:1]) or not shape:
+        raise ModelError(
+            f"cluster: got labels of shape {labels.shape}, need {shape} as the terms of {name!r}"
+            + (f", or {shape[:1]}." if len(shape) > 1 else ".")
+        )
+    return _along(labels, tuple(range(labels.ndim)), shape)
+
+
+def _named_labels(
+    model: TermsModel,
+    name: str,
+    shape: tuple[int, ...],
+    dims: tuple[str | None, ...],
+    cluster: str,
+) -> NDArray[Any]:
+    if cluster in dims:
+        axis = dims.index(cluster)
+        index = model.coords.get(cluster)
+        labels = np.arange(shape[axis]) if index is None else np.asarray(index)
+        return _along(labels, (axis,), shape)
+    data = constant_data(model.named_vars.get(cluster))
+    own = model.named_vars_to_dims.get(cluster) or ()
+    if data is not None and own and all(dim in dims for dim in own):
+        axes = tuple(dims.index(dim) for dim in own)
+        if data.shape == tuple(shape[axis] for axis in axes) and axes == tuple(sorted(axes)):
+            return _along(data, axes, shape)
+    if data is not None and not own and data.shape == shape[: data.ndim] and data.ndim:
+        return _along(data, tuple(range(data.ndim)), shape)
+    has = ", ".join(repr(dim) for dim in dims if dim is not None) or "no named dims"
+    raise ModelError(
+        f"cluster: got {cluster!r}, need a dim of the observed variable {name!r} (it has {has}), "
+        "the name of a pm.Data of labels along its dims, or an array with one label an observation."
+    )
+
+
+def _along(labels: NDArray[Any], axes: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Labels along some axes, repeated over the others."""
+    wide = [shape[axis] if axis in axes else 1 for axis in range(len(shape))]
+    return np.broadcast_to(labels.reshape(wide), shape)
