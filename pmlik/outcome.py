@@ -20,7 +20,7 @@ __all__ = ["Outcome", "decide"]
 _MOST_LIMITS, _MOST_TRIED = 3, 8
 _MOST_PROBED = 50
 _ADRIFT = 100.0
-# With latents and more observations than this the likelihood is not probed for having no bound.
+# With latents and more observations than this a certified optimum is not probed further.
 _MOST_INTEGRATED = 10_000
 
 
@@ -71,7 +71,8 @@ def decide(
     """
     usable = _rank([o for o in reached if o.usable])
     found = _cluster(usable)
-    clusters = [o for o in found if _is_sound(objective, start, o)]
+    large = _is_large_integral(objective, n_observations)
+    clusters = [o for o in found if large or _is_sound(objective, start, o)]
     best = clusters[0] if clusters else None
     stopped = [o for o in reached if not o.usable] + [o for o in found if o not in clusters]
     limits = _limits(objective, stopped, start, best)
@@ -82,7 +83,7 @@ def decide(
         if end.ending is Ending.UNBOUNDED and end.place is not None
     }
     chosen = _choose(limits, best)
-    probed = len(start) <= _MOST_PROBED and not _is_large_integral(objective, n_observations)
+    probed = len(start) <= _MOST_PROBED and not large
     if chosen is None and best is not None and probed:
         unbounded |= set(find_unbounded(objective, best, n_observations))
     here = (
@@ -100,7 +101,7 @@ def decide(
 
 
 def _is_large_integral(objective: Objective, n_observations: int) -> bool:
-    """Whether looking for a bound elsewhere would take longer than the search did."""
+    """Whether asking whether a certified optimum is sound would take longer than the search."""
     integral = any(isinstance(density, MarginalDensity) for density in objective.densities)
     return integral and n_observations > _MOST_INTEGRATED
 

@@ -50,6 +50,7 @@ _PATIENCE_SECONDS = 20.0
 # What two estimates of a model with latents take: hundreds of gradients, each with a few Newton
 # steps for the latents. Third derivatives take longer to compile, too.
 _EVALUATIONS_TO_INTEGRATE = 2000
+_LONG = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +131,11 @@ def build_problem(
             f"any of the parameters ({', '.join(roles.parameters)}), so there is nothing to "
             "estimate. Use them in the distribution of the data."
         )
-    if backend is None and _seconds_ahead(problem) > _PATIENCE_SECONDS:
+    if (
+        backend is None
+        and not _is_vectorised(problem)
+        and _seconds_ahead(problem) > _PATIENCE_SECONDS
+    ):
         return _assemble(clone, roles, potentials, "numba", quadrature)
     return problem
 
@@ -163,6 +168,15 @@ def open_problem(
     clone = terms_model(model, likelihood_terms(roles, potentials), exact_constants=True)
     data = open_data(clone, roles.observed)
     return OpenProblem(_assemble(clone, roles, potentials, backend), data)
+
+
+def _is_vectorised(problem: Problem) -> bool:
+    """Whether NumPy spends its time in long arrays, where compiled loops are no faster.
+
+    Measured on random intercepts of a million rows: 0.2 s a gradient interpreted, 0.7 s compiled.
+    """
+    integral = isinstance(problem.likelihood, MarginalDensity)
+    return integral and problem.n_observations > _LONG
 
 
 def _seconds_ahead(problem: Problem) -> float:
