@@ -22,6 +22,7 @@ from pmlik.information import InformationShares, share_information
 from pmlik.intervals import interval_profile, interval_wald
 from pmlik.likelihood import Likelihood
 from pmlik.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
+from pmlik.marginalization import marginal_model
 from pmlik.panels import plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_likelihood, plot_profile, plot_waterfall
 from pmlik.profiles import Profile, profile
@@ -63,6 +64,7 @@ __all__ = [
     "plot_attribution",
     "plot_compare",
     "plot_forest",
+    "marginal_model",
     "likelihood_ratio_test",
     "interval_bootstrap",
     "make_robust",

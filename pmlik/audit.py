@@ -62,6 +62,8 @@ def _draws(prepared: Prepared, posterior: PosteriorEstimate) -> FloatArray:
     x = prepared.unconstrained(group)
     x = x[np.isfinite(x).all(axis=1)]
     most = max(_LEAST_DRAWS, _MOST_EVALUATIONS // max(1, prepared.problem.n_observations))
+    if prepared.roles.latents:  # each evaluation is an integral
+        most = _LEAST_DRAWS
     return x[:: -(-len(x) // most)] if len(x) > most else x
 
 

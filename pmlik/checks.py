@@ -9,6 +9,9 @@ import numpy as np
 from pmlik.directions import describe_direction
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, PointEstimate
+from pmlik.functions import Density
+from pmlik.importance import LaplaceError
+from pmlik.marginal import MarginalDensity
 from pmlik.objective import Optimum
 from pmlik.roles import Potentials, Roles
 
@@ -17,6 +20,8 @@ __all__ = [
     "check_gradient",
     "check_higher",
     "check_identified",
+    "check_laplace",
+    "check_latents",
     "check_limit",
     "check_optima",
     "check_order",
@@ -27,6 +32,8 @@ __all__ = [
 
 # An automatic gradient that is further off than this is no gradient.
 _GRADIENT_ERROR = 1e-3
+# A log-likelihood that is off by more than this may move an estimate by much of its error.
+_LAPLACE_ERROR = 0.1
 
 
 def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
@@ -43,6 +50,57 @@ def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
     if roles.missing:
         flags.append(Flag(FlagCode.MISSING_INTEGRATED_OUT, Severity.INFO, roles.missing))
     return flags
+
+
+def check_latents(roles: Roles, likelihood: Density | MarginalDensity) -> list[Flag]:
+    """Who is integrated out and how, and whether there are enough of them.
+
+    Parameters
+    ----------
+    roles : Roles
+    likelihood : Density or MarginalDensity
+    """
+    if not isinstance(likelihood, MarginalDensity):
+        return []
+    how = "by Laplace's approximation"
+    if likelihood.is_exact:
+        how = "exactly: they are Gaussian and enter linearly"
+    elif likelihood.n_nodes is not None:
+        how = f"by adaptive quadrature with {likelihood.n_nodes} nodes each"
+    action = f"parameters={list(roles.latents)!r} would maximise over them instead."
+    flags = [Flag(FlagCode.INTEGRATED_OUT, Severity.INFO, roles.latents, action, f"Taken {how}.")]
+    sizes = dict(zip(roles.latents, likelihood.integrand.sizes, strict=True))
+    few = tuple(name for name in roles.scales if sizes[name] <= len(roles.scales[name]))
+    if few:
+        detail = "; ".join(
+            f"{name}: {sizes[name]}, with {', '.join(roles.scales[name])}" for name in few
+        )
+        action = "A prior has to tell the rest; the MLE may not exist or sit on a border."
+        flags.append(Flag(FlagCode.FEW_LATENTS, Severity.WARNING, few, action, f"{detail}."))
+    return flags
+
+
+def check_laplace(found: LaplaceError | None) -> list[Flag]:
+    """How good Laplace's approximation is at the MLE.
+
+    Parameters
+    ----------
+    found : LaplaceError or None
+        None where nothing was approximated, or the data are too large to check.
+    """
+    if found is None:
+        return []
+    detail = (
+        f"The log-likelihood is off by {found.error:+.3g} (Monte Carlo error {found.mcse:.2g}, "
+        f"Pareto k-hat {found.pareto_k:.2g})."
+    )
+    if not found.is_reliable:
+        action = "Latents with heavy tails or several modes: trust the posterior, not the integral."
+        return [Flag(FlagCode.LAPLACE_NOT_CHECKED, Severity.WARNING, (), action, detail)]
+    poor = abs(found.error) > _LAPLACE_ERROR
+    severity = Severity.WARNING if poor else Severity.INFO
+    action = "quadrature=15 integrates more exactly where each latent stands alone." if poor else ""
+    return [Flag(FlagCode.LAPLACE_CHECKED, severity, (), action, detail)]
 
 
 def check_certificate(certificate: Certificate, optimum: Optimum, where: str) -> list[Flag]:

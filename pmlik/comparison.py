@@ -44,8 +44,8 @@ class Comparison(Exports):
     posterior : PosteriorEstimate or None
         None when sampling failed, was interrupted or not asked for.
     dataset : xarray.Dataset
-        Every variable with leading dims ``method`` (mle, map, posterior) and ``statistic``
-        (estimate, std_error), natural units.
+        Every variable with leading dims ``method`` (mle, map, posterior; with latents joint) and
+        ``statistic`` (estimate, std_error), natural units.
     flags : tuple of Flag
         Those of the three estimates, each once.
     timings : Mapping of str to float
@@ -56,6 +56,9 @@ class Comparison(Exports):
         Of pmlik and what computed the numbers.
     background : Background
         Why they differ, the model and the call.
+    joint : PointEstimate, optional
+        In a model with latents: the mode of parameters and latents together, which plain
+        ``pm.find_MAP`` looks for. The MLE and the MAP have the latents integrated out.
     intervals : Mapping of str to xarray.Dataset
         By ``ci_kind``: ``wald`` and ``profile`` of the likelihood, ``eti`` or ``hdi`` of the
         posterior, all of one ``ci_prob``, each with a last dim ``ci_bound``. Those that were
@@ -71,6 +74,7 @@ class Comparison(Exports):
     random_seed: int
     versions: Mapping[str, str]
     background: Background = field(default_factory=Background)
+    joint: PointEstimate | None = None
     intervals: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     @property
@@ -94,6 +98,7 @@ class Comparison(Exports):
             "MLE": labelled(point.sel({"method": "mle"}, drop=True)),
             "SE": labelled(error.sel({"method": "mle"}, drop=True)),
             "MAP": labelled(point.sel({"method": "map"}, drop=True)),
+            **self._joint_column(point),
             "posterior mean": labelled(point.sel({"method": "posterior"}, drop=True)),
             "sd": labelled(error.sel({"method": "posterior"}, drop=True)),
         }
@@ -114,6 +119,11 @@ class Comparison(Exports):
             for label in table.index
         ]
         return table
+
+    def _joint_column(self, point: xr.Dataset) -> dict[str, dict[str, float]]:
+        if self.joint is None:
+            return {}
+        return {"joint mode": labelled(point.sel({"method": "joint"}, drop=True))}
 
     @property
     def trusted(self) -> bool:
@@ -192,6 +202,7 @@ class Comparison(Exports):
     def sheet(self) -> Sheet:
         """The comparison as a table of strings."""
         columns = ["parameter", *self.headings]
+        last = "joint" if self.joint else "MAP"
         numbers = {flag: str(i) for i, flag in enumerate(self.flags, start=1)}
         rows = self._rows()
         marks = [",".join(numbers[flag] for flag in flags) for _, flags in rows]
@@ -206,12 +217,12 @@ class Comparison(Exports):
             f"{count(self.mle.n_observations, 'observation', 'observations')}"
         )
         notes = tuple(self._notes(numbers))
-        return Sheet(title, tuple(columns), tuple(body), notes, breaks=(columns.index("MAP") + 1,))
+        return Sheet(title, tuple(columns), tuple(body), notes, breaks=(columns.index(last) + 1,))
 
     @property
     def headings(self) -> list[str]:
         """What the cells of a row are."""
-        columns = ["MLE", "SE", "MAP"]
+        columns = ["MLE", "SE", "MAP", *(["joint"] if self.joint else [])]
         if self.posterior is not None:
             columns += ["mean", "sd", self.interval_heading, "shift/sd"]
         return [*columns, *reference_names(self.dataset)]
@@ -258,6 +269,7 @@ class Comparison(Exports):
             format_to(n["MLE"], error),
             format_number(n["SE"], 3),
             format_to(n["MAP"], error),
+            *([format_to(n["joint mode"], error)] if self.joint else []),
         ]
         if self.posterior is not None:
             lower, upper = (format_to(n[f"interval {bound}"], error) for bound in _BOUNDS)
@@ -282,6 +294,10 @@ class Comparison(Exports):
             ("MLE", _verdict(self.mle.trusted, str(self.mle.certificate))),
             ("MAP", _verdict(self.map.trusted, str(self.map.certificate))),
         ]
+        if self.joint is not None:
+            what = "mode over parameters and latents together, as pm.find_MAP has it; "
+            certificate = _verdict(self.joint.trusted, str(self.joint.certificate))
+            notes.append(("joint", what + certificate))
         if self.posterior is None:
             notes.append(("chains", "none"))
         else:
@@ -299,6 +315,7 @@ class Comparison(Exports):
     def whose(self, flag: Flag) -> str:
         """Which of the estimates a flag is about, where it is not all that there are."""
         estimates = {"MLE": self.mle, "MAP": self.map, "posterior": self.posterior}
+        estimates["joint mode"] = self.joint
         whose = [n for n, estimate in estimates.items() if estimate and flag in estimate.flags]
         return f" ({', '.join(whose)})" if 0 < len(whose) < 2 else ""
 
@@ -343,6 +360,8 @@ def merge_estimates(
     map_estimate: PointEstimate,
     posterior: PosteriorEstimate | None,
     names: Sequence[str] | None = None,
+    *,
+    joint: PointEstimate | None = None,
 ) -> tuple[xr.Dataset, tuple[Flag, ...]]:
     """Lay the estimates of the named variables (default all) side by side.
 
@@ -356,6 +375,8 @@ def merge_estimates(
         All flags, each once, errors first.
     """
     methods = {"mle": mle, "map": map_estimate, "posterior": posterior}
+    if joint is not None:
+        methods["joint"] = joint
     estimates = [estimate for estimate in methods.values() if estimate is not None]
     if names is None:
         names = list(dict.fromkeys(str(name) for e in estimates for name in e.values.data_vars))

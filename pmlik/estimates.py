@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,7 +15,15 @@ from pmlik.errors import Flag, Severity
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
 from pmlik.space import FloatArray, Space
 
-__all__ = ["Certificate", "Counts", "PointEstimate", "PosteriorEstimate", "SearchEnd", "labelled"]
+__all__ = [
+    "Certificate",
+    "Counts",
+    "LatentModes",
+    "PointEstimate",
+    "PosteriorEstimate",
+    "SearchEnd",
+    "labelled",
+]
 
 
 class SearchEnd(NamedTuple):
@@ -85,6 +94,28 @@ def _distance(distance: float) -> str:
     return f"{distance + 0.0:.1g} SE" if np.isfinite(distance) else "an unknown distance"
 
 
+@dataclass(frozen=True, eq=False)
+class LatentModes:
+    """The latents given the data and the estimated parameters: R's ``ranef`` and ``condVar``.
+
+    Parameters
+    ----------
+    values : xarray.Dataset
+        Conditional modes, natural units, the model's dims and coords; with the derived quantities
+        that the latents move, at those modes.
+    std_error : xarray.Dataset
+        Like ``values``: conditional standard deviations, from the curvature of the log-density
+        of the latents at their mode, with the parameters held (delta method).
+    exact : bool
+        Whether the latents are Gaussian given the parameters, so that mode and standard
+        deviation are those of their distribution.
+    """
+
+    values: xr.Dataset
+    std_error: xr.Dataset
+    exact: bool
+
+
 class Counts(NamedTuple):
     """How many observations the likelihood is of, and how many parameters are identified."""
 
@@ -128,6 +159,11 @@ class PointEstimate:
     certificate: Certificate
     flags: tuple[Flag, ...]
     prepared: Any = field(default=None, repr=False)
+
+    @cached_property
+    def latents(self) -> LatentModes | None:
+        """Conditional modes of the latents at this estimate; None where there are none."""
+        return None if self.prepared is None else self.prepared.latents_at(self.certificate.x)
 
     @property
     def n_observations(self) -> int:

@@ -22,10 +22,17 @@ from pmlik.explanation import explain
 from pmlik.intervals import intervals_beside
 from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
-from pmlik.preparation import Arguments, CovarianceKind, Prepared, prepare, seed_of
+from pmlik.preparation import (
+    Arguments,
+    CovarianceKind,
+    Prepared,
+    prepare,
+    prepare_joint,
+    seed_of,
+)
 from pmlik.progress import Clock, Say, steps
 from pmlik.references import add_reference
-from pmlik.roles import Potentials
+from pmlik.roles import Latent, Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
 from pmlik.units import Cluster
 
@@ -42,6 +49,9 @@ def find_MLE(
     potentials: Potentials = "likelihood",
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
+    latent: Latent = "auto",
+    parameters: Sequence[str] = (),
+    quadrature: int | None = None,
     covariance_kind: CovarianceKind = "observed",
     cluster: Cluster = None,
     strict: bool = False,
@@ -72,7 +82,18 @@ def find_MLE(
     n_starts : int, optional
         How many starts to use in any case: ``pm.find_MAP``'s point, the initial point, draws
         from the prior, the MAP, jitter. More are used while no optimum is certified. Default:
-        7 up to 10 coordinates, 4 up to 50, else 1; at most 2 above 50 000 observations.
+        7 up to 10 coordinates, 4 up to 50, else 1; at most 2 above 50 000
+        observations; with latents 3 up to 50.
+    latent : "auto" or sequence of str
+        The latents, which are integrated out of the likelihood. Read from the model's graph by
+        default: variables whose distribution depends on other free variables, standard draws
+        that are multiplied by one, and missing values that the data depend on.
+    parameters : sequence of str
+        Variables that are parameters although they look like latents.
+    quadrature : int, optional
+        Integrate by adaptive Gauss-Hermite quadrature with so many nodes, where each latent
+        stands alone (one grouping factor). Default: Laplace's approximation, which is exact
+        for Gaussian latents that enter linearly.
     covariance_kind : {"observed", "robust"}
         Inverse observed information, or the sandwich of `make_robust`.
     cluster : str, array or mapping, optional
@@ -90,8 +111,8 @@ def find_MLE(
     Raises
     ------
     ModelError
-        If the model has no likelihood, one that pmlik can't take yet (latents), or one that is
-        zero wherever the search could start.
+        If the model has no likelihood, or one that is zero wherever the search could start; if
+        it can't be told which variables are latents.
     EstimationError
         With ``strict=True``, if a flag of severity ``error`` is raised.
 
@@ -114,6 +135,9 @@ def find_MLE(
         potentials,
         start,
         n_starts,
+        latent,
+        parameters,
+        quadrature,
         covariance_kind,
         cluster,
     )
@@ -130,6 +154,9 @@ def find_MAP(
     potentials: Potentials = "likelihood",
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
+    latent: Latent = "auto",
+    parameters: Sequence[str] = (),
+    quadrature: int | None = None,
     strict: bool = False,
 ) -> PointEstimate:
     """Maximum of likelihood times prior in natural units, as ``pm.find_MAP`` defines it.
@@ -137,6 +164,7 @@ def find_MAP(
     Parameters
     ----------
     model, var_names, random_seed, progressbar, backend, potentials, start, n_starts, strict
+    latent, parameters, quadrature
         As in `find_MLE`.
 
     Returns
@@ -160,7 +188,17 @@ def find_MAP(
     0.2500
     """
     arguments = Arguments(
-        model, var_names, random_seed, progressbar, backend, potentials, start, n_starts
+        model,
+        var_names,
+        random_seed,
+        progressbar,
+        backend,
+        potentials,
+        start,
+        n_starts,
+        latent,
+        parameters,
+        quadrature,
     )
     return _one_point(arguments, "map", strict)
 
@@ -241,6 +279,9 @@ def compare(
     sample_kwargs: Mapping[str, Any] | None = None,
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
+    latent: Latent = "auto",
+    parameters: Sequence[str] = (),
+    quadrature: int | None = None,
     reference: Mapping[str, Any] | pd.Series | pd.DataFrame | None = None,
     profile: bool | None = None,
     covariance_kind: CovarianceKind = "observed",
@@ -274,7 +315,7 @@ def compare(
         False leaves the posterior out.
     sample_kwargs : mapping, optional
         For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
-    start, n_starts
+    start, n_starts, latent, parameters, quadrature
         As in `find_MLE`.
     reference : mapping, pandas.Series or pandas.DataFrame, optional
         Answers from elsewhere to lay beside these, see `Comparison.with_reference`.
@@ -320,6 +361,9 @@ def compare(
         potentials,
         start,
         n_starts,
+        latent,
+        parameters,
+        quadrature,
         covariance_kind,
         cluster,
     )
@@ -327,6 +371,7 @@ def compare(
     with steps(progressbar) as say:
         prepared = _prepare(arguments, say, clock)
         mle, map_estimate = (_estimate(prepared, kind, say, clock) for kind in _KINDS)
+        joint = _joint_mode(prepared, say, clock)
     found = check_order(mle, map_estimate)
     raise_if_strict((*found, *mle.flags, *map_estimate.flags), strict)
     posterior: PosteriorEstimate | None = None
@@ -355,8 +400,9 @@ def compare(
         say("Profiling the likelihood")
         mle, intervals, noted = intervals_beside(mle, posterior, names, ci_prob, profile)
     found += noted
-    dataset, flags = merge_estimates(mle, map_estimate, posterior, names)
-    raise_if_strict((*found, *flags), strict)
+    dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)
+    estimates = [e for e in (mle, map_estimate, posterior) if e is not None]
+    raise_if_strict((*found, *(flag for e in estimates for flag in e.flags)), strict)
     with steps(progressbar) as say, clock("attribution"):
         say("Asking why they differ")
         background = explain(
@@ -382,6 +428,7 @@ def compare(
         flags=(*found, *flags),
         timings=clock.seconds,
         random_seed=prepared.seed,
+        joint=joint,
         versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
         background=background,
         intervals=intervals,
@@ -404,6 +451,16 @@ def _estimate(prepared: Prepared, kind: Kind, say: Say, clock: Clock) -> PointEs
     say(_KINDS[kind])
     with clock(kind.upper()):
         return estimate_point(prepared, kind)
+
+
+def _joint_mode(prepared: Prepared, say: Say, clock: Clock) -> PointEstimate | None:
+    """The mode of everything at once, latents too: what ``pm.find_MAP`` of the model looks for."""
+    if not prepared.roles.latents:
+        return None
+    say("Maximising over the latents, too")
+    with clock("joint mode"):
+        together = prepare_joint(prepared)
+        return None if together is None else estimate_point(together, "map")
 
 
 def _one_point(arguments: Arguments, kind: Kind, strict: bool) -> PointEstimate:

@@ -14,6 +14,8 @@ from pmlik.checks import (
     check_gradient,
     check_higher,
     check_identified,
+    check_laplace,
+    check_latents,
     check_limit,
     check_optima,
     check_roles,
@@ -26,7 +28,9 @@ from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, Counts, PointEstimate, SearchEnd
 from pmlik.functions import BoolArray
 from pmlik.gradients import gradient_error, gradient_error_at
+from pmlik.importance import LaplaceError, laplace_error
 from pmlik.limits import Ending
+from pmlik.marginal import MarginalDensity
 from pmlik.objective import Kind, Minimised, Objective, Optimum
 from pmlik.optimizer import Start, search
 from pmlik.outcome import Outcome, decide
@@ -42,6 +46,9 @@ __all__ = ["Fit", "estimate_point"]
 
 # So many standard errors at the start further, what has a limit is there.
 _FAR = 1e8
+
+# Draws of the latents that check Laplace's approximation, fewer where the data are large.
+_LAPLACE_DRAWS, _LEAST_LAPLACE_DRAWS, _LAPLACE_TERMS = 1000, 100, 10_000_000
 
 
 @np.errstate(all="ignore")
@@ -59,7 +66,10 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     before = problem.likelihood.n_gradients, problem.likelihood.n_products
     objective = Objective.of(problem, kind, prepared.start)
     starts = [*first, *list_starts(prepared, kind)]
-    reached = search(objective, starts, len(first) + count_starts(prepared))
+    count = len(first) + count_starts(prepared)
+    if prepared.roles.latents:  # where nothing is certified inside, there are limits to look for
+        starts = starts[: 2 * count]
+    reached = search(objective, starts, count)
     start = prepared.start[objective.active]
     outcome = decide(objective, reached, start, problem.n_observations)
     fit = Fit(prepared, kind, objective, outcome)
@@ -69,6 +79,8 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     certificate = _certificate(fit, before, error)
     flags = [
         *check_roles(prepared.roles, prepared.potentials),
+        *check_latents(prepared.roles, problem.likelihood),
+        *(check_laplace(_laplace_error(fit)) if kind == "mle" else ()),
         *_check_search(fit, reached, certificate, error),
         *_check_variances(fit, variances, unused, asked),
     ]
@@ -165,6 +177,20 @@ class Fit:
         if limit is not None and self.infinite.any():
             values = np.where(self.settled & self.held, self._beyond[0], values)
         return np.where(self.infinite, np.nan, values)
+
+
+def _laplace_error(fit: Fit) -> LaplaceError | None:
+    """Of the log-likelihood at the optimum; None where it is exact or there is none."""
+    likelihood = fit.problem.likelihood
+    if not isinstance(likelihood, MarginalDensity) or not fit.optimum.usable:
+        return None
+    if likelihood.is_exact or likelihood.n_nodes is not None:
+        return None
+    mode = likelihood.mode(fit.x)
+    n_draws = min(_LAPLACE_DRAWS, _LAPLACE_TERMS // max(1, fit.problem.n_observations))
+    if mode is None or n_draws < _LEAST_LAPLACE_DRAWS:
+        return None
+    return laplace_error(likelihood.laplace, mode, n_draws, fit.prepared.seed)
 
 
 def _gradient_error(fit: Fit, start: FloatArray) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from pmlik.preparation import Arguments, Prepared, prepare
 from pmlik.problem import label_space
 from pmlik.profiling import profile_grid
 from pmlik.progress import steps
-from pmlik.roles import Potentials
+from pmlik.roles import Latent, Potentials
 from pmlik.space import FloatArray, Space
 
 __all__ = ["Likelihood"]
@@ -54,6 +54,8 @@ class Likelihood:
         For the search for the MLE.
     progressbar : bool
         Show what is being done.
+    latent, parameters, quadrature
+        As in `find_MLE`: latents are integrated out.
 
     Raises
     ------
@@ -81,6 +83,9 @@ class Likelihood:
         backend: str | None = None,
         random_seed: int | None = None,
         progressbar: bool = True,
+        latent: Latent = "auto",
+        parameters: Sequence[str] = (),
+        quadrature: int | None = None,
     ) -> None:
         arguments = Arguments(
             model,
@@ -88,6 +93,9 @@ class Likelihood:
             progressbar=progressbar,
             backend=backend,
             potentials=potentials,
+            latent=latent,
+            parameters=parameters,
+            quadrature=quadrature,
         )
         with steps(progressbar) as say:
             say("Building the likelihood")

@@ -13,7 +13,9 @@ from pytensor.xtensor import as_xtensor
 
 from pmlik.batching import Batched
 from pmlik.compilation import compile_mode
+from pmlik.errors import ValuesError
 from pmlik.functions import BoolArray, Density
+from pmlik.marginal import MarginalDensity
 from pmlik.precision import in_double_precision
 from pmlik.problem import Problem
 from pmlik.progress import Say
@@ -64,8 +66,10 @@ class NaturalLikelihood:
         return list(joined), theta
 
     @cached_property
-    def density(self) -> Density:
+    def density(self) -> Density | NaturalMarginal:
         """The log-density of the observations given ``theta``, all constants included."""
+        if isinstance(self.problem.likelihood, MarginalDensity):
+            return NaturalMarginal(self)
         terms = factor_graphs(self._model, [term.name for term in self._model.terms])
         joined, theta = self._join(list(terms.values()))
         everything = np.ones(self.problem.parameters.size, bool)
@@ -177,6 +181,69 @@ class NaturalLikelihood:
             result[outside] = np.nan if what == "gradient" else -np.inf
             result[np.isnan(points).any(axis=1)] = np.nan
         return results
+
+
+class NaturalMarginal:
+    """The marginal log-likelihood of natural values, by way of the unconstrained ones.
+
+    Parameters
+    ----------
+    natural : NaturalLikelihood
+    """
+
+    def __init__(self, natural: NaturalLikelihood) -> None:
+        self._natural, self._likelihood = natural, natural.problem.likelihood
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the observed variables."""
+        return self._likelihood.terms
+
+    def _gradient(self, theta: FloatArray) -> FloatArray:
+        """In natural units.
+
+        Where the values are more than the coordinates (a simplex), the one without a part
+        across their surface.
+        """
+        x = self._natural.to_unconstrained(theta)
+        push = self._natural.problem.values.tangents(x)
+        jacobian = np.array([push(unit)[: len(theta)] for unit in np.eye(len(x))])
+        slope = self._likelihood.value_and_gradient(x)[1]
+        return np.asarray(np.linalg.lstsq(jacobian, slope)[0])
+
+    def many(self, what: Any, points: FloatArray, say: Say | None = None) -> list[FloatArray]:
+        """As `Density.many`, except that there are no terms by observation.
+
+        Raises
+        ------
+        ValuesError
+            For ``"pointwise"``.
+        """
+        if what == "pointwise":
+            raise ValuesError(
+                "pointwise: the model has latents, and observations that share them are not "
+                "independent: the marginal likelihood has no term for each. Use `log`."
+            )
+        x = self._natural.many_to_unconstrained(points)
+        good = np.isfinite(x).all(axis=1)
+        if what == "value":
+            values = np.full(len(points), -np.inf)
+            values[good] = self._likelihood.many("value", x[good], say)[0]
+            return [values]
+        gradients = np.full(points.shape, np.nan)
+        for i in np.flatnonzero(good):
+            gradients[i] = self._gradient(points[i])
+        return [gradients]
+
+    def hessian(self, theta: FloatArray) -> FloatArray:
+        """By central differences of the exact gradient."""
+        rows = []
+        for i, unit in enumerate(np.eye(len(theta))):
+            step = np.cbrt(np.finfo(float).eps) * max(1.0, abs(theta[i]))
+            ahead, behind = (self._gradient(theta + s * step * unit) for s in (1, -1))
+            rows.append((ahead - behind) / (2 * step))
+        hessian = np.array(rows)
+        return np.asarray((hessian + hessian.T) / 2)
 
 
 def _like(array: FloatArray, value: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pmlik.curvature import DENSE_LIMIT, Curvature, IterativeCurvature
 from pmlik.functions import BoolArray, Density, Values
+from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem
 from pmlik.space import FloatArray
 
@@ -32,7 +33,7 @@ class Minimised(Protocol):
     """
 
     @property
-    def densities(self) -> tuple[Density, ...]: ...  # noqa: D102
+    def densities(self) -> tuple[Density | MarginalDensity, ...]: ...  # noqa: D102
     @property
     def values(self) -> Values: ...  # noqa: D102
     @property
@@ -64,7 +65,7 @@ class Objective:
         Coordinates that stay at their base although a density depends on them.
     """
 
-    densities: tuple[Density, ...]
+    densities: tuple[Density | MarginalDensity, ...]
     values: Values
     base: FloatArray
     held: BoolArray | None = None

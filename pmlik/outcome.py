@@ -9,6 +9,7 @@ import numpy as np
 
 from pmlik.curvature import Curvature
 from pmlik.limits import Ending, Limit, border_values, find_limit, is_noisy_between
+from pmlik.marginal import MarginalDensity
 from pmlik.objective import Minimised, Objective, Optimum
 from pmlik.optimizer import are_equal, is_beside
 from pmlik.probing import find_unbounded
@@ -19,6 +20,8 @@ __all__ = ["Outcome", "decide"]
 _MOST_LIMITS, _MOST_TRIED = 3, 8
 _MOST_PROBED = 50
 _ADRIFT = 100.0
+# With latents and more observations than this a certified optimum is not probed further.
+_MOST_INTEGRATED = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,8 @@ def decide(
     """
     usable = _rank([o for o in reached if o.usable])
     found = _cluster(usable)
-    clusters = [o for o in found if _is_sound(objective, start, o)]
+    large = _is_large_integral(objective, n_observations)
+    clusters = [o for o in found if large or _is_sound(objective, start, o)]
     best = clusters[0] if clusters else None
     stopped = [o for o in reached if not o.usable] + [o for o in found if o not in clusters]
     limits = _limits(objective, stopped, start, best)
@@ -79,7 +83,8 @@ def decide(
         if end.ending is Ending.UNBOUNDED and end.place is not None
     }
     chosen = _choose(limits, best)
-    if chosen is None and best is not None and len(best.z) <= _MOST_PROBED:
+    probed = len(start) <= _MOST_PROBED and not large
+    if chosen is None and best is not None and probed:
         unbounded |= set(find_unbounded(objective, best, n_observations))
     here = (
         chosen.optimum if chosen else best or replace(reached[0], converged=False, contracted=False)
@@ -93,6 +98,12 @@ def decide(
         others=tuple(_beside(chosen, clusters) if chosen else clusters[1:]),
         ends=tuple((o, _number(o, clusters) + (1 if chosen and o.usable else 0)) for o in reached),
     )
+
+
+def _is_large_integral(objective: Objective, n_observations: int) -> bool:
+    """Whether asking whether a certified optimum is sound would take longer than the search."""
+    integral = any(isinstance(density, MarginalDensity) for density in objective.densities)
+    return integral and n_observations > _MOST_INTEGRATED
 
 
 def _beside(limit: Limit, clusters: Sequence[Optimum]) -> list[Optimum]:

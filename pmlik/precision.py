@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytensor
 import pytensor.tensor as pt
 from pymc.model.fgraph import ModelValuedVar
+from pymc.pytensorf import constant_fold
+from pytensor.graph import FunctionGraph
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors, graph_inputs
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.variable import TensorConstant
 
-__all__ = ["in_double_precision"]
+__all__ = ["in_double_precision", "share_large_constants"]
+
+# Arrays from this size on are handed over as arguments: compiled into a function they cost
+# minutes and gigabytes.
+_LARGE = 10_000
 
 _WIDER = {"float32": "float64", "int8": "int64", "int16": "int64"}
 
@@ -43,6 +50,29 @@ def in_double_precision(graphs: Sequence[Any]) -> list[Any]:
     except (TypeError, ValueError, AssertionError):  # an operation that insists on its types
         return list(graphs)
     return converted
+
+
+def share_large_constants(graphs: Sequence[Any]) -> list[Any]:
+    """The same graphs with large arrays, and what is computed from them alone, as shared ones."""
+    constant: set[Any] = set()
+    frontier: set[Any] = set()
+    for node in _in_order(graphs):
+        fixed = [isinstance(var, TensorConstant) or var in constant for var in node.inputs]
+        if node.inputs and all(fixed):
+            constant.update(node.outputs)
+        else:
+            frontier |= {v for v, yes in zip(node.inputs, fixed, strict=True) if yes}
+    large = {}
+    for var, value in zip(frontier, constant_fold(list(frontier), False), strict=True):
+        if isinstance(value, np.ndarray) and value.size >= _LARGE:
+            shared = pytensor.shared(np.asarray(value, var.type.dtype), shape=value.shape)
+            large[var] = var.type.filter_variable(shared)
+    return list(clone_replace(list(graphs), large, rebuild_strict=False)) if large else list(graphs)
+
+
+def _in_order(graphs: Sequence[Any]) -> list[Any]:
+    """The graphs' nodes, each after those that it is computed from."""
+    return list(FunctionGraph(outputs=list(graphs), clone=False).toposort())
 
 
 def _to_double(constant: Any) -> Any:

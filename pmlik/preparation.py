@@ -13,17 +13,22 @@ import xarray as xr
 
 from pmlik.admission import resolve_model
 from pmlik.compilation import compile_mode
+from pmlik.conditional import conditional_modes
+from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError, StartError
+from pmlik.estimates import LatentModes
 from pmlik.naturals import NaturalLikelihood
 from pmlik.points import check_names, read_points
 from pmlik.problem import Problem, build_problem
-from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
+from pmlik.roles import Latent, Potentials, Roles, read_roles
 from pmlik.space import FloatArray
 from pmlik.starting import usable_start
 from pmlik.units import Cluster
 
-__all__ = ["Arguments", "CovarianceKind", "Prepared", "prepare", "seed_of"]
+__all__ = ["Arguments", "CovarianceKind", "Prepared", "prepare", "prepare_joint", "seed_of"]
 
+# The mode of parameters and latents together is shown for what it is; two starts will do.
+_JOINT_STARTS = 2
 
 #: What standard errors of the MLE are taken from.
 CovarianceKind = Literal["observed", "robust"]
@@ -41,6 +46,9 @@ class Arguments:
     potentials: Potentials = "likelihood"
     start: Mapping[str, Any] | None = None
     n_starts: int | None = None
+    latent: Latent = "auto"
+    parameters: Sequence[str] = ()
+    quadrature: int | None = None
     covariance_kind: CovarianceKind = "observed"
     cluster: Cluster = None
 
@@ -79,6 +87,10 @@ class Prepared:
         """The likelihood as a function of the user's values."""
         return NaturalLikelihood(self.problem)
 
+    def latents_at(self, x: FloatArray) -> LatentModes | None:
+        """Conditional modes of the latents at ``x`` (n,); None for a model without latents."""
+        return conditional_modes(self.problem, self.roles, x)
+
     def unconstrained(self, values: xr.Dataset) -> FloatArray:
         """The unconstrained vectors (b, n) of a Dataset of draws, chain by chain.
 
@@ -108,20 +120,46 @@ def prepare(arguments: Arguments) -> Prepared:
         For a start that does not fit the model.
     """
     model = resolve_model(arguments.model)
-    roles = read_roles(model, arguments.potentials)
-    refuse_latents(roles)
+    roles = read_roles(
+        model,
+        arguments.potentials,
+        latent=arguments.latent,
+        parameters=arguments.parameters,
+    )
     _check_names(model, arguments.var_names)
     compile_mode(arguments.backend)
-    _check_count(arguments.n_starts)
+    _check_count("n_starts", arguments.n_starts)
+    _check_count("quadrature", arguments.quadrature)
     _check_covariance(arguments.covariance_kind, arguments.cluster)
     seed = seed_of(arguments.random_seed)
     problem = build_problem(
-        model, roles, potentials=arguments.potentials, backend=arguments.backend
+        model,
+        roles,
+        potentials=arguments.potentials,
+        backend=arguments.backend,
+        quadrature=arguments.quadrature,
     )
     prepared = Prepared(model, roles, problem, seed, arguments)
     if arguments.start:
         return replace(prepared, problem=_start_from(prepared, arguments.start))
     return prepared
+
+
+def prepare_joint(prepared: Prepared) -> Prepared | None:
+    """The same model with its latents as parameters; None where they are too many."""
+    roles = prepared.roles
+    everything = roles.parameters + roles.latents
+    arguments = replace(
+        prepared.arguments,
+        latent=(),
+        parameters=everything,
+        quadrature=None,
+        var_names=None,
+        n_starts=_JOINT_STARTS,
+    )
+    problem = prepared.problem
+    size = len(problem.initial) + sum(getattr(problem.likelihood, "sizes", ()))
+    return prepare(arguments) if size <= DENSE_LIMIT else None
 
 
 def _start_from(prepared: Prepared, start: Mapping[str, Any]) -> Problem:
@@ -145,10 +183,10 @@ def _start_from(prepared: Prepared, start: Mapping[str, Any]) -> Problem:
     return replace(problem, initial=np.where(pinned, x, problem.initial), pinned=pinned)
 
 
-def _check_count(n_starts: int | None) -> None:
-    integer = isinstance(n_starts, int | np.integer) and not isinstance(n_starts, bool)
-    if n_starts is not None and (not integer or n_starts < 1):
-        raise ModelError(f"n_starts: got {n_starts!r}, need an integer from 1 up, or None.")
+def _check_count(what: str, count: int | None) -> None:
+    integer = isinstance(count, int | np.integer) and not isinstance(count, bool)
+    if count is not None and (not integer or count < 1):
+        raise ModelError(f"{what}: got {count!r}, need an integer from 1 up, or None.")
 
 
 def _check_covariance(kind: str, cluster: Cluster) -> None:

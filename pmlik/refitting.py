@@ -17,7 +17,9 @@ from pmlik.compilation import compile_mode
 from pmlik.curvature import DENSE_LIMIT, Curvature
 from pmlik.errors import StartError
 from pmlik.estimator import Fit
+from pmlik.functions import Density
 from pmlik.limits import Ending
+from pmlik.marginal import MarginalDensity
 from pmlik.newton import Criterion, Refined, never_rises, refine
 from pmlik.objective import Kind, Objective, Optimum
 from pmlik.optimizer import CONTRACTION, TOLERANCE, Start, climb, search
@@ -124,6 +126,8 @@ class Refitter:
         )
         problem, self._inputs = opened.problem, dict(opened.data)
         likelihood = problem.likelihood
+        if isinstance(likelihood, MarginalDensity):  # it remembers modes that belong to its data
+            likelihood.weighted(self._inputs)
         if weights is not None:
             self._inputs = {
                 name: pytensor.shared(np.ones(shape), shape=shape, name=f"weights of {name}")
@@ -159,10 +163,11 @@ class Refitter:
 
     def _replicate(self) -> Replicated | None:
         objective, problem = self._objective, self._problem
-        if objective.size > DENSE_LIMIT:
+        densities = [d for d in objective.densities if isinstance(d, Density)]
+        if objective.size > DENSE_LIMIT or len(densities) < len(objective.densities):
             return None
         return Replicated(
-            objective.densities,
+            densities,
             problem.values,
             list(self._inputs.values()),
             problem.model,

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from pmlik.functions import BoolArray, Density, Values
+from pmlik.marginal import MarginalDensity
 from pmlik.objective import Objective
 from pmlik.space import FloatArray
 
@@ -36,7 +37,7 @@ class Restricted:
         return cls(objective, origin, np.eye(len(origin))[:, ~held])
 
     @property
-    def densities(self) -> tuple[Density, ...]:
+    def densities(self) -> tuple[Density | MarginalDensity, ...]:
         """Those of the objective."""
         return self._objective.densities
 

@@ -11,6 +11,7 @@ from pmlik.compilation import compile_mode
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.descent import WAYS
 from pmlik.host import find_MAP_point, prior_draws
+from pmlik.marginalization import parameters_model
 from pmlik.objective import Kind, Objective
 from pmlik.optimizer import Start, climb
 from pmlik.preparation import Prepared
@@ -29,6 +30,8 @@ _SMALL = 5000
 # How many starts are all used, up to how many coordinates; no more than a few on large data.
 _COUNTS = ((10, 7), (50, 4))
 _LARGE_DATA, _FEW = 50_000, 2
+# And in a model with latents, where each evaluation is an integral.
+_COUNTS_WITH_LATENTS = ((50, 3),)
 
 # Widths of the jitter of further starts.
 _JITTERS = (10.0, 1.0, 4.0, 0.5, 2.0)
@@ -41,7 +44,8 @@ def count_starts(prepared: Prepared) -> int:
     if prepared.arguments.n_starts is not None:
         return prepared.arguments.n_starts
     size = len(prepared.problem.initial)
-    count = next((count for limit, count in _COUNTS if size <= limit), 1)
+    counts = _COUNTS_WITH_LATENTS if prepared.roles.latents else _COUNTS
+    count = next((count for limit, count in counts if size <= limit), 1)
     return min(count, _FEW) if prepared.problem.n_observations > _LARGE_DATA else count
 
 
@@ -104,5 +108,10 @@ def _from_host(prepared: Prepared, kind: Kind) -> FloatArray | None:
     # On large data building is cheap against the hundreds of evaluations that follow.
     small = problem.n_observations + len(start) < _SMALL
     mode = compile_mode(problem.backend, for_start=small)
-    host_model = terms_model(prepared.model, terms)
+    model = prepared.model
+    if prepared.roles.latents:
+        model = parameters_model(model, prepared.roles, problem)
+        named = [potential.name for potential in model.potentials]
+        terms = (*named, *(prior_terms(prepared.roles, "likelihood") if kind == "map" else ()))
+    host_model = terms_model(model, terms)
     return find_MAP_point(host_model, None if own else start, problem.unconstrained, mode)

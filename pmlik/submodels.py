@@ -24,6 +24,7 @@ from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
 __all__ = [
     "TermsModel",
     "as_tensor",
+    "carry_over",
     "factor_graphs",
     "likelihood_model",
     "likelihood_terms",
@@ -212,15 +213,21 @@ def without_initial_values(model: pm.Model) -> Any:
 
 def _as_terms_model(clone: Any, model: Any, terms: Iterable[str]) -> TermsModel:
     """Put back what the round trip loses, and give the clone its density."""
-    clone.name, clone.check_bounds = model.name, model.check_bounds
-    for name, value in _initial_values(model).items():
-        clone.rvs_to_initial_values[clone[name]] = value
-    _restore_order(clone, model)
+    carry_over(clone, model)
     # pm.Model and its subclasses share one instance layout; freeze_model retypes likewise.
     clone.__class__ = TermsModel
     clone._terms = tuple(terms)
     result: TermsModel = clone
     return result
+
+
+def carry_over(clone: pm.Model, model: pm.Model) -> None:
+    """Put back what the graph round trip loses, for the variables that the clone has."""
+    clone.name, clone.check_bounds = model.name, model.check_bounds
+    for name, value in _initial_values(model).items():
+        if name in clone.named_vars:
+            clone.rvs_to_initial_values[clone[name]] = value
+    _restore_order(clone, model)
 
 
 def _with_exact_constants(graph: Any) -> Any:

@@ -8,7 +8,7 @@ kernel) that is itself free.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pymc as pm
@@ -16,7 +16,7 @@ from pymc.pytensorf import constant_fold
 from pytensor.graph.traversal import ancestors
 from pytensor.scan.op import Scan
 
-__all__ = ["find_whitened"]
+__all__ = ["Whitened", "find_whitened"]
 
 # Distributions by name, and the parameters that make them standard: 0 and 1 stand for
 # themselves, "I" for the identity matrix, None for anything.
@@ -43,8 +43,24 @@ _MATRIX_PRODUCTS = {"Dot", "Einsum", "BatchedDot"}
 _SOLVES = {"SolveTriangular", "Solve", "CholeskySolve"}
 
 
-def find_whitened(model: pm.Model) -> tuple[str, ...]:
-    """Names of the free variables that are whitened latents, in the model's order.
+class Whitened(NamedTuple):
+    """A whitened latent.
+
+    Parameters
+    ----------
+    scales : frozenset of str
+        The free variables that it is multiplied by.
+    rivals : frozenset of str
+        Where those are all standard arrays too, that are only multiplied: either side could be
+        the latent one.
+    """
+
+    scales: frozenset[str]
+    rivals: frozenset[str]
+
+
+def find_whitened(model: pm.Model) -> dict[str, Whitened]:
+    """The free variables that are whitened latents, in the model's order.
 
     Such a variable is an array with a constant standard prior, and every way from it to the
     data is linear until it meets a product with a function of another free variable. The
@@ -56,7 +72,13 @@ def find_whitened(model: pm.Model) -> tuple[str, ...]:
     walks = {rv: _Walk(rv, model) for rv in standard}
     linear = {rv for rv, walk in walks.items() if walk.meets_products_only}
     plain_arrays = set(standard) - linear
-    return tuple(rv.name for rv in standard if rv in linear and walks[rv].partners - plain_arrays)
+    found = {}
+    for rv in standard:
+        partners = walks[rv].partners - plain_arrays
+        if rv in linear and partners:
+            names = frozenset(partner.name for partner in partners)
+            found[rv.name] = Whitened(names, names if partners <= linear else frozenset())
+    return found
 
 
 def _is_standard_array(rv: Any) -> bool:

@@ -957,18 +957,74 @@ def test_a_model_without_latents_gives_a_likelihood_model(name):
 @pytest.mark.parametrize(
     "name", ["centred_random_intercepts", "whitened_effects", "covariate_with_gaps"]
 )
-@pytest.mark.parametrize(
-    "verb", [pmlik.find_MLE, pmlik.find_MAP, pmlik.compare, pmlik.likelihood_model]
-)
-def test_verbs_that_need_the_likelihood_refuse_latents_and_name_them(name, verb):
+def test_the_likelihood_model_refuses_latents_and_says_what_takes_them(name):
     build, (expected,) = LATENT[name]
-    with pytest.raises(pmlik.ModelError, match=f"^{expected}: latent .*sample_posterior"):
-        verb(build())
+    with pytest.raises(pmlik.ModelError, match=f"^{expected}: latent .*marginal_model"):
+        pmlik.likelihood_model(build())
 
 
 def test_several_latents_are_all_named_and_no_parameter_is():
     with pytest.raises(pmlik.ModelError, match=r"^schools, pupils: latent"):
-        pmlik.find_MLE(two_levels_of_effects())
+        pmlik.likelihood_model(two_levels_of_effects())
+
+
+def factor_model() -> pm.Model:
+    with pm.Model() as model:
+        loadings = pm.Normal("loadings", 0, 1, shape=(2, 3))
+        scores = pm.Normal("scores", 0, 1, shape=(8, 2))
+        pm.Normal("y", scores @ loadings, pm.HalfNormal("sigma"), observed=Y.reshape(8, 3))
+    return model
+
+
+def test_a_factor_model_is_ambiguous_and_the_error_shows_how_to_choose():
+    with pytest.raises(pmlik.ModelError, match=r"loadings, scores: latent or parameter\?.*Choose"):
+        read_roles(factor_model())
+
+
+def test_naming_one_side_of_a_factor_model_settles_it():
+    assert read_roles(factor_model(), parameters=["loadings"]).latents == ("scores",)
+    assert read_roles(factor_model(), parameters=["scores"]).latents == ("loadings",)
+    assert read_roles(factor_model(), latent=["scores"]).parameters == ("loadings", "sigma")
+    assert read_roles(factor_model(), parameters=["loadings", "scores"]).latents == ()
+
+
+def test_overrides_go_before_the_reading():
+    model = centred_random_intercepts()
+    assert read_roles(model, parameters=["u"]).latents == ()
+    roles = read_roles(PLAIN["group_intercepts_under_independent_priors"](), latent=["a"])
+    assert roles.latents == ("a",)
+
+
+def test_a_shrinkage_prior_read_as_latent_is_a_parameter_with_its_scales_when_asked():
+    roles = read_roles(horseshoe_centred(), parameters=["beta"])
+    assert set(roles.parameters) == {"tau", "local", "beta"}
+    assert roles.latents == ()
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"latent": ["nobody"]}, r"latent: 'nobody' not among .* mu, tau, u"),
+        ({"latent": "u"}, r"latent: got 'u', need 'auto' or a list"),
+        ({"parameters": "u"}, r"parameters: got 'u', need a list"),
+        ({"latent": ["u"], "parameters": ["u"]}, r"u: named as latent and as a parameter"),
+        ({"latent": ["mu", "tau", "u", "sigma"]}, r"all free variables are latents"),
+    ],
+)
+def test_wrong_choices_get_one_clear_error(choice, message):
+    with pytest.raises(pmlik.ModelError, match=message):
+        read_roles(centred_random_intercepts(), **choice)
+
+
+def test_a_latent_that_no_data_depend_on_integrates_to_one():
+    with pm.Model() as model:
+        tau = pm.HalfNormal("tau")
+        u = pm.Normal("u", 0, tau, shape=J)
+        pm.Normal("u_new", 0, tau)
+        pm.Normal("y", u[GROUP], 1.0, observed=Y)
+    roles = read_roles(model)
+    assert roles.latents == ("u",)
+    assert roles.missing == ("u_new",)
 
 
 @pytest.mark.parametrize("name", LATENT)
@@ -1060,8 +1116,8 @@ def test_a_potential_counted_as_prior_is_still_listed():
 def test_a_model_with_the_verbs_called_inside_its_context_needs_no_argument():
     with group_intercepts_under_independent_priors():
         assert pmlik.likelihood_model().free_RVs[0].name == "a"
-    with centred_random_intercepts(), pytest.raises(pmlik.ModelError, match=r"^u: latent"):
-        pmlik.find_MLE()
+    with centred_random_intercepts():
+        assert [rv.name for rv in pmlik.marginal_model().free_RVs] == ["mu", "tau", "sigma"]
 
 
 def test_a_scale_that_multiplies_observed_data_is_no_reason_to_call_coefficients_latent():

@@ -1,0 +1,116 @@
+"""The latents given the data and the parameters: conditional modes and standard deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from pymc.pytensorf import join_nonshared_inputs
+from pytensor.graph.traversal import ancestors
+
+from pmlik.compilation import compile_mode
+from pmlik.estimates import LatentModes
+from pmlik.functions import Values
+from pmlik.laplace import Laplace, Mode
+from pmlik.marginal import MarginalDensity
+from pmlik.precision import in_double_precision
+from pmlik.problem import Problem, label_space
+from pmlik.roles import Roles
+from pmlik.space import FloatArray
+from pmlik.submodels import as_tensor
+
+__all__ = ["conditional_modes"]
+
+_MOST_ROWS = 2000
+
+
+def conditional_modes(problem: Problem, roles: Roles, x: FloatArray) -> LatentModes | None:
+    """Where the latents are given ``x``, in natural units, with the derived quantities they move.
+
+    Returns
+    -------
+    LatentModes or None
+        None for a model without latents.
+    """
+    likelihood = problem.likelihood
+    if not isinstance(likelihood, MarginalDensity):
+        return None
+    model = problem.model
+    latents = {model[name] for name in roles.latents}
+    missing = {model[name] for name in roles.missing}
+    above = {name: set(ancestors([model[name]])) for name in roles.derived}
+    moved = [n for n in roles.derived if above[n] & latents and not above[n] & missing]
+    names = [*roles.latents, *moved]
+    values = _natural_values(problem, roles, names)
+    mode = likelihood.mode(x)
+    u = likelihood.integrand.start if mode is None else mode.u
+    with np.errstate(all="ignore"):
+        arrays = values.arrays(np.concatenate([x, u]))
+    space = label_space(model, names, arrays)
+    flat = space.join(dict(zip(names, arrays, strict=True)))
+    if mode is None:
+        nothing = space.to_dataset(np.full(space.size, np.nan))
+        return LatentModes(nothing, nothing, likelihood.is_exact)
+    errors = _standard_deviations(values, x, mode, likelihood.laplace)
+    smooth = values.smooth(np.concatenate([x, u]))
+    errors = np.where(smooth, errors, np.nan)
+    return LatentModes(space.to_dataset(flat), space.to_dataset(errors), likelihood.is_exact)
+
+
+def _natural_values(problem: Problem, roles: Roles, names: list[str]) -> Values:
+    model = problem.model
+    graphs = [as_tensor(g) for g in model.replace_rvs_by_values([model[n] for n in names])]
+    inputs = [model.rvs_to_values[model[name]] for name in (*roles.parameters, *roles.latents)]
+    joined, x = join_nonshared_inputs(
+        point=model.initial_point(0), outputs=in_double_precision(graphs), inputs=inputs
+    )
+    return Values(list(joined), x, model, compile_mode(problem.backend))
+
+
+def _standard_deviations(values: Values, x: FloatArray, mode: Mode, laplace: Laplace) -> FloatArray:
+    """Roots of the diagonal of ``J Q^-1 J'``, with ``J`` the values' Jacobian in the latents."""
+    joint = np.concatenate([x, mode.u])
+    push = values.tangents(joint)
+
+    def tangent(v: FloatArray) -> FloatArray:
+        return push(np.concatenate([np.zeros(len(x)), v]))
+
+    found = _by_colours(tangent, mode, laplace)
+    if found is not None:
+        return found
+    m = len(values(joint))
+    if m > _MOST_ROWS:
+        return np.full(m, np.nan)
+    rows = (values.cotangent(joint, unit)[len(x) :] for unit in np.eye(m))
+    return np.sqrt([float(row @ mode.factor.solve(row)) for row in rows])
+
+
+def _by_colours(
+    tangent: Callable[[FloatArray], FloatArray], mode: Mode, laplace: Laplace
+) -> FloatArray | None:
+    """Where each value depends on latents of different colours that meet each other.
+
+    None where that is not so: then the Jacobian's entries can't be told from so few products.
+    """
+    pattern, n = laplace.pattern, len(mode.u)
+    entries = np.array([tangent(seed) for seed in pattern.seeds])
+    numbers = np.array([tangent(seed * np.arange(1, n + 1)) for seed in pattern.seeds])
+    with np.errstate(all="ignore"):
+        columns = np.where(entries != 0, np.round(numbers / entries) - 1, 0)
+    if not (np.isfinite(columns).all() and ((columns >= 0) & (columns < n)).all()):
+        return None
+    columns = columns.astype(np.int64)
+    v = np.random.default_rng(0).normal(size=n)
+    image = tangent(v)
+    error = np.abs(np.einsum("cm,cm->m", entries, v[columns]) - image)
+    if (error > 1e-9 * (1 + np.abs(image))).any():
+        return None
+    inverse, variance = mode.factor.inverse_entries(), np.zeros(len(image))
+    for one, at in zip(entries, columns, strict=True):
+        for other, where in zip(entries, columns, strict=True):
+            both = np.flatnonzero((one != 0) & (other != 0))
+            place = pattern.locate(at[both], where[both])
+            if (place < 0).any():
+                return None
+            variance[both] += one[both] * other[both] * inverse[place]
+    return np.sqrt(np.maximum(variance, 0.0))

@@ -1,0 +1,73 @@
+"""Laplace's approximation checked: the same integral by importance sampling from it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from arviz_stats.base import array_stats
+from scipy.special import logsumexp
+
+from pmlik.laplace import Laplace, Mode
+from pmlik.space import FloatArray
+
+__all__ = ["LaplaceError", "laplace_error"]
+
+#: Above this the importance sampling estimate is not to be trusted (Vehtari et al., 2024,
+#: jmlr.org/papers/v25/19-556.html).
+MOST_K = 0.7
+
+
+class LaplaceError(NamedTuple):
+    """How far Laplace's approximation of a log-likelihood is off.
+
+    ``error`` is the approximation minus the importance sampling estimate, ``mcse`` the Monte
+    Carlo standard error of that, ``pareto_k`` the shape of the weights' tail.
+    """
+
+    error: float
+    mcse: float
+    pareto_k: float
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether the estimate of the error is itself to be trusted."""
+        return bool(np.isfinite(self.error) and self.pareto_k < MOST_K)
+
+
+def laplace_error(laplace: Laplace, mode: Mode, n_draws: int, seed: int) -> LaplaceError:
+    """Estimate the error of the approximation at one mode.
+
+    Parameters
+    ----------
+    laplace : Laplace
+    mode : Mode
+    n_draws : int
+        Draws of the latents from the approximation, in antithetic pairs.
+    seed : int
+    """
+    rng, n = np.random.default_rng(seed), len(mode.u)
+    constant = mode.log_integral - mode.value  # of exp(value) against its Gaussian's density
+    log_ratios = []
+    for _ in range(n_draws // 2):
+        noise = rng.normal(size=n)
+        step, height = mode.factor.root_solve(noise), float(noise @ noise) / 2
+        for sign in (1.0, -1.0):
+            value = laplace.integrand.value_and_gradient(mode.theta, mode.u + sign * step)[0]
+            log_ratios.append(value - mode.value + height if np.isfinite(value) else -np.inf)
+    ratios = np.array(log_ratios)
+    if not np.isfinite(ratios).any() or not np.isfinite(constant):
+        return LaplaceError(np.nan, np.nan, np.nan)
+    pareto_k = _pareto_k(ratios)
+    pairs = np.logaddexp(ratios[::2], ratios[1::2]) - np.log(2)
+    log_mean = logsumexp(pairs) - np.log(len(pairs))
+    spread = np.exp(pairs - log_mean)
+    mcse = float(np.std(spread, ddof=1) / np.sqrt(len(pairs)))
+    return LaplaceError(-float(log_mean), mcse, pareto_k)
+
+
+def _pareto_k(log_ratios: FloatArray) -> float:
+    if np.ptp(log_ratios[np.isfinite(log_ratios)]) < 1e-8:  # all the same: no tail
+        return -np.inf
+    _, k = array_stats.psislw(log_ratios)
+    return float(k)

@@ -1,0 +1,345 @@
+"""The integrand over a model's latents: compiled derivatives up to the third."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pymc.pytensorf import join_nonshared_inputs, rewrite_pregrad
+from pytensor.compile.mode import Mode
+from pytensor.gradient import grad
+from pytensor.graph.replace import vectorize_graph
+
+from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
+from pmlik.errors import ModelError
+from pmlik.laplace import OneByOne, Seeded
+from pmlik.precision import in_double_precision, share_large_constants
+from pmlik.space import FloatArray
+from pmlik.submodels import TermsModel
+
+__all__ = ["Integrand"]
+
+# Up to so many vectors the products are made by one function.
+_TOGETHER = 6
+# Larger batches of terms are taken one by one.
+_NUMBERS_AT_ONCE = 2_000_000
+
+
+class Integrand:
+    """``f(theta, u)``: the logarithm of what is integrated over the latents.
+
+    Parameters
+    ----------
+    factors : mapping of str to variable
+        Its terms, elementwise: of the likelihood, then of the latents, with the Jacobian of the
+        latents' transforms.
+    parameters, latents : sequence of variables
+        The value variables that lie end to end in ``theta`` and in ``u``.
+    point : mapping
+        An initial point, for their shapes.
+    model : TermsModel
+        Gives the context to compile in.
+    mode : Mode
+    """
+
+    def __init__(
+        self,
+        factors: Mapping[str, Any],
+        parameters: Sequence[Any],
+        latents: Sequence[Any],
+        point: Mapping[str, Any],
+        model: TermsModel,
+        mode: Mode,
+    ) -> None:
+        self._model, self._mode = model, mode
+        self.sizes = [int(np.size(point[value.name])) for value in latents]
+        self.start, typical = (
+            np.concatenate([np.ravel(point[value.name]) for value in values]).astype(float)
+            for values in (latents, parameters)
+        )
+        self.typical = np.where(np.isfinite(typical), typical, 0.0)
+        graphs = in_double_precision(list(factors.values()))
+        graphs, self._theta = join_nonshared_inputs(point=point, outputs=graphs, inputs=parameters)
+        graphs, self._u = join_nonshared_inputs(point=point, outputs=graphs, inputs=latents)
+        graphs = share_large_constants(plain_arrays(graphs))
+        self.factors = dict(zip(factors, graphs, strict=True))
+        self._v, self._w = (pt.vector(name, dtype=self._u.dtype) for name in "vw")
+        self.n_evaluations = self.n_products = 0
+
+    def _compile(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Callable[..., Any]:
+        return compile_quiet(inputs, outputs, self._model, self._mode)
+
+    @cached_property
+    def _graph(self) -> Any:
+        total = pt.zeros(())
+        for factor in self.factors.values():
+            total = total + factor.sum()
+        return rewrite_pregrad(total)
+
+    def _slopes(self, graph: Any) -> list[Any]:
+        try:
+            return list(grad(graph, [self._theta, self._u], disconnected_inputs="ignore"))
+        except NO_GRADIENT as error:
+            raise ModelError(
+                f"{', '.join(self.factors)}: the log-density lacks a derivative that integrating "
+                f"over latents needs ({error}). Write it with PyTensor operations."
+            ) from error
+
+    @cached_property
+    def _gradient(self) -> list[Any]:
+        return self._slopes(self._graph)
+
+    @cached_property
+    def _product_graph(self) -> list[Any]:
+        return self._slopes((self._gradient[1] * self._v).sum())
+
+    @cached_property
+    def _first(self) -> Callable[..., Any]:
+        return self._compile([self._theta, self._u], [self._graph, *self._gradient])
+
+    @cached_property
+    def _second(self) -> Callable[..., Any]:
+        return self._compile([self._theta, self._u, self._v], self._product_graph)
+
+    @cached_property
+    def _third(self) -> Callable[..., Any]:
+        graphs = self._slopes((self._product_graph[1] * self._w).sum())
+        return self._compile([self._theta, self._u, self._w, self._v], graphs)
+
+    @cached_property
+    def _pointwise(self) -> Callable[..., Any]:
+        return self._compile([self._theta, self._u], list(self.factors.values()))
+
+    @cached_property
+    def _unchecked(self) -> Callable[..., Any]:
+        graphs = list(self.factors.values())
+        return compile_quiet(
+            [self._theta, self._u], graphs, self._model, self._mode, check_bounds=False
+        )
+
+    def value_and_gradient(
+        self, theta: FloatArray, u: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray]:
+        """``f``, ``f_theta`` (p,) and ``f_u`` (n,); NaN where it has no value."""
+        self.n_evaluations += 1
+        function = self._first
+        try:
+            value, ahead, across = function(theta, u)
+        except NO_VALUE:
+            return np.nan, np.full(len(theta), np.nan), np.full(len(u), np.nan)
+        return float(value), np.array(ahead, dtype=float), np.array(across, dtype=float)
+
+    def product(
+        self, theta: FloatArray, u: FloatArray, v: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """``f_theta,u v`` (p,) and ``f_uu v`` (n,)."""
+        self.n_products += 1
+        return self._call(self._second, theta, u, v)
+
+    def third(
+        self, theta: FloatArray, u: FloatArray, w: FloatArray, v: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradient of ``w' f_uu v`` in ``theta`` (p,) and in ``u`` (n,)."""
+        self.n_products += 1
+        return self._call(self._third, theta, u, w, v)
+
+    def _call(
+        self, function: Callable[..., Any], theta: FloatArray, u: FloatArray, *vectors: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        try:
+            ahead, across = function(theta, u, *map(np.ascontiguousarray, vectors))
+        except NO_VALUE:
+            return np.full(len(theta), np.nan), np.full(len(u), np.nan)
+        return np.array(ahead, dtype=float), np.array(across, dtype=float)
+
+    def pointwise(
+        self, theta: FloatArray, u: FloatArray, *, check_bounds: bool = True
+    ) -> dict[str, FloatArray]:
+        """The terms before they are summed."""
+        function = self._pointwise if check_bounds else self._unchecked
+        return dict(zip(self.factors, map(np.asarray, function(theta, u)), strict=True))
+
+    @property
+    def _flat_terms(self) -> Any:
+        return pt.concatenate([pt.flatten(factor) for factor in self.factors.values()])
+
+    @cached_property
+    def _points(self) -> Any:
+        return pt.matrix("points", dtype=self._u.dtype)
+
+    @cached_property
+    def _many_terms(self) -> Any:
+        """The terms (k, m) at many ``u`` (k, n), as a graph; None where that can't be."""
+        try:
+            return vectorize_graph(self._flat_terms, {self._u: self._points})
+        except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
+            return None
+
+    @cached_property
+    def _terms(self) -> Callable[..., Any]:
+        return self._compile([self._theta, self._u], [self._flat_terms])
+
+    @cached_property
+    def _all_terms(self) -> Callable[..., Any] | None:
+        if self._many_terms is None:
+            return None
+        return self._compile([self._theta, self._points], [self._many_terms])
+
+    def terms(self, theta: FloatArray, points: FloatArray) -> FloatArray:
+        """All terms, end to end, at each ``u`` of ``points``: (k, n) to (k, m)."""
+        together, alone = self._all_terms, self._terms
+        if together is None or len(points) * points.shape[1] > _NUMBERS_AT_ONCE:
+            return np.array([alone(theta, u)[0] for u in points])
+        return np.asarray(together(theta, points)[0], dtype=float)
+
+    @cached_property
+    def _weighted(self) -> Callable[..., Any]:
+        weights = pt.vector("weights", dtype="float64")
+        total = rewrite_pregrad((self._flat_terms * weights).sum())
+        return self._compile([self._theta, self._u, weights], self._slopes(total))
+
+    @cached_property
+    def _all_weighted(self) -> Callable[..., Any] | None:
+        if self._many_terms is None:
+            return None
+        weights = pt.matrix("weights", dtype="float64")
+        total = rewrite_pregrad((self._many_terms * weights).sum())
+        try:
+            slopes = grad(total, [self._theta, self._points], disconnected_inputs="ignore")
+        except NO_GRADIENT:
+            return None
+        return self._compile([self._theta, self._points, weights], slopes)
+
+    def weighted(
+        self, theta: FloatArray, points: FloatArray, weights: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradient of the sum of the terms times ``weights`` (k, m).
+
+        In ``theta`` (p,), and in each ``u`` of ``points`` (k, n).
+        """
+        together, alone = self._all_weighted, self._weighted
+        if together is None or weights.size > _NUMBERS_AT_ONCE:
+            parts = [self._call(alone, theta, u, w) for u, w in zip(points, weights, strict=True)]
+            ahead, across = zip(*parts, strict=True)
+            return np.sum(ahead, axis=0), np.array(across)
+        return self._call(together, theta, points, weights)
+
+    def seeded(self, seeds: FloatArray) -> Seeded:
+        """Derivatives along fixed vectors (c, n), all in one call where that can be."""
+        if len(seeds) <= _TOGETHER:
+            return _Together(self, seeds)
+        if len(seeds) * sum(self._term_sizes) > _NUMBERS_AT_ONCE:
+            return OneByOne(self, seeds)
+        together = _Vectorised(self, seeds)
+        return together if together.is_right() else OneByOne(self, seeds)
+
+    @cached_property
+    def _term_sizes(self) -> list[int]:
+        return [int(np.prod([n or 1000 for n in f.type.shape])) for f in self.factors.values()]
+
+
+class _Vectorised:
+    """The same with PyTensor's vectorised products, for more vectors."""
+
+    def __init__(self, integrand: Integrand, seeds: FloatArray) -> None:
+        self._integrand, self._seeds = integrand, seeds
+
+    @cached_property
+    def _images(self) -> Any:
+        whole = self._integrand
+        return vectorize_graph(whole._product_graph[1], {whole._v: pt.constant(self._seeds)})
+
+    @cached_property
+    def _curvature(self) -> Callable[..., Any]:
+        whole = self._integrand
+        return whole._compile([whole._theta, whole._u], [self._images])
+
+    @cached_property
+    def _bent(self) -> Callable[..., Any]:
+        whole = self._integrand
+        weights = pt.matrix("weights", dtype=whole._u.dtype)
+        slopes = whole._slopes((self._images * weights).sum())
+        return whole._compile([whole._theta, whole._u, weights], slopes)
+
+    def is_right(self) -> bool:
+        """Whether the products are those with each vector by itself, at one point."""
+        whole, alone = self._integrand, OneByOne(self._integrand, self._seeds)
+        rng = np.random.default_rng(0)
+        theta, u = whole.typical, whole.start + rng.uniform(-0.1, 0.1, size=len(whole.start))
+        weights = rng.normal(size=self._seeds.shape)
+        try:
+            pairs = [
+                (self.curved(theta, u)[3], alone.curved(theta, u)[3]),
+                *zip(self.bent(theta, u, weights), alone.bent(theta, u, weights), strict=True),
+            ]
+        except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
+            return False
+        return all(np.allclose(a, b, rtol=1e-8, atol=1e-9, equal_nan=True) for a, b in pairs)
+
+    def curved(
+        self, theta: FloatArray, u: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """See `Seeded`."""
+        value, ahead, across = self._integrand.value_and_gradient(theta, u)
+        function = self._curvature
+        try:
+            images = np.asarray(function(theta, u)[0], dtype=float)
+        except NO_VALUE:
+            images = np.full(self._seeds.shape, np.nan)
+        return value, ahead, across, images
+
+    def bent(
+        self, theta: FloatArray, u: FloatArray, w: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """See `Seeded`."""
+        return self._integrand._call(self._bent, theta, u, w)
+
+
+class _Together:
+    """The integrand, its gradient and its products with a few fixed vectors in one function."""
+
+    def __init__(self, integrand: Integrand, seeds: FloatArray) -> None:
+        self._integrand, self._seeds = integrand, seeds
+
+    @cached_property
+    def _images(self) -> list[Any]:
+        whole = self._integrand
+        ones = [None if (seed == 1).all() else pt.constant(seed) for seed in self._seeds]
+        parts = [whole._gradient[1] if seed is None else whole._gradient[1] * seed for seed in ones]
+        return [whole._slopes(part.sum())[1] for part in parts]
+
+    @cached_property
+    def _curved(self) -> Callable[..., Any]:
+        whole = self._integrand
+        outputs = [whole._graph, *whole._gradient, *self._images]
+        return whole._compile([whole._theta, whole._u], outputs)
+
+    @cached_property
+    def _bent(self) -> Callable[..., Any]:
+        whole = self._integrand
+        weights = pt.matrix("weights", dtype=whole._u.dtype)
+        total = sum((image * weights[c]).sum() for c, image in enumerate(self._images))
+        return whole._compile([whole._theta, whole._u, weights], whole._slopes(total))
+
+    def curved(
+        self, theta: FloatArray, u: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """See `Seeded`."""
+        self._integrand.n_evaluations += 1
+        function = self._curved
+        try:
+            value, ahead, across, *images = function(theta, u)
+        except NO_VALUE:
+            nothing = np.full(len(u), np.nan)
+            return np.nan, np.full(len(theta), np.nan), nothing, np.full(self._seeds.shape, np.nan)
+        one, two, three = (np.array(part, dtype=float) for part in (ahead, across, images))
+        return float(value), one, two, three
+
+    def bent(
+        self, theta: FloatArray, u: FloatArray, w: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """See `Seeded`."""
+        return self._integrand._call(self._bent, theta, u, w)

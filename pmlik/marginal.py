@@ -1,0 +1,202 @@
+"""The log-likelihood with the latents integrated out, as a density of the parameters alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from threading import RLock
+from typing import Any, NoReturn
+
+import numpy as np
+
+from pmlik.admission import describe_not_finite
+from pmlik.errors import ModelError
+from pmlik.functions import BoolArray
+from pmlik.integrand import Integrand
+from pmlik.laplace import Laplace, Mode
+from pmlik.progress import Say
+from pmlik.quadrature import NotAloneError, Quadrature
+from pmlik.space import FloatArray
+
+__all__ = ["MarginalDensity"]
+
+# Differences over this share of a standard error: what they leave out and what rounding adds
+# are both about 1e-9 of a curvature.
+_STEP = 1e-4
+_WIDEST, _FIRST_WIDTH = 30.0, 0.06
+_MISJUDGED = 30.0
+_REMEMBERED = 8
+
+
+class MarginalDensity:
+    """The marginal log-likelihood of ``x``: the same surface as `pmlik.functions.Density`.
+
+    Its gradient is exact, and second derivatives are differences of it.
+
+    Parameters
+    ----------
+    integrand : Integrand
+    active : array of bool (p,)
+        Which coordinates the density depends on at all.
+    terms : tuple of str
+        The observed variables' names.
+    n_nodes : int, optional
+        Nodes of adaptive quadrature for each latent; default: Laplace's approximation.
+    """
+
+    by_differences = True
+
+    def __init__(
+        self,
+        integrand: Integrand,
+        active: BoolArray,
+        terms: tuple[str, ...],
+        n_nodes: int | None = None,
+    ) -> None:
+        self.integrand, self.active, self.terms = integrand, active, terms
+        self.n_nodes = n_nodes
+        self._widths: FloatArray | None = None
+        self._known: dict[bytes, tuple[float, FloatArray]] = {}
+        self._lock = RLock()  # chains in threads may share it
+        self.n_gradients = self.n_products = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = RLock()
+
+    @cached_property
+    def laplace(self) -> Laplace:
+        """The approximation behind, its sparsity found when first asked for."""
+        return Laplace(self.integrand, self.integrand.start, self.integrand.typical)
+
+    @cached_property
+    def _rule(self) -> Laplace | Quadrature:
+        """How the integral is taken."""
+        if self.n_nodes is None or self.is_exact:
+            return self.laplace
+        try:
+            return Quadrature(self.laplace, self.integrand, self.n_nodes)
+        except NotAloneError:
+            raise ModelError(
+                "quadrature: the latents meet each other (several effects an observation, a chain, "
+                "a level above), and quadrature is for latents that stand alone. Leave it out for "
+                "Laplace's approximation."
+            ) from None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many latents each latent variable has, on the unconstrained scale."""
+        return tuple(self.integrand.sizes)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether Laplace is exact, as the latents are Gaussian and enter linearly."""
+        return self.laplace.is_exact
+
+    def mode(self, x: FloatArray) -> Mode | None:
+        """The conditional mode of the latents at ``x``."""
+        with self._lock, np.errstate(all="ignore"):
+            return self.laplace.mode(np.asarray(x, dtype=float))
+
+    def value_and_gradient(self, x: FloatArray) -> tuple[float, FloatArray]:
+        """Marginal log-likelihood, all constants included, and its gradient (p,)."""
+        with self._lock, np.errstate(all="ignore"):
+            self.n_gradients += 1
+            key = np.asarray(x, dtype=float).tobytes()
+            if key not in self._known:
+                if len(self._known) >= _REMEMBERED:
+                    del self._known[next(iter(self._known))]
+                self._known[key] = self._rule.value_and_gradient(np.array(x, dtype=float))
+            value, gradient = self._known[key]
+            return value, gradient.copy()
+
+    def product(self, x: FloatArray, v: FloatArray) -> FloatArray:
+        """Hessian times ``v`` (p,), by central differences of the exact gradient."""
+        self.n_products += 1
+        return self._differences(x, v, self._widths_at(x))
+
+    def _widths_at(self, x: FloatArray) -> FloatArray:
+        size = np.maximum(np.abs(x), 1.0)
+        if self._widths is None:
+            return _FIRST_WIDTH * size
+        return np.minimum(self._widths, _WIDEST * size)
+
+    def _differences(self, x: FloatArray, v: FloatArray, widths: FloatArray) -> FloatArray:
+        fastest = float(np.max(np.abs(v) / widths, initial=0.0))
+        if fastest == 0:
+            return np.zeros(len(x))
+        step = _STEP / fastest
+        ahead, behind = (self.value_and_gradient(x + s * step * v)[1] for s in (1, -1))
+        return np.asarray((ahead - behind) / (2 * step))
+
+    def hessian(self, x: FloatArray) -> FloatArray:
+        """The dense (p, p) Hessian; a step that turns out too long or short is taken again."""
+        p = len(x)
+        hessian, units = np.zeros((p, p)), np.eye(p)
+        widths = self._widths_at(x).copy()
+        for i in np.flatnonzero(self.active):
+            for _ in range(2):
+                self.n_products += 1
+                hessian[i] = self._differences(x, units[i], widths)
+                width = 1 / np.sqrt(max(abs(hessian[i, i]), 1e-300))
+                width = min(width, _WIDEST * max(1.0, abs(x[i])))
+                misjudged = max(width / widths[i], widths[i] / width)
+                if not np.isfinite(width):
+                    break
+                widths[i] = width
+                if not misjudged > _MISJUDGED:
+                    break
+        if np.isfinite(hessian).all():
+            self._widths = widths
+        return np.asarray((hessian + hessian.T) / 2)
+
+    def pointwise(self, x: FloatArray, *, check_bounds: bool = True) -> dict[str, FloatArray]:
+        """The integrand's terms with the latents where they start: what `usable_start` asks."""
+        u = self.integrand.start
+        return self.integrand.pointwise(x, u, check_bounds=check_bounds)
+
+    def many(self, what: str, points: FloatArray, say: Say | None = None) -> list[FloatArray]:
+        """The log-likelihood or its gradient at each row of ``points`` (b, p).
+
+        Raises
+        ------
+        ValueError
+            For ``"pointwise"``: observations that share latents are not independent.
+        """
+        if what not in ("value", "gradient"):
+            raise ValueError(f"{what}: the marginal likelihood has no terms by observation.")
+        results: list[float | FloatArray] = []
+        for done, point in enumerate(points):
+            with self._lock, np.errstate(all="ignore"):
+                if what == "value":
+                    results.append(self._rule.log_integral(np.array(point, dtype=float)))
+                else:
+                    results.append(self.value_and_gradient(point)[1])
+            if say is not None and done % 50 == 0:
+                say(f"Integrating at {len(points)} points: {100 * done // len(points)} %")
+        return [np.array(results).reshape(len(points), *(() if what == "value" else (-1,)))]
+
+    def weighted(self, weights: Mapping[str, Any]) -> NoReturn:
+        """Refuse weights by observation.
+
+        Raises
+        ------
+        ModelError
+            Always: observations that share latents have no likelihood of their own.
+        """
+        raise ModelError(
+            f"{', '.join(weights)}: observations that share latents are not independent, so "
+            "that they can't be weighted or resampled one by one. Use the "
+            "standard errors of the observed information, or profile intervals."
+        )
+
+    def blame(self, name: str) -> list[str]:
+        """The inputs that are not finite and may be why a term is undefined."""
+        model = self.integrand._model
+        rv = model[name]
+        return describe_not_finite(rv) if rv in model.basic_RVs else []

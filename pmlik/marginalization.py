@@ -1,0 +1,168 @@
+"""A model in, a model of its parameters alone out: the latents are integrated away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from pymc.model.fgraph import fgraph_from_model, model_from_fgraph
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+
+from pmlik.admission import resolve_model
+from pmlik.errors import ModelError
+from pmlik.functions import Density
+from pmlik.marginal import MarginalDensity
+from pmlik.problem import Problem, build_problem
+from pmlik.roles import Latent, Potentials, Roles, read_roles
+from pmlik.space import FloatArray
+from pmlik.submodels import as_tensor, carry_over, without_initial_values
+
+__all__ = ["marginal_model", "parameters_model"]
+
+_NAME = "log_likelihood"
+
+
+class MarginalOp(Op):
+    """The marginal log-likelihood of the flat unconstrained vector, as a PyTensor operation."""
+
+    __props__ = ("density",)
+
+    def __init__(self, density: Density | MarginalDensity) -> None:
+        self.density = density
+
+    def make_node(self, x: Any) -> Apply:
+        """One vector in, one scalar out."""
+        return Apply(self, [pt.as_tensor(x).astype("float64")], [pt.dscalar()])
+
+    def perform(self, node: Any, inputs: Sequence[FloatArray], outputs: Any) -> None:
+        """Evaluate; ``-inf`` where the integral has no value."""
+        value = self.density.value_and_gradient(np.asarray(inputs[0]))[0]
+        outputs[0][0] = np.asarray(value if np.isfinite(value) else -np.inf)
+
+    def infer_shape(self, node: Any, shapes: Any) -> list[tuple[()]]:
+        """A scalar."""
+        return [()]
+
+    def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+        """The exact gradient, by an operation of its own."""
+        return [MarginalGradientOp(self.density)(inputs[0]) * cotangents[0]]
+
+    L_op = pullback  # its name up to PyTensor 3.1
+
+
+class MarginalGradientOp(Op):
+    """The gradient of a `MarginalOp`."""
+
+    __props__ = ("density",)
+
+    def __init__(self, density: Density | MarginalDensity) -> None:
+        self.density = density
+
+    def make_node(self, x: Any) -> Apply:
+        """One vector in, one of the same length out."""
+        return Apply(self, [pt.as_tensor(x).astype("float64")], [pt.dvector()])
+
+    def perform(self, node: Any, inputs: Sequence[FloatArray], outputs: Any) -> None:
+        """Evaluate; zeros where the integral has no value."""
+        value, gradient = self.density.value_and_gradient(np.asarray(inputs[0]))
+        usable = np.isfinite(value) and np.isfinite(gradient).all()
+        outputs[0][0] = gradient if usable else np.zeros_like(gradient)
+
+    def infer_shape(self, node: Any, shapes: Any) -> Any:
+        """As the input."""
+        return shapes
+
+
+def marginal_model(
+    model: pm.Model | None = None,
+    *,
+    latent: Latent = "auto",
+    parameters: Sequence[str] = (),
+    potentials: Potentials = "likelihood",
+    backend: str | None = None,
+    quadrature: int | None = None,
+) -> pm.Model:
+    """The model in its parameters alone: latents are integrated out of the likelihood.
+
+    Parameters
+    ----------
+    model : pm.Model, optional
+        Default: the model on the context stack. It is not changed.
+    latent : "auto" or sequence of str
+        The latents, by default as read from the graph (see `find_MLE`).
+    parameters : sequence of str
+        Variables that are parameters although they look like latents.
+    potentials : {"likelihood", "prior"}
+        What ``pm.Potential`` terms count as.
+    backend : {"numba", "jax", "c"}, optional
+        For the integrand; default: as suits its cost.
+    quadrature : int, optional
+        Nodes of adaptive quadrature for each latent, see `find_MLE`.
+
+    Returns
+    -------
+    pm.Model
+        With the priors of the parameters, and the marginal log-likelihood as a ``pm.Potential``
+        named ``log_likelihood``: Laplace's approximation of the integral, exact where the latents
+        are Gaussian and enter linearly. ``pm.find_MAP`` of it is the marginal MAP, of its
+        `likelihood_model` the marginal MLE; ``pm.sample`` draws from the parameters' posterior.
+
+    Raises
+    ------
+    ModelError
+        If the model has no latents, or one that can't be integrated out.
+
+    Examples
+    --------
+    >>> import pymc as pm, pmlik
+    >>> with pm.Model() as model:
+    ...     mu = pm.Normal("mu", 0, 10)
+    ...     a = pm.Normal("a", mu, 3)
+    ...     y = pm.Normal("y", a, 2, observed=4.0)
+    >>> marginal = pmlik.marginal_model(model, latent=["a"])
+    >>> [rv.name for rv in marginal.free_RVs]
+    ['mu']
+    >>> found = pm.find_MAP(model=pmlik.likelihood_model(marginal), progressbar=False)
+    >>> float(found["mu"].round(4))  # y ~ Normal(mu, sqrt(13))
+    4.0
+    """
+    model = resolve_model(model)
+    roles = read_roles(model, potentials, latent=latent, parameters=parameters)
+    if not roles.latents:
+        raise ModelError(
+            "The model has no latents to integrate out: its own likelihood is the marginal one. "
+            "Name them with latent=[...], or use pmlik.likelihood_model."
+        )
+    problem = build_problem(
+        model, roles, potentials=potentials, backend=backend, quadrature=quadrature
+    )
+    return parameters_model(model, roles, problem)
+
+
+def parameters_model(model: pm.Model, roles: Roles, problem: Problem) -> pm.Model:
+    """The model of a problem's parameters, with its likelihood as a potential."""
+    graph, memo = fgraph_from_model(without_initial_values(model))
+    kept = {memo[model[name]] for name in (*roles.parameters, *problem.derived.names)}
+    for place in reversed(range(len(graph.outputs))):
+        if graph.outputs[place] not in kept:
+            graph.remove_output(place)
+    clone = model_from_fgraph(graph, mutate_fgraph=True)
+    carry_over(clone, model)
+    name = _NAME
+    while name in clone.named_vars:
+        name = f"marginal_{name}"
+    with clone:
+        parts = [_unconstrained(clone, clone[each]) for each in roles.parameters]
+        pm.Potential(name, MarginalOp(problem.likelihood)(pt.concatenate(parts)))
+    return clone
+
+
+def _unconstrained(clone: pm.Model, rv: Any) -> Any:
+    """A parameter's value variable, as a function of its natural value."""
+    transform = clone.rvs_to_transforms[rv]
+    value = rv if transform is None else transform.forward(rv, *rv.owner.inputs)
+    return pt.flatten(as_tensor(value))

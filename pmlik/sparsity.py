@@ -1,0 +1,224 @@
+"""Which entries of a Hessian are not zero, and how few products with vectors give them all.
+
+A Hessian of many latents is mostly zeros: effects of one grouping factor don't meet each other,
+a state meets its neighbours only. Columns that share no row are asked for in one product (Curtis,
+Powell and Reid, 1974, doi:10.1093/imamat/13.1.117); rows and columns that meet too many others
+are asked for by themselves, and by symmetry are then known (Powell and Toint, 1979,
+doi:10.1137/0716078).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from pmlik.space import FloatArray
+
+__all__ = ["Pattern", "find_pattern"]
+
+IntArray = NDArray[np.int64]
+Product = Callable[[FloatArray], FloatArray]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pattern:
+    """The non-zero entries of a symmetric matrix, and the products that tell them.
+
+    Parameters
+    ----------
+    n : int
+        Rows of the matrix.
+    rows, columns : array of int (e,)
+        The entries, both triangles, the whole diagonal among them, sorted by row.
+    colours : array of int (n,)
+        Columns of one colour are asked for in one product.
+    hubs : array of bool (n,)
+        Columns with a colour of their own, whose rows are known by symmetry.
+    """
+
+    n: int
+    rows: IntArray
+    columns: IntArray
+    colours: IntArray
+    hubs: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, n: int, rows: IntArray, columns: IntArray) -> Pattern:
+        """Colour the pattern with the given entries."""
+        order = np.lexsort((columns, rows))
+        rows, columns = rows[order], columns[order]
+        hubs = _choose_hubs(n, rows, columns)
+        return cls(n, rows, columns, _colour(n, rows, columns, hubs), hubs)
+
+    @property
+    def n_colours(self) -> int:
+        """How many products the matrix costs."""
+        return int(self.colours.max(initial=-1)) + 1
+
+    @cached_property
+    def seeds(self) -> FloatArray:
+        """The vectors (n_colours, n) to multiply by."""
+        seeds = np.zeros((self.n_colours, self.n))
+        seeds[self.colours, np.arange(self.n)] = 1.0
+        return seeds
+
+    @cached_property
+    def _places(self) -> tuple[IntArray, IntArray]:
+        """Of each entry, the product and the row where it is read."""
+        across = self.hubs[self.rows] & ~self.hubs[self.columns]
+        column = np.where(across, self.rows, self.columns)
+        row = np.where(across, self.columns, self.rows)
+        return self.colours[column], row
+
+    def read(self, images: FloatArray) -> FloatArray:
+        """The entries (e,), from the products (n_colours, n) with the seeds."""
+        return np.asarray(images[self._places])
+
+    def spread(self, weights: FloatArray) -> FloatArray:
+        """Vectors ``w`` (n_colours, n) that weigh the entries.
+
+        ``sum_c w_c' H seed_c`` is the sum of the entries times ``weights`` (e,).
+        """
+        colour, row = self._places
+        flat = np.bincount(colour * self.n + row, weights, self.n_colours * self.n)
+        return np.asarray(flat.reshape(self.n_colours, self.n))
+
+    @cached_property
+    def is_diagonal(self) -> bool:
+        """Whether no two of the latents meet."""
+        return len(self.rows) == self.n
+
+    @cached_property
+    def _starts(self) -> IntArray:
+        return np.asarray(np.searchsorted(self.rows, np.arange(self.n + 1)))
+
+    def locate(self, rows: IntArray, columns: IntArray) -> IntArray:
+        """Where the given entries are among the pattern's, -1 for those outside it."""
+        keys, wanted = self.rows * self.n + self.columns, rows * self.n + columns
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where(keys[place] == wanted, place, -1)
+
+    def to_sparse(self, entries: FloatArray) -> sparse.csr_array:
+        """The matrix with the given entries."""
+        return sparse.csr_array((entries, self.columns, self._starts), shape=(self.n, self.n))
+
+
+def find_pattern(product: Product, sizes: Sequence[int], seed: int = 0) -> Pattern:
+    """Find the non-zero entries of a symmetric matrix from products with it.
+
+    Blocks of columns are bisected: at each level those that are not yet known to share a row
+    are multiplied together by random numbers, and the rows that are hit say which halves
+    meet which. A block-diagonal matrix costs two products a level, a dense one as many as it
+    has columns.
+
+    Parameters
+    ----------
+    product : callable
+        ``v (n,) -> H v (n,)``, with exact zeros where the matrix has them.
+    sizes : sequence of int
+        Lengths of the arrays that the rows stand for, end to end.
+    seed : int
+    """
+    n, rng = int(np.sum(sizes)), np.random.default_rng(seed)
+    starts = np.cumsum([0, *[size for size in sizes if size]])
+    blocks = len(starts) - 1
+    rows, columns = (side.ravel() for side in np.indices((blocks, blocks)))
+    while True:
+        block = np.repeat(np.arange(blocks), np.diff(starts))
+        pattern = Pattern.of(blocks, rows, columns)
+        hit = np.zeros((pattern.n_colours, blocks))
+        for colour in range(pattern.n_colours):
+            chosen = pattern.colours[block] == colour
+            image = product(np.where(chosen, rng.uniform(1, 2, size=n), 0.0))
+            hit[colour] = np.bincount(block, (image != 0) | np.isnan(image), blocks)
+        kept = (pattern.read(hit) > 0) | (pattern.rows == pattern.columns)
+        rows, columns = pattern.rows[kept], pattern.columns[kept]
+        rows, columns = _symmetric(blocks, rows, columns)
+        if blocks == n:
+            return Pattern.of(n, rows, columns)
+        starts, rows, columns = _bisect(starts, rows, columns)
+        blocks = len(starts) - 1
+
+
+def _symmetric(n: int, rows: IntArray, columns: IntArray) -> tuple[IntArray, IntArray]:
+    keys = np.unique(np.concatenate([rows * n + columns, columns * n + rows]))
+    return keys // n, keys % n
+
+
+def _bisect(
+    starts: IntArray, rows: IntArray, columns: IntArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Halve all blocks of more than one row; halves meet where the wholes did."""
+    lengths = np.diff(starts)
+    parts = np.where(lengths > 1, 2, 1)
+    first = np.concatenate([[0], np.cumsum(parts)[:-1]])
+    middles = (starts[:-1] + (lengths + 1) // 2)[lengths > 1]
+    pairs = [
+        (first[rows[ok]] + i, first[columns[ok]] + j)
+        for i in (0, 1)
+        for j in (0, 1)
+        for ok in [(parts[rows] > i) & (parts[columns] > j)]
+    ]
+    new_rows, new_columns = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return np.sort(np.concatenate([starts, middles])), new_rows, new_columns
+
+
+def _choose_hubs(n: int, rows: IntArray, columns: IntArray) -> NDArray[np.bool_]:
+    """The columns that meet so many others that they are better asked for alone."""
+    degrees = np.bincount(rows, minlength=n)
+    hubs, best = np.zeros(n, bool), int(degrees.max(initial=0))
+    if best <= 4 or best <= 2 * np.median(degrees):
+        return hubs
+    order = np.argsort(-degrees, kind="stable")
+    count = 1
+    while count < min(best, n):
+        trial = np.zeros(n, bool)
+        trial[order[:count]] = True
+        rest = ~trial[rows] & ~trial[columns]
+        cost = count + int(np.bincount(rows[rest], minlength=n).max(initial=0))
+        if cost < best:
+            hubs, best = trial, cost
+        count = max(count + 1, int(count * 1.3))
+    return hubs
+
+
+def _colour(n: int, rows: IntArray, columns: IntArray, hubs: NDArray[np.bool_]) -> IntArray:
+    """Colours such that columns of one colour share no row, but for the rows of hubs."""
+    colours = np.empty(n, dtype=np.int64)
+    free = np.flatnonzero(~hubs)
+    ordinary = ~hubs[rows] & ~hubs[columns]
+    ones = np.ones(int(ordinary.sum()))
+    half = sparse.csr_array((ones, (rows[ordinary], columns[ordinary])), shape=(n, n))
+    meet = sparse.csr_array(half.T @ half)[free][:, free]
+    colours[free] = _colour_graph(meet)
+    colours[hubs] = int(colours[free].max(initial=-1)) + 1 + np.arange(int(hubs.sum()))
+    return colours
+
+
+def _colour_graph(meet: sparse.csr_array) -> IntArray:
+    n = meet.shape[0]
+    if n == 0:
+        return np.zeros(0, dtype=np.int64)
+    _, component = connected_components(meet, directed=False)
+    sizes = np.bincount(component)
+    if sizes.max() <= np.diff(meet.indptr).max():  # all meet all: number them
+        order = np.argsort(component, kind="stable")
+        rank = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        ranked = np.empty(n, dtype=np.int64)
+        ranked[order] = rank
+        return ranked
+    colours = [-1] * n
+    starts, neighbours = meet.indptr.tolist(), meet.indices.tolist()
+    for i in range(n):
+        taken = {colours[j] for j in neighbours[starts[i] : starts[i + 1]]}
+        colour = 0
+        while colour in taken:
+            colour += 1
+        colours[i] = colour
+    return np.array(colours, dtype=np.int64)
