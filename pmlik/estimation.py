@@ -31,7 +31,7 @@ from pmlik.preparation import (
     seed_of,
 )
 from pmlik.progress import Clock, Say, steps
-from pmlik.references import add_reference
+from pmlik.references import add_reference, check_reference
 from pmlik.roles import Latent, Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
 from pmlik.units import Cluster
@@ -370,6 +370,9 @@ def compare(
     clock = Clock()
     with steps(progressbar) as say:
         prepared = _prepare(arguments, say, clock)
+        names = [name for name in prepared.names if var_names is None or name in var_names]
+        if reference is not None:
+            check_reference(reference, names)
         mle, map_estimate = (_estimate(prepared, kind, say, clock) for kind in _KINDS)
         joint = _joint_mode(prepared, say, clock)
     found = check_order(mle, map_estimate)
@@ -395,7 +398,6 @@ def compare(
             say("Comparing the draws with the optima")
             mle, map_estimate, seen = audit(prepared, mle, map_estimate, posterior)
         found = check_order(mle, map_estimate) + seen
-    names = [name for name in prepared.names if var_names is None or name in var_names]
     with steps(progressbar) as say, clock("intervals"):
         say("Profiling the likelihood")
         mle, intervals, noted = intervals_beside(mle, posterior, names, ci_prob, profile)

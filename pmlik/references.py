@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from pmlik.errors import ValuesError
 from pmlik.estimates import labelled
 from pmlik.space import FloatArray
 
-__all__ = ["METHODS", "add_reference", "reference_names"]
+__all__ = ["METHODS", "add_reference", "check_reference", "reference_names"]
 
 #: The methods that are pmlik's own; any other along the dim ``method`` is a reference.
 METHODS = ("mle", "map", "posterior", "joint")
@@ -24,6 +24,20 @@ _ERRORS = {"std_error", "SE", "se", "std. error", "sd"}
 def reference_names(dataset: xr.Dataset) -> list[str]:
     """The references that a comparison's dataset holds, in order."""
     return [str(m) for m in dataset["method"].to_numpy() if str(m) not in METHODS]
+
+
+def check_reference(reference: Any, names: Sequence[str]) -> None:
+    """Refuse, before any work, a reference of other variables than those named.
+
+    Raises
+    ------
+    ValuesError
+        As `add_reference`, which looks at shapes and labels too.
+    """
+    for column, parts in _columns(reference).items():
+        for key in (key for part in parts for key in part):
+            if str(key).split("[")[0] not in names:
+                _refuse(column, key, names)
 
 
 def add_reference(
@@ -90,9 +104,7 @@ def _flat(template: xr.Dataset, given: Mapping[str, Any], name: str) -> FloatArr
         elif key in template.data_vars:
             own = list(labelled(template[[key]]))
         else:
-            raise ValuesError(
-                f"{name}: {key!r} is not in the comparison, which has {_shorten(labels)}."
-            )
+            _refuse(name, key, labels)
         try:
             numbers = np.asarray(value, dtype=float).ravel()
         except (TypeError, ValueError):
@@ -103,7 +115,11 @@ def _flat(template: xr.Dataset, given: Mapping[str, Any], name: str) -> FloatArr
     return np.array(list(flat.values()))
 
 
-def _shorten(labels: list[str]) -> str:
+def _refuse(name: str, key: Any, known: Sequence[str]) -> NoReturn:
+    raise ValuesError(f"{name}: {key!r} is not in the comparison, which has {_shorten(known)}.")
+
+
+def _shorten(labels: Sequence[str]) -> str:
     return ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
 
 

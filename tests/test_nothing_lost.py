@@ -97,6 +97,11 @@ class TestFailedSampling:
         with pytest.raises(type(error)):
             pmlik.compare(model, progressbar=False)
 
+    def test_a_reference_of_another_variable_is_refused_before_sampling(self, model, monkeypatch):
+        sampler_that_raises(monkeypatch, SystemExit())
+        with pytest.raises(pmlik.ValuesError, match="'nothing' is not in the comparison"):
+            pmlik.compare(model, progressbar=False, reference={"nothing": 1.0})
+
     def test_the_seconds_of_a_failed_sampler_are_still_counted(self, model, monkeypatch):
         sampler_that_raises(monkeypatch, RuntimeError("no"))
         timings = pmlik.compare(model, progressbar=False).timings
