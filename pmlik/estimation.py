@@ -15,7 +15,7 @@ from pmlik.audit import audit
 from pmlik.checks import check_order
 from pmlik.comparison import Comparison, merge_estimates
 from pmlik.compilation import compile_mode
-from pmlik.errors import ModelError, raise_if_strict
+from pmlik.errors import Flag, ModelError, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
 from pmlik.explanation import explain
@@ -379,19 +379,7 @@ def compare(
     raise_if_strict((*found, *mle.flags, *map_estimate.flags), strict)
     posterior: PosteriorEstimate | None = None
     if sample:
-        request = partial(
-            estimate_posterior,
-            prepared.model,
-            prepared.names,
-            random_seed=prepared.seed,
-            progressbar=progressbar,
-            backend=backend,
-            ci_kind=ci_kind,
-            ci_prob=ci_prob,
-            sample_kwargs=options,
-        )
-        with clock("sampling"):
-            posterior, failure = posterior_or_flag(request)
+        posterior, failure = _sample(prepared, options, ci_kind, ci_prob, clock)
         found += failure
     if posterior is not None:
         with steps(progressbar) as say, clock("audit"):
@@ -405,20 +393,16 @@ def compare(
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)
     estimates = [e for e in (mle, map_estimate, posterior) if e is not None]
     raise_if_strict((*found, *(flag for e in estimates for flag in e.flags)), strict)
+    request = {
+        "ci_kind": ci_kind,
+        "ci_prob": ci_prob,
+        "sample": None if sample else False,
+        "sample_kwargs": sample_kwargs or None,
+    }
     with steps(progressbar) as say, clock("attribution"):
         say("Asking why they differ")
         background = explain(
-            prepared,
-            mle,
-            map_estimate,
-            posterior,
-            dataset=dataset,
-            options={
-                "ci_kind": ci_kind,
-                "ci_prob": ci_prob,
-                "sample": None if sample else False,
-                "sample_kwargs": sample_kwargs or None,
-            },
+            prepared, mle, map_estimate, posterior, dataset=dataset, options=request
         )
     if reference is not None:
         dataset = add_reference(dataset, reference)
@@ -463,6 +447,29 @@ def _joint_mode(prepared: Prepared, say: Say, clock: Clock) -> PointEstimate | N
     with clock("joint mode"):
         together = prepare_joint(prepared)
         return None if together is None else estimate_point(together, "map")
+
+
+def _sample(
+    prepared: Prepared,
+    options: Mapping[str, Any],
+    ci_kind: CiKind | None,
+    ci_prob: float | None,
+    clock: Clock,
+) -> tuple[PosteriorEstimate | None, list[Flag]]:
+    """The posterior of a prepared model, or the flag that says why there is none."""
+    request = partial(
+        estimate_posterior,
+        prepared.model,
+        prepared.names,
+        random_seed=prepared.seed,
+        progressbar=prepared.arguments.progressbar,
+        backend=prepared.arguments.backend,
+        ci_kind=ci_kind,
+        ci_prob=ci_prob,
+        sample_kwargs=options,
+    )
+    with clock("sampling"):
+        return posterior_or_flag(request)
 
 
 def _one_point(arguments: Arguments, kind: Kind, strict: bool) -> PointEstimate:
