@@ -141,7 +141,10 @@ def check_gradient(error: float) -> list[Flag]:
 
 
 def check_limit(
-    border: Mapping[str, float], infinite: Mapping[str, float], supremum: float
+    border: Mapping[str, float],
+    infinite: Mapping[str, float],
+    unknown: Sequence[str],
+    supremum: float,
 ) -> list[Flag]:
     """What sits on the border of its support, and what runs off.
 
@@ -151,6 +154,8 @@ def check_limit(
         Values on a border, by label.
     infinite : mapping of str to float
         How each went that has no finite limit, by label.
+    unknown : sequence of str
+        Labels of bounded ones whose limit is not known.
     supremum : float
         Of the log-density.
     """
@@ -167,6 +172,9 @@ def check_limit(
             "outcomes apart. A proper prior gives a MAP and a posterior."
         )
         flags.append(Flag(FlagCode.AT_INFINITY, Severity.ERROR, tuple(infinite), action, detail))
+    if unknown:
+        action = "A proper prior that is zero at the border gives a MAP and a posterior."
+        flags.append(Flag(FlagCode.LIMIT_UNKNOWN, Severity.ERROR, tuple(unknown), action))
     return flags
 
 

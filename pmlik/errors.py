@@ -84,6 +84,9 @@ class FlagCode(StrEnum):
         "At the boundary of its support: no standard error, the rest is conditional on it."
     )
     AT_INFINITY = "The objective keeps growing as it runs off: there is no finite maximum."
+    LIMIT_UNKNOWN = (
+        "The search runs to the border of its support; its limit there could not be determined."
+    )
     UNBOUNDED = "The objective grows without bound as it goes to the border of its support."
     SEVERAL_OPTIMA = "There are other local maxima."
     LABEL_SWITCHING = "The same optimum was found with its labels switched."

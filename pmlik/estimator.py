@@ -265,6 +265,7 @@ def _check_limit(fit: Fit) -> list[Flag]:
             for label, way, far in zip(labels, ways, fit.infinite & ~fit.settled, strict=False)
             if far
         },
+        [label for label, at in zip(labels, fit.infinite & fit.settled, strict=False) if at],
         -fit.optimum.value,
     )
 

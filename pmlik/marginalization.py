@@ -126,9 +126,9 @@ def marginal_model(
     >>> marginal = pmlik.marginal_model(model, latent=["a"])
     >>> [rv.name for rv in marginal.free_RVs]
     ['mu']
-    >>> found = pm.find_MAP(model=pmlik.likelihood_model(marginal), progressbar=False)
-    >>> float(found["mu"].round(4))  # y ~ Normal(mu, sqrt(13))
-    4.0
+    >>> found = pmlik.find_MLE(marginal, progressbar=False)  # y ~ Normal(mu, sqrt(13))
+    >>> print(f"{found.values['mu']:.4f} {found.std_error['mu']:.4f}")
+    4.0000 3.6056
     """
     model = resolve_model(model)
     roles = read_roles(model, potentials, latent=latent, parameters=parameters)

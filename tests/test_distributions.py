@@ -15,7 +15,7 @@ from pymc.exceptions import ImputationWarning
 from scipy import special, stats
 
 import pmlik
-from pmlik import FlagCode, ModelError
+from pmlik import FlagCode
 
 RNG = np.random.default_rng(7)
 Y = np.array([4.1, 5.9, 7.2, 3.8, 6.5, 5.1, 8.0, 4.4])
@@ -205,14 +205,17 @@ def test_missing_counts_integrate_out_too():
     zoo.assert_values(found.std_error, {"rate": 1.0})
 
 
-def test_missing_elements_of_a_multivariate_row_are_refused_by_name():
+def test_missing_elements_of_a_multivariate_row_are_integrated_out():
     data = np.array([[1.0, 2.0], [np.nan, 1.0], [0.5, 0.0]])
 
     def rows(data):
         pm.MvNormal("y", pm.Normal("mu", 0, 1, shape=2), np.eye(2), observed=data)
 
-    with pytest.raises(ModelError, match="y_unobserved"):
-        mle_of(with_missing(rows, data))
+    mle = mle_of(with_missing(rows, data))
+    np.testing.assert_allclose(mle.values["mu"], [0.75, 1.0], atol=1e-8)
+    np.testing.assert_allclose(mle.std_error["mu"], [1 / np.sqrt(2), 1 / np.sqrt(3)], rtol=1e-7)
+    residuals = [0.25, -0.25, 1.0, 0.0, -1.0]
+    assert mle.log_likelihood == pytest.approx(stats.norm.logpdf(residuals).sum(), abs=1e-9)
 
 
 def potential_model():

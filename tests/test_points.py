@@ -322,13 +322,14 @@ def test_models_without_a_likelihood_are_refused():
         pmlik.Likelihood(model, progressbar=False)
 
 
-def test_a_likelihood_that_is_an_integral_is_refused_and_the_latent_named():
+def test_a_likelihood_that_is_an_integral_has_the_latents_integrated_out():
     with pm.Model() as model:
         tau = pm.HalfNormal("tau")
         effect = pm.Normal("effect", 0, tau, shape=6)
         pm.Normal("y", effect, 1.0, observed=Y)
-    with pytest.raises(pmlik.ModelError, match="effect"):
-        pmlik.Likelihood(model, progressbar=False)
+    found = pmlik.Likelihood(model, progressbar=False).log(tau=[0.5, 2.0])
+    expected = [stats.norm.logpdf(Y, 0, np.sqrt(1 + t**2)).sum() for t in (0.5, 2.0)]
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
 def test_wrong_options_are_refused():

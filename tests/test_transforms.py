@@ -415,5 +415,11 @@ def test_a_single_element_of_a_simplex_without_data_stays_at_the_border():
     mle = mle_of(model)
     assert np.isnan(mle.std_error["p"][2])
     # The data do determine it, and no combination is at fault: it is at a border.
-    assert FlagCode.NOT_IDENTIFIED not in {flag.code for flag in mle.flags}
-    assert mle.flags
+    codes = {flag.code for flag in mle.flags}
+    assert FlagCode.NOT_IDENTIFIED not in codes
+    # A share can't run off, and what has no value is flagged.
+    assert FlagCode.AT_INFINITY not in codes
+    named = {label for flag in mle.flags for label in flag.variables}
+    lacking = np.flatnonzero(np.isnan(mle.values["p"]))
+    assert {f"p[{i}]" for i in lacking} <= named
+    assert not mle.trusted or not lacking.size
