@@ -10,7 +10,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pymc.pytensorf import join_nonshared_inputs, rewrite_pregrad
 from pytensor.compile.mode import Mode
-from pytensor.gradient import grad
+from pytensor.gradient import grad, pushforward
 from pytensor.graph.replace import vectorize_graph
 
 from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
@@ -18,12 +18,15 @@ from pmlik.errors import ModelError
 from pmlik.laplace import OneByOne, Seeded
 from pmlik.precision import in_double_precision, share_large_constants
 from pmlik.space import FloatArray
+from pmlik.sparsity import Pattern
 from pmlik.submodels import TermsModel
+from pmlik.termwise import TermByTerm, find_incidence
 
 __all__ = ["Integrand"]
 
 # Up to so many vectors the products are made by one function.
 _TOGETHER = 6
+_FEW = 2  # vectors for which term by term has nothing to win
 # Larger batches of terms are taken one by one.
 _NUMBERS_AT_ONCE = 2_000_000
 
@@ -227,14 +230,61 @@ class Integrand:
             return np.sum(ahead, axis=0), np.array(across)
         return self._call(together, theta, points, weights)
 
-    def seeded(self, seeds: FloatArray) -> Seeded:
-        """Derivatives along fixed vectors (c, n), all in one call where that can be."""
-        if len(seeds) <= _TOGETHER:
-            return _Together(self, seeds)
-        if len(seeds) * sum(self._term_sizes) > _NUMBERS_AT_ONCE:
-            return OneByOne(self, seeds)
-        together = _Vectorised(self, seeds)
-        return together if together.is_right() else OneByOne(self, seeds)
+    @cached_property
+    def smooth_terms(self) -> Any:
+        """The terms, end to end, as a graph to differentiate."""
+        return rewrite_pregrad(self._flat_terms)
+
+    @cached_property
+    def _pushed(self) -> Callable[..., Any]:
+        moved = pushforward(self.smooth_terms, self._u, self._v, disconnected_outputs="ignore")
+        return self._compile([self._theta, self._u, self._v], [moved])
+
+    def push(self, theta: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
+        """Each term's slope (m,) along ``v`` (n,) in the latents."""
+        return np.asarray(self._pushed(theta, u, np.ascontiguousarray(v))[0], dtype=float)
+
+    def evaluate(
+        self, function: Callable[..., Any], theta: FloatArray, u: FloatArray
+    ) -> list[FloatArray] | None:
+        """A function's values as new arrays; None where it has none."""
+        self.n_evaluations += 1
+        try:
+            return [np.array(part, dtype=float) for part in function(theta, u)]
+        except NO_VALUE:
+            return None
+
+    def seeded(self, pattern: Pattern) -> Seeded:
+        """Its derivatives where ``f_uu`` has a known pattern, by the cheapest way there is."""
+        ways: list[Callable[[], Seeded | None]] = [
+            lambda: self._term_by_term(pattern) if pattern.n_colours > _FEW else None,
+            lambda: _Together(self, pattern) if pattern.n_colours <= _TOGETHER else None,
+            lambda: _Vectorised(self, pattern) if self._fits(pattern) else None,
+        ]
+        alone = OneByOne(self, pattern)
+        for way in ways:
+            seeded = way()
+            if seeded is not None and (isinstance(seeded, _Together) or _agree(seeded, alone)):
+                return seeded
+        return alone
+
+    def _fits(self, pattern: Pattern) -> bool:
+        return pattern.n_colours * sum(self._term_sizes) <= _NUMBERS_AT_ONCE
+
+    def _term_by_term(self, pattern: Pattern) -> Seeded | None:
+        theta, u = self._ordinary()
+        try:
+            incidence = find_incidence(lambda v: self.push(theta, u, v), pattern)
+        except Exception:  # noqa: BLE001 - an operation may lack what this needs; others do not
+            return None
+        if incidence is None or len(incidence.pairs) >= pattern.n_colours:
+            return None
+        return TermByTerm(self, pattern, incidence)
+
+    def _ordinary(self) -> tuple[FloatArray, FloatArray]:
+        """A point away from where derivatives vanish by coincidence."""
+        rng = np.random.default_rng(0)
+        return self.typical, self.start + rng.uniform(-0.1, 0.1, size=len(self.start))
 
     @cached_property
     def _term_sizes(self) -> list[int]:
@@ -244,13 +294,15 @@ class Integrand:
 class _Vectorised:
     """The same with PyTensor's vectorised products, for more vectors."""
 
-    def __init__(self, integrand: Integrand, seeds: FloatArray) -> None:
-        self._integrand, self._seeds = integrand, seeds
+    def __init__(self, integrand: Integrand, pattern: Pattern) -> None:
+        self._integrand, self._pattern = integrand, pattern
 
     @cached_property
     def _images(self) -> Any:
         whole = self._integrand
-        return vectorize_graph(whole._product_graph[1], {whole._v: pt.constant(self._seeds)})
+        return vectorize_graph(
+            whole._product_graph[1], {whole._v: pt.constant(self._pattern.seeds)}
+        )
 
     @cached_property
     def _curvature(self) -> Callable[..., Any]:
@@ -264,21 +316,6 @@ class _Vectorised:
         slopes = whole._slopes((self._images * weights).sum())
         return whole._compile([whole._theta, whole._u, weights], slopes)
 
-    def is_right(self) -> bool:
-        """Whether the products are those with each vector by itself, at one point."""
-        whole, alone = self._integrand, OneByOne(self._integrand, self._seeds)
-        rng = np.random.default_rng(0)
-        theta, u = whole.typical, whole.start + rng.uniform(-0.1, 0.1, size=len(whole.start))
-        weights = rng.normal(size=self._seeds.shape)
-        try:
-            pairs = [
-                (self.curved(theta, u)[3], alone.curved(theta, u)[3]),
-                *zip(self.bent(theta, u, weights), alone.bent(theta, u, weights), strict=True),
-            ]
-        except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
-            return False
-        return all(np.allclose(a, b, rtol=1e-8, atol=1e-9, equal_nan=True) for a, b in pairs)
-
     def curved(
         self, theta: FloatArray, u: FloatArray
     ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
@@ -288,26 +325,26 @@ class _Vectorised:
         try:
             images = np.asarray(function(theta, u)[0], dtype=float)
         except NO_VALUE:
-            images = np.full(self._seeds.shape, np.nan)
-        return value, ahead, across, images
+            return value, ahead, across, np.full(len(self._pattern.rows), np.nan)
+        return value, ahead, across, self._pattern.read(images)
 
     def bent(
-        self, theta: FloatArray, u: FloatArray, w: FloatArray
+        self, theta: FloatArray, u: FloatArray, weights: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """See `Seeded`."""
-        return self._integrand._call(self._bent, theta, u, w)
+        return self._integrand._call(self._bent, theta, u, self._pattern.spread(weights))
 
 
 class _Together:
     """The integrand, its gradient and its products with a few fixed vectors in one function."""
 
-    def __init__(self, integrand: Integrand, seeds: FloatArray) -> None:
-        self._integrand, self._seeds = integrand, seeds
+    def __init__(self, integrand: Integrand, pattern: Pattern) -> None:
+        self._integrand, self._pattern = integrand, pattern
 
     @cached_property
     def _images(self) -> list[Any]:
         whole = self._integrand
-        ones = [None if (seed == 1).all() else pt.constant(seed) for seed in self._seeds]
+        ones = [None if (seed == 1).all() else pt.constant(seed) for seed in self._pattern.seeds]
         parts = [whole._gradient[1] if seed is None else whole._gradient[1] * seed for seed in ones]
         return [whole._slopes(part.sum())[1] for part in parts]
 
@@ -333,13 +370,29 @@ class _Together:
         try:
             value, ahead, across, *images = function(theta, u)
         except NO_VALUE:
-            nothing = np.full(len(u), np.nan)
-            return np.nan, np.full(len(theta), np.nan), nothing, np.full(self._seeds.shape, np.nan)
+            nothing, entries = np.full(len(u), np.nan), np.full(len(self._pattern.rows), np.nan)
+            return np.nan, np.full(len(theta), np.nan), nothing, entries
         one, two, three = (np.array(part, dtype=float) for part in (ahead, across, images))
-        return float(value), one, two, three
+        return float(value), one, two, self._pattern.read(three)
 
     def bent(
-        self, theta: FloatArray, u: FloatArray, w: FloatArray
+        self, theta: FloatArray, u: FloatArray, weights: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """See `Seeded`."""
-        return self._integrand._call(self._bent, theta, u, w)
+        return self._integrand._call(self._bent, theta, u, self._pattern.spread(weights))
+
+
+def _agree(seeded: Seeded, alone: Seeded) -> bool:
+    """Whether the entries and their gradients are those of products one by one, at a point."""
+    assert isinstance(alone, OneByOne)
+    whole: Any = alone.integrand
+    theta, u = whole._ordinary()
+    weights = np.random.default_rng(1).normal(size=len(alone.pattern.rows))
+    try:
+        pairs = [
+            (seeded.curved(theta, u)[3], alone.curved(theta, u)[3]),
+            *zip(seeded.bent(theta, u, weights), alone.bent(theta, u, weights), strict=True),
+        ]
+    except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
+        return False
+    return all(np.allclose(a, b, rtol=1e-8, atol=1e-9, equal_nan=True) for a, b in pairs)

@@ -56,24 +56,27 @@ class Integrand(Protocol):
         """Gradient of ``w' f_uu v`` in ``theta`` (p,) and in ``u`` (n,)."""
         ...
 
-    def seeded(self, seeds: FloatArray, /) -> Seeded:
-        """The functions that are needed again and again, for fixed vectors (c, n)."""
+    def seeded(self, pattern: Pattern, /) -> Seeded:
+        """The functions that are needed again and again, for the pattern of ``f_uu``."""
         ...
 
 
 class Seeded(Protocol):
-    """Derivatives of an `Integrand` along fixed vectors ``seeds`` (c, n)."""
+    """Derivatives of an `Integrand` whose ``f_uu`` has a known pattern of ``e`` entries."""
 
     def curved(
         self, theta: FloatArray, u: FloatArray, /
     ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """``f``, ``f_theta`` (p,), ``f_u`` (n,), and ``f_uu`` times each seed (c, n)."""
+        """``f``, ``f_theta`` (p,), ``f_u`` (n,), and the entries (e,) of ``f_uu``."""
         ...
 
     def bent(
-        self, theta: FloatArray, u: FloatArray, w: FloatArray, /
+        self, theta: FloatArray, u: FloatArray, weights: FloatArray, /
     ) -> tuple[FloatArray, FloatArray]:
-        """Gradient of ``sum_c w_c' f_uu seed_c`` in ``theta`` (p,) and in ``u`` (n,)."""
+        """Gradient of the sum of ``f_uu``'s entries times ``weights`` (e,).
+
+        In ``theta`` (p,) and in ``u`` (n,).
+        """
         ...
 
 
@@ -82,7 +85,7 @@ class OneByOne:
     """`Seeded` by one call a seed."""
 
     integrand: Integrand
-    seeds: FloatArray
+    pattern: Pattern
 
     def curved(
         self, theta: FloatArray, u: FloatArray
@@ -90,16 +93,16 @@ class OneByOne:
         """See `Seeded`."""
         value, ahead, across = self.integrand.value_and_gradient(theta, u)
         if not (np.isfinite(value) and np.isfinite(across).all()):
-            return value, ahead, across, np.full(self.seeds.shape, np.nan)
-        images = [self.integrand.product(theta, u, seed)[1] for seed in self.seeds]
-        return value, ahead, across, np.array(images)
+            return value, ahead, across, np.full(len(self.pattern.rows), np.nan)
+        images = [self.integrand.product(theta, u, seed)[1] for seed in self.pattern.seeds]
+        return value, ahead, across, self.pattern.read(np.array(images))
 
     def bent(
-        self, theta: FloatArray, u: FloatArray, w: FloatArray
+        self, theta: FloatArray, u: FloatArray, weights: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """See `Seeded`."""
         ahead, across = np.zeros(len(theta)), np.zeros(len(u))
-        for one, seed in zip(w, self.seeds, strict=True):
+        for one, seed in zip(self.pattern.spread(weights), self.pattern.seeds, strict=True):
             more, other = self.integrand.third(theta, u, one, seed)
             ahead, across = ahead + more, across + other
         return ahead, across
@@ -189,7 +192,7 @@ class Laplace:
 
     def _use(self, pattern: Pattern) -> None:
         self.pattern, self.plan = pattern, make_plan(pattern)
-        self._seeded = self.integrand.seeded(pattern.seeds)
+        self._seeded = self.integrand.seeded(pattern)
 
     @cached_property
     def is_exact(self) -> bool:
@@ -258,10 +261,10 @@ class Laplace:
         return _Point(u, value, slope, gradient, here.entries).mode(theta, factor)
 
     def _point(self, theta: FloatArray, u: FloatArray) -> _Point | None:
-        value, slope, gradient, images = self._seeded.curved(theta, u)
+        value, slope, gradient, entries = self._seeded.curved(theta, u)
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             return None
-        return _Point(u, value, slope, gradient, -self.pattern.read(images))
+        return _Point(u, value, slope, gradient, -entries)
 
     def _go(
         self, theta: FloatArray, here: _Point, step: FloatArray, decrement: float
@@ -315,7 +318,7 @@ class Laplace:
 
     def weighted_third(self, mode: Mode, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Gradient of the sum of ``f_uu``'s entries times ``weights`` (e,)."""
-        return self._seeded.bent(mode.theta, mode.u, self.pattern.spread(weights))
+        return self._seeded.bent(mode.theta, mode.u, weights)
 
     def follow(self, mode: Mode, slope: FloatArray) -> FloatArray:
         """What a slope in the latents adds to that in ``theta``, as the mode moves with it."""

@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pmlik.space import FloatArray
 
-__all__ = ["Pattern", "find_pattern"]
+__all__ = ["Pattern", "colour_apart", "find_pattern"]
 
 IntArray = NDArray[np.int64]
 Product = Callable[[FloatArray], FloatArray]
@@ -201,13 +201,18 @@ def _colour(n: int, rows: IntArray, columns: IntArray, hubs: NDArray[np.bool_]) 
     return colours
 
 
+def colour_apart(members: sparse.csr_array) -> IntArray:
+    """Colours (n,) such that no row of ``members`` (m, n) has two columns of one colour."""
+    return _colour_graph(sparse.csr_array(members.T @ members))
+
+
 def _colour_graph(meet: sparse.csr_array) -> IntArray:
     n = meet.shape[0]
     if n == 0:
         return np.zeros(0, dtype=np.int64)
     _, component = connected_components(meet, directed=False)
     sizes = np.bincount(component)
-    if sizes.max() <= np.diff(meet.indptr).max():  # all meet all: number them
+    if (np.diff(meet.indptr) == sizes[component]).all():  # all meet all: number them
         order = np.argsort(component, kind="stable")
         rank = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         ranked = np.empty(n, dtype=np.int64)

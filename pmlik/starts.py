@@ -36,7 +36,7 @@ _COUNTS_WITH_LATENTS = ((50, 3),)
 # Widths of the jitter of further starts.
 _JITTERS = (10.0, 1.0, 4.0, 0.5, 2.0)
 # Of so many draws from the prior the best is taken, and every other time any.
-_DRAWS = 50
+_DRAWS, _DRAWS_WITH_LATENTS = 50, 10
 
 
 def count_starts(prepared: Prepared) -> int:
@@ -73,8 +73,9 @@ def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
         return prior_draws(prepared.model, problem.unconstrained)
 
     def drawn(i: int) -> FloatArray | None:
-        first = seed + i * _DRAWS
-        draws = [draw_prior()(j) for j in range(first, first + (1 if i % 2 else _DRAWS))]
+        most = _DRAWS_WITH_LATENTS if prepared.roles.latents else _DRAWS
+        first = seed + i * most
+        draws = [draw_prior()(j) for j in range(first, first + (1 if i % 2 else most))]
         return best_placed(objective, draws)
 
     own = [Start("initial point", lambda: start, way) for way in WAYS]

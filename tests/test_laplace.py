@@ -209,8 +209,8 @@ class Groups:
             slope[i] = (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h)
         return slope
 
-    def seeded(self, seeds):
-        return OneByOne(self, seeds)
+    def seeded(self, pattern):
+        return OneByOne(self, pattern)
 
     def weighted(self, theta, points, weights):
         across = []
