@@ -264,7 +264,7 @@ class Integrand:
         alone = OneByOne(self, pattern)
         for way in ways:
             seeded = way()
-            if seeded is not None and (isinstance(seeded, _Together) or _agree(seeded, alone)):
+            if seeded and (isinstance(seeded, _Together) or _agree(seeded, alone)):
                 return seeded
         return alone
 
@@ -382,17 +382,19 @@ class _Together:
         return self._integrand._call(self._bent, theta, u, self._pattern.spread(weights))
 
 
-def _agree(seeded: Seeded, alone: Seeded) -> bool:
-    """Whether the entries and their gradients are those of products one by one, at a point."""
-    assert isinstance(alone, OneByOne)
+def _agree(seeded: Seeded, alone: OneByOne) -> bool:
+    """Whether the entries and their gradient are those of single products, at a point."""
     whole: Any = alone.integrand
+    pattern = alone.pattern
     theta, u = whole._ordinary()
-    weights = np.random.default_rng(1).normal(size=len(alone.pattern.rows))
+    w, v = np.random.default_rng(1).normal(size=(2, len(u)))
     try:
-        pairs = [
-            (seeded.curved(theta, u)[3], alone.curved(theta, u)[3]),
-            *zip(seeded.bent(theta, u, weights), alone.bent(theta, u, weights), strict=True),
-        ]
+        entries = seeded.curved(theta, u)[3]
+        bent = seeded.bent(theta, u, w[pattern.rows] * v[pattern.columns])
     except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
         return False
-    return all(np.allclose(a, b, rtol=1e-8, atol=1e-9, equal_nan=True) for a, b in pairs)
+    pairs = [
+        (pattern.to_sparse(entries) @ v, whole.product(theta, u, v)[1]),
+        *zip(bent, whole.third(theta, u, w, v), strict=True),
+    ]
+    return all(np.allclose(a, b, rtol=1e-8, atol=1e-8, equal_nan=True) for a, b in pairs)

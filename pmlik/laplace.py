@@ -26,6 +26,8 @@ __all__ = ["Integrand", "Laplace", "Mode"]
 _NEARLY, _EXACTLY = 1e-12, 1e-22
 _STALLED = 1e-9
 _STEPS, _HALVINGS = 200, 40
+# Where so many halvings were needed on the way, there is no mode worth the search.
+_MOST_HALVINGS = 150
 _REMEMBERED = 6
 _PATTERN_TOLERANCE = 1e-8
 
@@ -174,6 +176,7 @@ class Laplace:
     plan: Plan = field(init=False)
     _modes: list[Mode] = field(default_factory=list)
     n_checked: int = 0
+    _halvings: int = 0
     _seeded: Seeded = field(init=False)
 
     def __post_init__(self) -> None:
@@ -231,8 +234,7 @@ class Laplace:
 
     def _climb(self, theta: FloatArray, u: FloatArray) -> Mode | None:
         """Newton's method, with steps that are halved until they lead up."""
-        here = self._point(theta, u)
-        before = np.inf
+        here, before, self._halvings = self._point(theta, u), np.inf, 0
         for _ in range(_STEPS):
             if here is None:
                 return None
@@ -270,12 +272,18 @@ class Laplace:
         self, theta: FloatArray, here: _Point, step: FloatArray, decrement: float
     ) -> _Point | None:
         slack, share = 1e-11 * (1 + abs(here.value)), 1.0
-        for _ in range(_HALVINGS):
-            there = self._point(theta, here.u + share * step)
-            promised = 1e-4 * share * decrement - slack
-            if there is not None and there.value >= here.value + promised:
-                return there
-            share /= 2
+
+        def climbs(value: float) -> bool:
+            return value >= here.value + 1e-4 * share * decrement - slack
+
+        there = self._point(theta, here.u + step)
+        if there is not None and climbs(there.value):
+            return there
+        for _ in range(min(_HALVINGS, _MOST_HALVINGS - self._halvings)):
+            share, self._halvings = share / 2, self._halvings + 1
+            u = here.u + share * step
+            if climbs(self.integrand.value_and_gradient(theta, u)[0]):
+                return self._point(theta, u)
         return None
 
     def _factorise(self, entries: FloatArray) -> tuple[Factor | None, bool]:
