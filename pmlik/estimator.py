@@ -29,7 +29,7 @@ from pmlik.estimates import Certificate, Counts, PointEstimate, SearchEnd
 from pmlik.functions import BoolArray
 from pmlik.gradients import gradient_error, gradient_error_at
 from pmlik.importance import LaplaceError, laplace_error
-from pmlik.limits import Ending
+from pmlik.limits import End, Ending
 from pmlik.marginal import MarginalDensity
 from pmlik.objective import Kind, Minimised, Objective, Optimum
 from pmlik.optimizer import Start, search
@@ -141,8 +141,15 @@ class Fit:
     def held(self) -> BoolArray:
         """Which natural values the limit is a limit of."""
         ends = self.outcome.limit.ends if self.outcome.limit else ()
-        masks = [self.moved_by(end.direction) for end in ends]
+        masks = [self.moved_by(end.direction) & self._stays(end) for end in ends]
         return np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
+
+    def _stays(self, end: End) -> BoolArray:
+        """What nothing moves out there any more, where several coordinates end together."""
+        if end.place is not None or end.ending is not Ending.BOUNDARY:
+            return np.ones(len(self.labels), bool)
+        free = np.random.default_rng(0).uniform(1, 2, size=len(self.optimum.z))
+        return np.asarray(self.problem.values.tangents(self.x)(self.part.lift(free)) == 0)
 
     @cached_property
     def _beyond(self) -> tuple[FloatArray, FloatArray]:

@@ -305,11 +305,16 @@ class Values:
     x : vector variable
     model : TermsModel
     mode : Mode
+    n_parameters : int
+        How many of the variables are parameters.
     """
 
-    def __init__(self, graphs: Sequence[Any], x: Any, model: TermsModel, mode: Mode) -> None:
+    def __init__(
+        self, graphs: Sequence[Any], x: Any, model: TermsModel, mode: Mode, n_parameters: int = 0
+    ) -> None:
         self._graphs = plain_arrays(graphs)
         self._x, self._model, self._mode = x, model, mode
+        self._n_parameters = n_parameters
 
     @property
     def graphs(self) -> tuple[Any, list[Any]]:
@@ -327,6 +332,12 @@ class Values:
     def __call__(self, x: FloatArray) -> FloatArray:
         """All values (m,)."""
         return np.concatenate([np.zeros(0), *(array.ravel() for array in self.arrays(x))])
+
+    def are_parameters(self, x: FloatArray) -> BoolArray:
+        """Which of the ``m`` values are parameters: the first ones."""
+        arrays = self.arrays(x)
+        parts = [np.full(a.size, i < self._n_parameters) for i, a in enumerate(arrays)]
+        return np.concatenate([np.zeros(0, bool), *parts])
 
     @cached_property
     def _smooth(self) -> list[bool]:

@@ -14,12 +14,20 @@ from enum import StrEnum
 import numpy as np
 from scipy import linalg
 
+from pmlik.borders import BEYOND, border_values, joint_border
 from pmlik.objective import Minimised, Objective, Optimum
 from pmlik.optimizer import climb
 from pmlik.restriction import Restricted
 from pmlik.space import FloatArray
 
-__all__ = ["FALLING", "End", "Ending", "Limit", "border_values", "find_limit", "is_noisy_between"]
+__all__ = [
+    "FALLING",
+    "End",
+    "Ending",
+    "Limit",
+    "find_limit",
+    "is_noisy_between",
+]
 
 # Curvature below this share of that at the start has faded.
 _FADED = 1e-3
@@ -30,8 +38,6 @@ _NOISE = 1e-8
 _MOST_NOISE = 1e-5
 _SHARES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
 _SLACK = 1e-6
-# A step this long in x takes any transform to the border of its support.
-_BEYOND = 1e3
 _FAR = 100.0
 _ALIGNED = 0.99
 _MOST_ROUNDS = 8
@@ -154,7 +160,11 @@ def _come_back(objective: Objective, z: FloatArray) -> FloatArray:
         if border_values(objective, z, int(place), z[place]) is not None:
             nearer[place] = np.sign(z[place]) * _FAR
     value = objective.value_and_gradient(nearer)[0]
-    return nearer if objective.value_and_gradient(z)[0] <= value < np.inf else z
+    if not objective.value_and_gradient(z)[0] <= value < np.inf:
+        return z
+    # A coordinate of a simplex has its borders too, but the others decide how near they are.
+    near, far = objective.values(objective.expand(nearer)), objective.values(objective.expand(z))
+    return nearer if np.allclose(near, far, rtol=1e-6, atol=1e-9, equal_nan=True) else z
 
 
 def _scale(objective: Objective, start: FloatArray) -> FloatArray:
@@ -243,28 +253,37 @@ def _find_faded(
     slack = _SLACK * (1 + abs(value)) + 10 * rounding_noise(objective, z, directions)
     if value + slack < objective.value_and_gradient(on)[0] < np.inf:
         return z, []  # no tail: one unit further it rises
+    joint = [direction for direction in directions if _alone(direction, scale) is None]
+    together = _travelled(start, z, np.array(joint), scale) if joint else np.zeros(len(z))
+    oblique = joint_border(objective, z, together, slack)
     for direction in directions:
         slope = float(gradient @ direction)
         away = float((direction / scale) @ ((z - start) / scale))
         sign = -np.sign(slope) if abs(slope) > FALLING else np.sign(away) or 1.0
-        place = int(np.argmax(np.abs(direction / scale)))
-        aligned = abs(direction[place] / scale[place]) > _ALIGNED
+        place = _alone(direction, scale)
         if abs(slope) > FALLING:
             ahead = objective.value_and_gradient(z + sign * direction)[0]
             if not ahead < value - abs(slope) / 2:
                 return z, []  # it does not go on like this
             ending = Ending.UNBOUNDED
-        elif aligned and border_values(objective, z, place, sign * direction[place]) is not None:
-            ending = Ending.BOUNDARY
+        elif place is None:
+            ending = Ending.INFINITY if oblique is None else Ending.BOUNDARY
         else:
-            ending = Ending.INFINITY
-        if aligned:
+            borders = border_values(objective, z, place, sign * direction[place])
+            ending = Ending.INFINITY if borders is None else Ending.BOUNDARY
+        if place is not None:
             outward = np.zeros(len(z))
             outward[place] = sign * np.sign(direction[place])
             found.append(End(ending, outward, place))
         else:
             found.append(End(ending, sign * direction, None))
-    return z, found
+    return z if oblique is None else oblique, found
+
+
+def _alone(direction: FloatArray, scale: FloatArray) -> int | None:
+    """The coordinate that a direction moves, if it is one alone."""
+    place = int(np.argmax(np.abs(direction / scale)))
+    return place if abs(direction[place] / scale[place]) > _ALIGNED else None
 
 
 def _faded(hessian: FloatArray, basis: FloatArray) -> FloatArray:
@@ -378,39 +397,9 @@ def is_noisy_between(
     return False
 
 
-def border_values(
-    objective: Objective, z: FloatArray, place: int, sign: float
-) -> FloatArray | None:
-    """The natural values that a coordinate moves, at the border that it runs to.
-
-    Parameters
-    ----------
-    objective : Objective
-    z : array (k,)
-    place : int
-        The coordinate.
-    sign : float
-        Which way.
-
-    Returns
-    -------
-    array or None
-        None where the support is the whole line.
-    """
-    beyond = objective.expand(z)
-    coordinate = np.flatnonzero(objective.active)[place]
-    beyond[coordinate] = np.sign(sign) * _BEYOND
-    further = beyond.copy()
-    further[coordinate] = 2 * np.sign(sign) * _BEYOND
-    near, far = objective.values(beyond), objective.values(further)
-    moved = objective.values.tangents(objective.base)(objective.lift(np.eye(len(z))[place])) != 0
-    same = np.array_equal(near[moved], far[moved], equal_nan=True)
-    return np.asarray(near[moved]) if same else None
-
-
 def _border(objective: Objective, z: FloatArray, ends: Sequence[End]) -> FloatArray:
     border = z.copy()
     for end in ends:
         if end.ending is Ending.BOUNDARY and end.place is not None:
-            border[end.place] = np.sign(end.direction[end.place]) * _BEYOND
+            border[end.place] = np.sign(end.direction[end.place]) * BEYOND
     return objective.expand(border)

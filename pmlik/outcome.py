@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pmlik.borders import border_values, is_short_of_border
 from pmlik.curvature import Curvature
-from pmlik.limits import Ending, Limit, border_values, find_limit, is_noisy_between
+from pmlik.limits import Ending, Limit, find_limit, is_noisy_between
 from pmlik.marginal import MarginalDensity
 from pmlik.objective import Minimised, Objective, Optimum
 from pmlik.optimizer import are_equal, is_beside
@@ -130,6 +131,10 @@ def _is_adrift(objective: Objective, optimum: Optimum) -> bool:
     A standard error of so many logarithms is a limit that the search has stopped short of.
     """
     diagonal = np.abs(np.diag(objective.hessian(optimum.z)))
+    if optimum.is_flat and isinstance(optimum.curvature, Curvature):
+        flat = optimum.curvature.flat_directions()
+        if any(is_short_of_border(objective, optimum.z, s * d) for d in flat for s in (1, -1)):
+            return True
     return any(
         border_values(objective, optimum.z, int(place), side) is not None
         for place in np.flatnonzero((diagonal > 0) & (diagonal < _ADRIFT**-2))

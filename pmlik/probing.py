@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pmlik.borders import border_values
 from pmlik.functions import BoolArray
-from pmlik.limits import FALLING, border_values, is_noisy_between
+from pmlik.limits import FALLING, is_noisy_between
 from pmlik.objective import Objective, Optimum
 from pmlik.optimizer import climb
 from pmlik.restriction import Restricted

@@ -244,11 +244,11 @@ def _assemble(
             tuple(terms[0]),
             quadrature,
         )
-    values = Values(list(graphs), x, clone, mode)
+    k = len(parameters)
+    values = Values(list(graphs), x, clone, mode, n_parameters=k)
     unconstrained = _unconstrained([value.name for value in inputs], point)
     initial = unconstrained.join(point)
     arrays = values.arrays(np.where(np.isfinite(initial), initial, 0.0))
-    k = len(parameters)
     pinned = [clone.rvs_to_initial_values[rv] is not None for rv in parameters]
     return Problem(
         unconstrained=unconstrained,

@@ -43,6 +43,23 @@ def test_no_success_in_ten_puts_p_at_zero() -> None:
     assert found.trusted
 
 
+@pytest.mark.parametrize("counts", [[12, 0, 5, 3], [12, 5, 3, 0], [0, 0, 5, 3], [0, 20, 0]])
+def test_a_category_never_seen_has_share_zero(counts) -> None:
+    n, shares = sum(counts), np.array(counts) / sum(counts)
+    with pm.Model() as model:
+        p = pm.Dirichlet("p", np.ones(len(counts)))
+        pm.Multinomial("y", n=n, p=p, observed=counts)
+    found = mle(model)
+    np.testing.assert_allclose(found.values["p"], shares, atol=1e-8)
+    inside = (shares > 0) & (shares < 1)
+    errors = np.where(inside, np.sqrt(shares * (1 - shares) / n), np.nan)  # of the other shares
+    np.testing.assert_allclose(found.std_error["p"], errors, rtol=1e-6)
+    assert found.log_likelihood == pytest.approx(stats.multinomial(n, shares).logpmf(counts))
+    assert set(flag(found, FlagCode.AT_BOUNDARY).variables) == {
+        f"p[{i}]" for i in np.flatnonzero(~inside)
+    }
+
+
 def test_beside_a_boundary_the_rest_is_conditional() -> None:
     with pm.Model() as model:
         p = pm.Beta("p", 1, 1, shape=2)

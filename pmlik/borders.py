@@ -1,0 +1,77 @@
+"""Borders of the support, where natural values come to rest while coordinates run off."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pmlik.objective import Objective
+from pmlik.space import FloatArray
+
+__all__ = ["BEYOND", "border_values", "is_short_of_border", "joint_border"]
+
+#: A step this long in x takes any transform to the border of its support.
+BEYOND = 1e3
+
+
+def border_values(
+    objective: Objective, z: FloatArray, place: int, sign: float
+) -> FloatArray | None:
+    """The natural values that a coordinate moves, at the border that it runs to.
+
+    Parameters
+    ----------
+    objective : Objective
+    z : array (k,)
+    place : int
+        The coordinate.
+    sign : float
+        Which way.
+
+    Returns
+    -------
+    array or None
+        None where the support is the whole line.
+    """
+    beyond = objective.expand(z)
+    coordinate = np.flatnonzero(objective.active)[place]
+    beyond[coordinate] = np.sign(sign) * BEYOND
+    further = beyond.copy()
+    further[coordinate] = 2 * np.sign(sign) * BEYOND
+    near, far = objective.values(beyond), objective.values(further)
+    moved = objective.values.tangents(objective.base)(objective.lift(np.eye(len(z))[place])) != 0
+    same = np.array_equal(near[moved], far[moved], equal_nan=True)
+    return np.asarray(near[moved]) if same else None
+
+
+def is_short_of_border(objective: Objective, z: FloatArray, direction: FloatArray) -> bool:
+    """Whether a direction leads to a border that the natural values have as good as reached."""
+    value = objective.value_and_gradient(z)[0]
+    there = joint_border(objective, z, direction, 1e-6 * (1 + abs(value)))
+    if there is None:
+        return False
+    here, border = (objective.values(objective.expand(at)) for at in (z, there))
+    own = objective.values.are_parameters(objective.base)
+    return bool(np.allclose(here[own], border[own], rtol=1e-3, atol=1e-4))
+
+
+def joint_border(
+    objective: Objective, z: FloatArray, travelled: FloatArray, slack: float
+) -> FloatArray | None:
+    """A point on the border that several coordinates run to together; None if there is none.
+
+    As those of a simplex do, one of whose elements goes to zero: all natural values that they
+    move come to rest, at no cost.
+    """
+    longest = float(np.max(np.abs(travelled), initial=0.0))
+    if longest == 0:
+        return None
+    step = BEYOND / longest * travelled
+    near, far = (objective.values(objective.expand(z + k * step)) for k in (1, 2))
+    moved = objective.values.tangents(objective.base)(objective.lift(travelled)) != 0
+    moved &= objective.values.are_parameters(objective.base)
+    rests = np.isfinite(near[moved]).all() and np.allclose(
+        near[moved], far[moved], rtol=1e-3, atol=1e-9
+    )
+    value = objective.value_and_gradient(z)[0]
+    costs = not objective.value_and_gradient(z + step)[0] <= value + slack
+    return None if costs or not rests else z + step
