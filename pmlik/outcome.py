@@ -10,9 +10,10 @@ import numpy as np
 from pmlik.curvature import Curvature
 from pmlik.limits import Ending, Limit, border_values, find_limit, is_noisy_between
 from pmlik.marginal import MarginalDensity
-from pmlik.objective import LARGE_DATA, Minimised, Objective, Optimum
+from pmlik.objective import Minimised, Objective, Optimum
 from pmlik.optimizer import are_equal, is_beside
 from pmlik.probing import find_unbounded
+from pmlik.problem import LARGE_DATA
 from pmlik.space import FloatArray
 
 __all__ = ["Outcome", "decide"]
