@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +16,10 @@ from pytensor.gradient import NullTypeGradError
 from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.graph.traversal import ancestors
 from pytensor.graph.utils import MethodNotDefined
+from pytensor.tensor.blas import BatchedDot, Gemv
+from pytensor.tensor.blas.gemm import GemmRelated
+from pytensor.tensor.math import Dot
+from threadpoolctl import ThreadpoolController
 
 from pmlik.elementwise import whole_arrays
 from pmlik.errors import ModelError
@@ -26,12 +31,15 @@ __all__ = ["BACKENDS", "NO_GRADIENT", "NO_VALUE", "compile_mode", "compile_quiet
 #: PyMC's words for compiled backends.
 BACKENDS = ("numba", "jax", "c")
 
+# A product with a side below the first and one above the second is long and thin.
+_THICK, _LONG = 64, 10_000
+
 #: How an operation says that it has no value at a point, and PyTensor that it has no derivative.
 NO_VALUE = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError, ValueError)
 NO_GRADIENT = (MethodNotDefined, NotImplementedError, NullTypeGradError, AttributeError, TypeError)
 
 
-def compile_mode(backend: str | None, *, for_start: bool = False) -> Mode:
+def compile_mode(backend: str | None, *, for_start: bool = False, in_place: bool = False) -> Mode:
     """PyTensor's mode for one of PyMC's backends; None interprets the graph with NumPy.
 
     Interpreting builds in a fraction of a second where compiling takes tens of seconds.
@@ -42,6 +50,8 @@ def compile_mode(backend: str | None, *, for_start: bool = False) -> Mode:
     for_start : bool
         Build as fast as can be, for a start that is polished anyway. Else an interpreted graph
         has all the rewrites that keep the numbers stable.
+    in_place : bool
+        Whether operations may overwrite their inputs, for a function that is called very often.
 
     Raises
     ------
@@ -50,9 +60,8 @@ def compile_mode(backend: str | None, *, for_start: bool = False) -> Mode:
     """
     if backend is None:
         query = "fast_compile" if for_start else "fast_run"
-        mode = Mode("py", optimizer=query).excluding(
-            "fusion", "inplace", "BlasOpt", "blas_opt_inplace", "c_blas"
-        )
+        left_out = ["fusion", "BlasOpt", "blas_opt_inplace", "c_blas"]
+        mode = Mode("py", optimizer=query).excluding(*left_out, *([] if in_place else ["inplace"]))
         return mode.register(whole_arrays)
     if backend not in BACKENDS:  # PyTensor itself would take other spellings
         raise ModelError(f"backend: got {backend!r}, need one of {', '.join(BACKENDS)}, or None.")
@@ -80,7 +89,37 @@ def compile_quiet(
         with np.errstate(all="ignore"):
             return function(*args)
 
-    return quiet
+    def alone(*args: FloatArray) -> Any:
+        with _pools().limit(limits=1, user_api="blas"):
+            return quiet(*args)
+
+    return alone if _multiplies_long(function.maker.fgraph.apply_nodes) else quiet
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _multiplies_long(nodes: Iterable[Any]) -> bool:
+    """Whether long thin matrices are multiplied, and nothing else asks for linear algebra.
+
+    Such a product waits for memory, and for other threads where the machine is busy: thirty
+    times as long has been seen. One thread is hardly slower where it is idle.
+    """
+    long = False
+    for node in nodes:
+        op = getattr(node.op, "core_op", node.op)
+        if type(op).__module__.startswith("pytensor.tensor.linalg"):
+            return False
+        if not isinstance(op, Dot | BatchedDot | Gemv | GemmRelated):
+            continue
+        matrices = [variable.type for variable in node.inputs if variable.type.ndim]
+        sizes = [size for matrix in matrices for size in matrix.shape[-2:] if size is not None]
+        if min(sizes, default=_THICK) >= _THICK:
+            return False
+        long |= max(sizes) >= _LONG
+    return long
 
 
 def plain_arrays(graphs: Sequence[Any]) -> list[Any]:

@@ -22,6 +22,9 @@ Kind = Literal["mle", "map"]
 #: Nearer than this many standard errors to an optimum, Newton steps finish by themselves.
 NEAR = 1e-2
 
+# So many evaluations are kept: what is asked one standard error away is asked twice.
+_REMEMBERED = 200
+
 # More slope than this along a direction without curvature, and nothing bounds the step.
 _FLAT_GRADIENT = 1e-6
 
@@ -212,7 +215,7 @@ class Examiner:
         """Objective and gradient at ``z``."""
         key = z.tobytes()
         if key not in self._at:
-            if len(self._at) > 8:
+            if len(self._at) > (_REMEMBERED if len(z) <= DENSE_LIMIT else 8):
                 self._at.clear()
             self._at[key] = self.objective.value_and_gradient(z)
             if self._at[key][0] < self.lowest:
