@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,7 +40,8 @@ class Bootstrap:
         The estimate itself, natural units.
     draws : xarray.Dataset
         Its replicates, derived quantities included, with a first dim ``replicate``. NaN where
-        a refit failed; such replicates are counted, never removed.
+        a refit failed; such replicates are counted, never removed. A value that the resampled
+        data say nothing about (the effect of a group that was not drawn) is NaN by itself.
     fits : xarray.Dataset
         By ``replicate``: ``log_likelihood`` of the replicate's own (weighted) data at its
         estimate, ``estimated_distance`` to the optimum in standard errors, and ``outcome``.
@@ -80,18 +82,19 @@ class Bootstrap:
     @cached_property
     def std_error(self) -> xr.Dataset:
         """Standard deviation of the replicates that did not fail; NaN if too many did."""
-        return self._kept.std("replicate", ddof=1, skipna=False)
+        return self._kept.std("replicate", ddof=1, skipna=True)
 
     @cached_property
     def bias(self) -> xr.Dataset:
         """Mean of the replicates that did not fail minus the estimate; NaN if too many did."""
-        return self._kept.mean("replicate", skipna=False) - self.values
+        return self._kept.mean("replicate", skipna=True) - self.values
 
     @property
     def _kept(self) -> xr.Dataset:
         usable = [Refit(end).is_usable for end in self.fits["outcome"].values]
         kept = self.draws.isel(replicate=np.flatnonzero(usable))
-        return kept if self.trusted else kept * np.nan
+        enough = kept.isnull().mean("replicate") <= _MOST_FAILED
+        return kept.where(enough) if self.trusted else kept * np.nan
 
     def sheet(self) -> Sheet:
         """The bootstrap as a table of strings."""
@@ -287,7 +290,7 @@ def _record(
             coords={"replicate": np.arange(n)},
         ),
         random_seed=resampler.seed,
-        flags=tuple(_flags(refits.outcome)),
+        flags=(*_flags(refits.outcome), *_silent(variables, refits.outcome)),
     )
 
 
@@ -308,6 +311,27 @@ def _flags(outcomes: list[Refit]) -> list[Flag]:
         detail = f"{counts[Refit.BOUNDARY]} of {n}; they are kept."
         flags.append(Flag(FlagCode.REFITS_AT_BOUNDARY, Severity.INFO, (), "", detail))
     return flags
+
+
+def _silent(draws: Mapping[str, xr.DataArray], outcomes: Sequence[Refit]) -> list[Flag]:
+    """Which scalars some of the resampled data say nothing about."""
+    partial = [i for i, end in enumerate(outcomes) if end is Refit.PARTIAL]
+    if not partial:
+        return []
+    whole = xr.Dataset(draws)
+    silent = whole.isel(replicate=partial).isnull().sum("replicate")
+    silent = silent.where(~whole.isnull().all("replicate"), 0)  # the estimate itself is NaN there
+    counts = {label: int(count) for label, count in labelled(silent).items() if count}
+    if not counts:
+        return []
+    worst = max(counts, key=lambda label: counts[label])
+    many = sum(count > _MOST_FAILED * len(outcomes) for count in counts.values())
+    detail = f"In {len(partial)} of {len(outcomes)} resamples, {worst} in {counts[worst]}."
+    if many:
+        detail += f" Where that is more than one in ten ({many}), there is no standard error."
+    action = "Resample larger units with cluster=, or use kind='bayesian' or 'parametric'."
+    code = FlagCode.REFITS_SAY_NOTHING
+    return [Flag(code, Severity.WARNING, tuple(counts), action, detail)]
 
 
 def interval_bootstrap(
@@ -370,6 +394,7 @@ def interval_bootstrap(
 
 def _quantiles(rows: FloatArray, probs: list[float]) -> FloatArray:
     """Quantiles (2, ...) along the first axis; NaN where the sample is too small to have them."""
-    if len(rows) * min(probs[0], 1 - probs[1]) < 1:
-        return np.full((2, *rows.shape[1:]), np.nan)
-    return np.asarray(np.quantile(rows, probs, axis=0, method="weibull"))
+    enough = (~np.isnan(rows)).sum(axis=0) * min(probs[0], 1 - probs[1]) >= 1
+    usable = np.where(enough, rows, 0.0) if len(rows) else np.zeros((1, *rows.shape[1:]))
+    ends = np.nanquantile(usable, probs, axis=0, method="weibull")
+    return np.asarray(np.where(enough, ends, np.nan))

@@ -31,7 +31,7 @@ NO_VALUE = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError, ValueE
 NO_GRADIENT = (MethodNotDefined, NotImplementedError, NullTypeGradError, AttributeError, TypeError)
 
 
-def compile_mode(backend: str | None, *, for_start: bool = False) -> Mode:
+def compile_mode(backend: str | None, *, for_start: bool = False, in_place: bool = False) -> Mode:
     """PyTensor's mode for one of PyMC's backends; None interprets the graph with NumPy.
 
     Interpreting builds in a fraction of a second where compiling takes tens of seconds.
@@ -42,6 +42,8 @@ def compile_mode(backend: str | None, *, for_start: bool = False) -> Mode:
     for_start : bool
         Build as fast as can be, for a start that is polished anyway. Else an interpreted graph
         has all the rewrites that keep the numbers stable.
+    in_place : bool
+        Whether operations may overwrite their inputs, for a function that is called very often.
 
     Raises
     ------
@@ -50,9 +52,8 @@ def compile_mode(backend: str | None, *, for_start: bool = False) -> Mode:
     """
     if backend is None:
         query = "fast_compile" if for_start else "fast_run"
-        mode = Mode("py", optimizer=query).excluding(
-            "fusion", "inplace", "BlasOpt", "blas_opt_inplace", "c_blas"
-        )
+        left_out = ["fusion", "BlasOpt", "blas_opt_inplace", "c_blas"]
+        mode = Mode("py", optimizer=query).excluding(*left_out, *([] if in_place else ["inplace"]))
         return mode.register(whole_arrays)
     if backend not in BACKENDS:  # PyTensor itself would take other spellings
         raise ModelError(f"backend: got {backend!r}, need one of {', '.join(BACKENDS)}, or None.")

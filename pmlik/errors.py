@@ -118,6 +118,7 @@ class FlagCode(StrEnum):
     NO_PROFILE = "It has no profile."
     DIVERGENCES = "The sampler diverged."
     REFITS_FAILED = "Some bootstrap refits have no finite estimate and are left out."
+    REFITS_SAY_NOTHING = "Some resampled data say nothing about it, and are left out for it alone."
     REFITS_AT_BOUNDARY = "Some bootstrap estimates lie on the boundary of their support."
     NO_ROBUST_ERROR = "At the border of the support there are no robust standard errors."
     FEW_CLUSTERS = "Too few independent observations or clusters for robust standard errors."

@@ -74,7 +74,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     outcome = decide(objective, reached, start, problem.n_observations)
     fit = Fit(prepared, kind, objective, outcome)
     asked = _places(problem, prepared.arguments.var_names or ())
-    variances, unused = _variances(fit, asked), _unused(fit)
+    variances, unused = _variances(fit, asked), fit.unused
     error = _gradient_error(fit, start)
     certificate = _certificate(fit, before, error)
     flags = [
@@ -136,6 +136,29 @@ class Fit:
         """Which natural values a direction of the objective moves, well inside the support."""
         tangent = self.problem.values.tangents(self.objective.base)
         return np.asarray(tangent(self.objective.lift(direction)) != 0)
+
+    @cached_property
+    def unused(self) -> BoolArray:
+        """Which natural values are moved by coordinates that the objective does not depend on.
+
+        A coordinate is absent when the graph says so, or when its gradient and its whole row of
+        the Hessian are exactly zero (a group without data).
+        """
+        optimum, active = self.optimum, self.objective.active
+        absent = ~active
+        if optimum.usable and optimum.curvature is not None and not self.outcome.limit:
+            empty = optimum.curvature.empty & (optimum.gradient == 0)
+            absent[np.flatnonzero(active)[empty]] = True
+        if not absent.any():
+            return np.zeros(len(self.labels), bool)
+        # One random direction moves whatever any of them moves.
+        direction = np.where(absent, np.random.default_rng(0).uniform(1, 2, size=len(self.x)), 0.0)
+        return np.asarray(self.problem.values.tangents(self.x)(direction) != 0)
+
+    @cached_property
+    def undetermined(self) -> BoolArray:
+        """Which natural values are moved by a direction that the objective is flat along."""
+        return self.unused | (_variances(self, ()).unidentified if self.n_flat else False)
 
     @cached_property
     def held(self) -> BoolArray:
@@ -306,23 +329,6 @@ def _places(problem: Problem, var_names: Sequence[str]) -> list[int]:
             if name in var_names:
                 places.extend(range(offset + where.start, offset + where.stop))
     return places
-
-
-def _unused(fit: Fit) -> BoolArray:
-    """Which natural values are moved by coordinates that the objective does not depend on.
-
-    A coordinate is absent when the graph says so, or when its gradient and its whole row of
-    the Hessian are exactly zero (a group without data).
-    """
-    optimum, active = fit.optimum, fit.objective.active
-    absent = ~active
-    if optimum.usable and optimum.curvature is not None and not fit.outcome.limit:
-        absent[np.flatnonzero(active)[optimum.curvature.empty & (optimum.gradient == 0)]] = True
-    if not absent.any():
-        return np.zeros(len(fit.labels), bool)
-    # One random direction moves whatever any of them moves.
-    direction = np.where(absent, np.random.default_rng(0).uniform(1, 2, size=len(fit.x)), 0.0)
-    return np.asarray(fit.problem.values.tangents(fit.x)(direction) != 0)
 
 
 def _check_start(fit: Fit, reached: Sequence[Optimum]) -> list[Flag]:

@@ -59,7 +59,7 @@ class Refined(NamedTuple):
     """Where each of ``b`` replicates ended.
 
     The estimated ``distance`` to the optimum is in standard errors; the ``trail`` is the way since
-    it was first below a thousandth.
+    it was first below a hundredth, and its ``length`` is in standard errors of a typical objective.
     """
 
     z: FloatArray
@@ -67,6 +67,8 @@ class Refined(NamedTuple):
     distance: FloatArray
     certified: NDArray[np.bool_]
     trail: FloatArray
+    length: FloatArray
+    absent: NDArray[np.bool_]
 
     def keep(self, which: NDArray[np.bool_]) -> Refined:
         """Some of the replicates."""
@@ -76,10 +78,18 @@ class Refined(NamedTuple):
             self.distance[which],
             self.certified[which],
             self.trail[which],
+            self.length[which],
+            self.absent[which],
         )
 
 
-def refine(slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion) -> Refined:
+def refine(
+    slope: Slope,
+    bend: Bend,
+    start: FloatArray,
+    criterion: Criterion,
+    typical: FloatArray | None = None,
+) -> Refined:
     """Minimise a batch of objectives by Newton steps from a start near their optima.
 
     Parameters
@@ -89,22 +99,27 @@ def refine(slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion) ->
     bend : callable
         Likewise, to the Hessians (c, k, k).
     start : array (b, k)
-        In units such that an objective like these has about the identity as its Hessian.
     criterion : Criterion
+    typical : array (k, k), optional
+        The Hessian of an objective like these; default the identity.
 
     Notes
     -----
     The Hessian of a step serves the next while that shortens the distance enough.
-    Where it is not positive definite, a multiple of the identity is added.
+    Where it is not positive definite, a multiple of the typical one is added.
     """
-    batch = _Batch(slope, bend, start, criterion)
+    typical = np.eye(start.shape[1]) if typical is None else typical
+    batch = _Batch(slope, bend, start, criterion, typical)
     for _ in range(_MOST_STEPS):
         if not batch.open.size:
             break
         batch.step()
     batch.check()
     trail = np.where(np.isnan(batch.entered), 0.0, batch.z - batch.entered)
-    return Refined(batch.z, batch.value, batch.distance, batch.certified, trail)
+    length = np.sqrt(np.maximum(0.0, np.sum(trail @ typical * trail, axis=1)))
+    return Refined(
+        batch.z, batch.value, batch.distance, batch.certified, trail, length, batch.absent
+    )
 
 
 def never_rises(slope: Slope, refined: Refined, which: Which) -> NDArray[np.bool_]:
@@ -116,7 +131,7 @@ def never_rises(slope: Slope, refined: Refined, which: Which) -> NDArray[np.bool
         As in `refine`.
     refined : Refined
     which : array of int (c,)
-        The replicates to ask. A trail has to be longer than one unit.
+        The replicates to ask. A trail has to be longer than one standard error.
 
     Returns
     -------
@@ -124,7 +139,7 @@ def never_rises(slope: Slope, refined: Refined, which: Which) -> NDArray[np.bool
         Asked up to sixteen trails further, where a regular objective has risen by far.
     """
     z, line, value = refined.z[which], refined.trail[which], refined.value[which]
-    falls = np.isfinite(value) & (np.linalg.norm(line, axis=1) > _LONG)
+    falls = np.isfinite(value) & (refined.length[which] > _LONG)
     before = value
     for far in (1.0, 2.0, 4.0, 8.0, 16.0):
         here, _ = slope(z + far * line, which)
@@ -136,7 +151,15 @@ def never_rises(slope: Slope, refined: Refined, which: Which) -> NDArray[np.bool
 class _Batch:
     """The state of all replicates; ``open`` are those not yet decided."""
 
-    def __init__(self, slope: Slope, bend: Bend, start: FloatArray, criterion: Criterion) -> None:
+    def __init__(
+        self,
+        slope: Slope,
+        bend: Bend,
+        start: FloatArray,
+        criterion: Criterion,
+        typical: FloatArray,
+    ) -> None:
+        self._typical = typical
         self._slope, self._bend, self._criterion = slope, bend, criterion
         b, k = start.shape
         self.z, self.open = start.copy(), np.arange(b)
@@ -144,6 +167,7 @@ class _Batch:
         self.direction, self.entered = np.zeros((b, k)), np.full((b, k), np.nan)
         self.distance, self.share = np.full(b, np.inf), np.ones(b)
         self.certified, self.shifted = np.zeros(b, bool), np.zeros(b, bool)
+        self.absent = np.zeros((b, k), bool)
         self._is_fresh = np.ones(b, bool)
         self._factors: list[Any] = [None] * b
         self._hessians: list[Any] = [None] * b
@@ -158,16 +182,25 @@ class _Batch:
         lost = []
         for i, hessian in zip(map(int, which), hessians, strict=True):
             factor = _factor(hessian)
+            if factor is None or self.absent[i].any():
+                factor = self._fill(i, hessian)
             self.shifted[i] = factor is None
             for shift in _SHIFTS:
                 if factor is None:
-                    factor = _factor(hessian + shift * np.eye(len(hessian)))
+                    factor = _factor(hessian + shift * self._typical)
             if factor is None:
                 lost.append(i)
                 continue
             self._factors[i], self._hessians[i] = factor, hessian
             self._aim(i)
         self._drop(lost)
+
+    def _fill(self, i: int, hessian: FloatArray) -> FloatArray | None:
+        """Give coordinates that nothing depends on a curvature, and no slope asks them to move."""
+        self.absent[i] = ~hessian.any(axis=1) & (self.gradient[i] == 0)
+        where = np.flatnonzero(self.absent[i])
+        hessian[where, where] = np.diag(self._typical)[where]
+        return _factor(hessian)
 
     def _aim(self, i: int) -> None:
         """The next step from here, and how far it is estimated to be."""
@@ -232,7 +265,7 @@ class _Batch:
             before = float(self.direction[i] @ self.gradient[i])
             after = float(self.direction[i] @ gradient)
             back = before == 0 or not np.isfinite(value) or after / before < -_OVERSHOOT / 10
-            least = self._criterion.least * np.eye(len(self._hessians[i]))
+            least = self._criterion.least * self._typical
             bends = _factor(self._hessians[i] - least) is not None
             self.certified[i] = back and bends
 

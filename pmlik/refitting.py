@@ -39,6 +39,8 @@ _MOVED = 1e-9
 #: Held while anything may be compiled: PyTensor's rewrites and PyMC's contexts are not
 #: thread-safe.
 BUILDING = threading.RLock()
+# Scaled to a unit diagonal, a Hessian without eigenvalues below this has few digits to lose.
+_WELL_CONDITIONED = 1e-6
 # Curvature below a thousandth of that at the estimate has faded: the optimum may not be regular.
 _CRITERION = Criterion(TOLERANCE, CONTRACTION, least=1e-3)
 
@@ -47,6 +49,7 @@ class Refit(StrEnum):
     """How a refit ended."""
 
     CERTIFIED = "certified"
+    PARTIAL = "certified, but for what the new data say nothing about"
     BOUNDARY = "at the boundary"
     INFINITY = "no finite maximum (estimate at infinity)"
     UNBOUNDED = "unbounded likelihood"
@@ -56,7 +59,7 @@ class Refit(StrEnum):
     @property
     def is_usable(self) -> bool:
         """Whether there is an estimate."""
-        return self in (Refit.CERTIFIED, Refit.BOUNDARY)
+        return self in (Refit.CERTIFIED, Refit.PARTIAL, Refit.BOUNDARY)
 
 
 class Refits(NamedTuple):
@@ -172,6 +175,7 @@ class Refitter:
             list(self._inputs.values()),
             problem.model,
             compile_mode(problem.backend),
+            self._x,
         )
 
     def _agrees(self, together: Replicated) -> bool:
@@ -258,7 +262,7 @@ class Refitter:
 
         for start in (np.zeros(len(self._basis)), self._away):
             begin = np.tile(start, (len(todo), 1))
-            refined = refine(slope, bend, begin, _CRITERION)
+            refined = refine(slope, bend, begin, _CRITERION, self._frame[1])
             self._read(together, inputs, todo, refined, found)
             first = (first or refined).keep(~refined.certified)
             todo = todo[~refined.certified]
@@ -290,26 +294,44 @@ class Refitter:
             if self._kind == "map":
                 self._set([array[todo[j]] for array in inputs])
                 log_likelihood = self._likelihood.value_and_gradient(points[row])[0]
-            distance = float(refined.distance[j])
-            found[todo[j]] = _One(values[row], log_likelihood, distance, Refit.CERTIFIED)
+            distance, absent = float(refined.distance[j]), refined.absent[j]
+            end = Refit.PARTIAL if absent.any() else Refit.CERTIFIED
+            if absent.any():
+                values[row, self._moved_by(absent)] = np.nan
+            found[todo[j]] = _One(values[row], log_likelihood, distance, end)
+
+    def _moved_by(self, absent: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which natural values are moved by some of the coordinates of the basis."""
+        shares = np.where(absent, np.random.default_rng(0).uniform(1, 2, size=len(absent)), 0.0)
+        return np.asarray(self._problem.values.tangents(self._x)(shares @ self._basis) != 0)
 
     @cached_property
-    def _basis(self) -> FloatArray:
-        """Directions (k, n) of one standard error at the estimate, one a row.
+    def _frame(self) -> tuple[FloatArray, FloatArray]:
+        """Directions (k, n), one a row, and the Hessian (k, k) of the estimate along them.
 
-        Those that the objective says nothing about are left out. The unit vectors serve where
-        the estimate itself is no regular optimum.
+        Those that the objective says nothing about are left out. They are coordinates of ``x``,
+        or, where the Hessian is nearly singular, its eigenvectors, in standard errors; the
+        coordinates as they are where the estimate is no regular optimum.
         """
         assert self._replicated is not None
         active = np.eye(len(self._x))[self._objective.active]
         inputs = [one[None] for one in self._original]
         hessian = self._replicated.hessian(self._x[None], inputs, active)[0]
         if not np.isfinite(hessian).all():
-            return active
+            return active, np.eye(len(active))
         curvature = Curvature.of(hessian)
         steps = curvature.unit_errors(len(hessian))
         regular = not curvature.is_indefinite and self._is_regular
-        return np.asarray(steps @ active) if regular and len(steps) else active
+        if not regular or not len(steps):
+            return active, np.eye(len(active))
+        if curvature.eigenvalues.min() > _WELL_CONDITIONED:
+            scale = curvature.scale
+            return scale[:, None] * active, hessian * np.outer(scale, scale)
+        return np.asarray(steps @ active), np.eye(len(steps))
+
+    @property
+    def _basis(self) -> FloatArray:
+        return self._frame[0]
 
     @cached_property
     def _away(self) -> FloatArray:
@@ -363,7 +385,11 @@ class Refitter:
             return self._failed(end)
         fit = Fit(self._refit, self._kind, objective, outcome)
         log_likelihood = self._likelihood.value_and_gradient(fit.x)[0]
-        return _One(fit.naturals, log_likelihood, outcome.optimum.distance, end)
+        unknown, values = fit.undetermined, fit.naturals
+        if unknown.any() and end is Refit.CERTIFIED:
+            end = Refit.PARTIAL
+        values = np.where(unknown, np.nan, values)
+        return _One(values, log_likelihood, outcome.optimum.distance, end)
 
     def _climb(self) -> _One | None:
         """The optimum that a climb from the estimate ends in, if it is like the estimate's own."""

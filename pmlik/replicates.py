@@ -16,12 +16,19 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 from pmlik.compilation import compile_quiet
 from pmlik.functions import Density, Values
 from pmlik.space import FloatArray
+from pmlik.sparsity import Pattern, find_pattern
 from pmlik.submodels import TermsModel
 
 __all__ = ["Replicated"]
 
 # About so many numbers in an intermediate array stay in the processor's cache.
-_ELEMENTS = 250_000
+_ELEMENTS = 100_000
+# And so many in the Hessians of all replicates at once take little memory.
+_HESSIAN_ELEMENTS = 2_000_000
+# From so many coordinates it is asked whether the Hessian is mostly zeros.
+_MANY = 12
+# A Hessian from its pattern has to agree with one more product to this share.
+_TOLERANCE = 1e-10
 
 
 class Replicated:
@@ -38,6 +45,8 @@ class Replicated:
     model : TermsModel
         Gives the context to compile in.
     mode : Mode
+    near : array (n,)
+        Where the replicates will be looked at.
     """
 
     def __init__(
@@ -47,7 +56,9 @@ class Replicated:
         inputs: Sequence[Any],
         model: TermsModel,
         mode: Mode,
+        near: FloatArray,
     ) -> None:
+        self._near = near
         self._densities, self._values = densities, values
         self._inputs = list(inputs)
         self._model, self._mode = model, mode
@@ -115,7 +126,16 @@ class Replicated:
     @property
     def width(self) -> int:
         """How many replicates at once are fast."""
-        return max(1, self._width // max(1, self._densities[0].active.size))
+        return int(np.clip(_HESSIAN_ELEMENTS // self._n**2, 1, self._width))
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the Hessian is mostly zeros."""
+        return self._pattern is not None
+
+    @property
+    def _n(self) -> int:
+        return max(1, self._densities[0].active.size)
 
     def value_and_gradient(
         self, points: FloatArray, inputs: Sequence[FloatArray]
@@ -139,16 +159,86 @@ class Replicated:
     def hessian(
         self, points: FloatArray, inputs: Sequence[FloatArray], basis: FloatArray
     ) -> FloatArray:
-        """The dense Hessians (b, k, k) in the coordinates of ``k`` directions (k, n)."""
+        """The dense Hessians (b, k, k) in the coordinates of ``k`` directions (k, n).
+
+        Where most second derivatives are zero, few products tell all (see `sparsity`), and one
+        more, with random numbers, that no entry was forgotten.
+        """
+        pattern = self._pattern
+        if pattern is None:
+            return _symmetric(self._images(points, inputs, basis) @ basis.T)
+        whole = self._from_pattern(points, inputs, pattern)
+        lengths = np.diagonal(basis)
+        if np.count_nonzero(basis) == np.count_nonzero(lengths) == len(basis):
+            whole *= np.outer(lengths, lengths)
+            return whole
+        return np.asarray(basis @ whole @ basis.T)
+
+    def _from_pattern(
+        self, points: FloatArray, inputs: Sequence[FloatArray], pattern: Pattern
+    ) -> FloatArray:
+        n, units = points.shape[1], self._units
+        witness = units * np.random.default_rng(1).uniform(1, 2, size=n)
+        images = self._images(points, inputs, np.vstack([pattern.seeds, witness]))
+        entries = pattern.read(images[:, :-1])
+        whole = np.zeros((len(points), n, n))
+        whole[:, pattern.rows, pattern.columns] = entries
+        error = np.abs((whole @ witness - images[:, -1]) * units).max(axis=1)
+        size = np.abs(entries * (units[pattern.rows] * units[pattern.columns])).max(axis=1)
+        wrong = np.flatnonzero(~(error <= _TOLERANCE * size))
+        if wrong.size:
+            some = [one[wrong] for one in inputs]
+            whole[wrong] = _symmetric(self._images(points[wrong], some, np.eye(n)))
+        return whole
+
+    @cached_property
+    def _units(self) -> FloatArray:
+        """One over the root of the curvature along each coordinate, near the replicates."""
+        assert self._pattern is not None
+        inputs = [one.get_value()[None] for one in self._inputs]
+        entries = self._pattern.read(self._images(self._near[None], inputs, self._pattern.seeds)[0])
+        diagonal = np.abs(entries[self._pattern.rows == self._pattern.columns])
+        usable = np.isfinite(diagonal) & (diagonal > 0)
+        return np.asarray(1 / np.sqrt(np.where(usable, diagonal, 1.0)))
+
+    def _images(
+        self, points: FloatArray, inputs: Sequence[FloatArray], vectors: FloatArray
+    ) -> FloatArray:
+        """The Hessians times vectors (q, n): (b, q, n)."""
         b, n = points.shape
-        wide = [one[:, None] for one in inputs]
-        columns = []
-        for i in range(0, len(basis), self._width):
-            vectors = basis[None, i : i + self._width]
-            image = np.asarray(self._bend(points[:, None], vectors, *wide)[0], dtype=float)
-            columns.append(np.broadcast_to(image, (b, vectors.shape[1], n)))
-        hessian = np.concatenate(columns, axis=1) @ basis.T
-        return np.asarray((hessian + hessian.transpose(0, 2, 1)) / 2)
+        images = np.empty((b, len(vectors), n))
+        at_once = min(self._width, len(vectors))
+        step = max(1, self._width // max(1, at_once))
+        for i in range(0, b, step):
+            part = [points[i : i + step, None]], [one[i : i + step, None] for one in inputs]
+            for j in range(0, len(vectors), at_once):
+                some = vectors[None, j : j + at_once]
+                images[i : i + step, j : j + at_once] = self._bend(*part[0], some, *part[1])[0]
+        return images
+
+    @cached_property
+    def _pattern(self) -> Pattern | None:
+        """Which second derivatives are not zero; None where that saves little.
+
+        Seen beside the point where the first replicates are, as at a round value a derivative
+        may vanish by chance.
+        """
+        n = self._n
+        if n < _MANY:
+            return None
+        rng = np.random.default_rng(0)
+        point = self._near + rng.uniform(-0.01, 0.01, size=n)
+        inputs = [one.get_value()[None] for one in self._inputs]
+
+        def product(v: FloatArray) -> FloatArray:
+            return self._images(point[None], inputs, v[None])[0, 0]
+
+        pattern = find_pattern(product, [n])
+        return pattern if pattern.n_colours < n / 2 else None
+
+
+def _symmetric(matrices: FloatArray) -> FloatArray:
+    return np.asarray((matrices + matrices.swapaxes(-1, -2)) / 2)
 
 
 def _total(graphs: Sequence[Any]) -> Any:

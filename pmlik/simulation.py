@@ -10,7 +10,7 @@ import numpy as np
 import pymc as pm
 from numpy.typing import NDArray
 from pymc.pytensorf import compile as pm_compile
-from pymc.pytensorf import find_rng_nodes, replace_rng_nodes, reseed_rngs
+from pymc.pytensorf import find_rng_nodes, replace_rng_nodes
 
 from pmlik.compilation import compile_mode
 from pmlik.errors import ModelError
@@ -45,13 +45,16 @@ def simulator(
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fixed = pm.do(without_initial_values(model), given)
+        fixed = pm.do(without_initial_values(model), given, make_interventions_shared=False)
         drawn = replace_rng_nodes([as_tensor(fixed[name]) for name in roles.observed])
         rngs = find_rng_nodes(drawn)
-        function = pm_compile([], drawn, random_seed=0, mode=compile_mode(backend))
+        mode = compile_mode(backend, in_place=True)
+        function = pm_compile([], drawn, random_seed=0, mode=mode, trust_input=True)
 
     def simulate(seed: np.random.SeedSequence) -> dict[str, NDArray[Any]]:
-        reseed_rngs(rngs, [int(word) for word in seed.generate_state(4)])
+        for i, rng in enumerate(rngs):
+            own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i))
+            rng.set_value(np.random.Generator(np.random.PCG64(own)), borrow=True)
         try:
             with np.errstate(all="ignore"):
                 arrays = function()

@@ -77,8 +77,8 @@ class Pattern:
         return self.colours[column], row
 
     def read(self, images: FloatArray) -> FloatArray:
-        """The entries (e,), from the products (n_colours, n) with the seeds."""
-        return np.asarray(images[self._places])
+        """The entries (..., e), from the products (..., n_colours, n) with the seeds."""
+        return np.asarray(images[(..., *self._places)])
 
     def spread(self, weights: FloatArray) -> FloatArray:
         """Vectors ``w`` (n_colours, n) that weigh the entries.

@@ -14,6 +14,7 @@ import zoo
 import pmlik
 from pmlik.errors import FlagCode, Severity
 from pmlik.refitting import Refit, Refitter
+from pmlik.sparsity import Pattern
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
@@ -140,6 +141,36 @@ def test_one_at_a_time_is_all_at_once(spread) -> None:
 def near(found, expected, n) -> None:
     """Within five Monte Carlo standard errors of a standard deviation from ``n`` replicates."""
     np.testing.assert_allclose(found, expected, rtol=5 / np.sqrt(2 * n))
+
+
+def test_a_pattern_that_lacks_an_entry_is_noticed(monkeypatch) -> None:
+    group = np.repeat(np.arange(20), 6)
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=120), rng.normal(size=120)
+    with pm.Model() as model:
+        mean = pm.Normal("mean", 0, 10, shape=20)
+        slope = pm.Normal("slope", 0, 10)
+        pm.Normal("y", mean[group] + slope * x, 1.0, observed=y)
+    estimate = fit(model)
+    weights = rng.exponential(size=(3, 120))
+    shapes = {"y": (120,)}
+
+    def refit() -> np.ndarray:
+        refitter = Refitter(estimate.prepared, "mle", estimate.certificate.x, shapes)
+        assert refitter._replicated.is_sparse
+        return refitter({"y": weights}).values
+
+    expected = []
+    for weight in weights:
+        design = np.column_stack([group[:, None] == np.arange(20), x])
+        expected.append(sm.WLS(y, design, weights=weight).fit().params)
+    np.testing.assert_allclose(refit(), expected, rtol=1e-8, atol=1e-10)
+
+    def diagonal_only(product, sizes):
+        return Pattern.of(21, np.arange(21), np.arange(21))
+
+    monkeypatch.setattr("pmlik.replicates.find_pattern", diagonal_only)
+    np.testing.assert_allclose(refit(), expected, rtol=1e-8, atol=1e-10)
 
 
 def test_parametric_errors_are_those_of_the_information(counted) -> None:
@@ -359,6 +390,68 @@ def test_what_is_not_identified_stays_nan() -> None:
     assert found.draws["b"].isnull().all()
     assert np.isfinite(found.draws["total"]).all()
     assert found.n_failed == 0
+
+
+SMALL = np.repeat([0, 1, 2], [2, 9, 9])
+
+
+def small_groups(n_more: int) -> pm.Model:
+    """A mean a group, of which one has two rows; ``n_more`` more groups make it a sparse one."""
+    group = np.concatenate([SMALL, np.repeat(3 + np.arange(n_more), 12)])
+    y = np.random.default_rng(4).normal(size=len(group)) + group
+    with pm.Model(coords={"group": np.arange(group.max() + 1)}) as model:
+        mean = pm.Normal("mean", 0, 100, dims="group")
+        pm.Deterministic("last", mean[-1] + 1)
+        pm.Normal("y", mean[group], 2.0, observed=y)
+    return model
+
+
+@pytest.mark.parametrize("n_more", [0, 40])
+def test_a_group_that_is_not_drawn_has_no_estimate_and_the_others_have(n_more) -> None:
+    estimate = fit(small_groups(n_more))
+    model = estimate.prepared.model
+    y = model.rvs_to_values[model["y"]].eval()
+    group = np.concatenate([SMALL, np.repeat(3 + np.arange(n_more), 12)])
+    size = 3 + n_more
+    weights = np.random.default_rng(5).multinomial(len(y), np.full(len(y), 1 / len(y)), size=60)
+    refitter = Refitter(estimate.prepared, "mle", estimate.certificate.x, {"y": (len(y),)})
+    alone = Refitter(
+        estimate.prepared, "mle", estimate.certificate.x, {"y": (len(y),)}, together=False
+    )
+    absent = 0
+    for refits, some in ((refitter({"y": weights.astype(float)}), 60), (None, 12)):
+        refits = refits or alone({"y": weights[:some].astype(float)})
+        for row, weight, end in zip(refits.values, weights, refits.outcome, strict=False):
+            count = np.bincount(group, weight, minlength=size)
+            with np.errstate(all="ignore"):
+                mean = np.bincount(group, weight * y, minlength=size) / count
+            np.testing.assert_allclose(row, [*mean, mean[-1] + 1], rtol=1e-8, atol=1e-10)
+            assert end is (Refit.CERTIFIED if count.all() else Refit.PARTIAL)
+            absent += not count.all()
+    assert absent >= 3  # or the draws were no test
+
+
+def test_what_some_resamples_say_nothing_about_is_flagged() -> None:
+    estimate = fit(small_groups(40))
+    n = 400
+    spread = resample(estimate, n, kind="nonparametric")
+    lacking = spread.draws["mean"].isnull().mean("replicate")
+    rows = len(SMALL) + 40 * 12
+    expected = (1 - 2 / rows) ** rows  # that neither of the two is drawn: about exp(-2)
+    assert abs(lacking[0] - expected) < 4 * np.sqrt(expected * (1 - expected) / n)
+    assert not lacking[1:].any()
+    assert spread.n_failed == 0
+    [flag] = spread.flags
+    assert flag.code is FlagCode.REFITS_SAY_NOTHING
+    assert flag.severity is Severity.WARNING
+    assert flag.variables == ("mean[0]",)
+    assert f"mean[0] in {round(float(lacking[0]) * n)}" in flag.detail
+    ends = pmlik.interval_bootstrap(spread)
+    for values in (spread.std_error["mean"], spread.bias["mean"], ends["mean"].max("ci_bound")):
+        assert np.isnan(values[0])
+        assert not np.isnan(values[1:]).any()
+    kept = spread.draws["mean"][:, 1].values
+    assert spread.std_error["mean"][1].item() == pytest.approx(kept.std(ddof=1), rel=1e-12)
 
 
 def test_an_estimate_without_a_finite_optimum_is_refused() -> None:
