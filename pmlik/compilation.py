@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +16,10 @@ from pytensor.gradient import NullTypeGradError
 from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.graph.traversal import ancestors
 from pytensor.graph.utils import MethodNotDefined
+from pytensor.tensor.blas import BatchedDot, Gemv
+from pytensor.tensor.blas.gemm import GemmRelated
+from pytensor.tensor.math import Dot
+from threadpoolctl import ThreadpoolController
 
 from pmlik.elementwise import whole_arrays
 from pmlik.errors import ModelError
@@ -25,6 +30,9 @@ __all__ = ["BACKENDS", "NO_GRADIENT", "NO_VALUE", "compile_mode", "compile_quiet
 
 #: PyMC's words for compiled backends.
 BACKENDS = ("numba", "jax", "c")
+
+# A product with a side below the first and one above the second is long and thin.
+_THICK, _LONG = 64, 10_000
 
 #: How an operation says that it has no value at a point, and PyTensor that it has no derivative.
 NO_VALUE = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError, ValueError)
@@ -81,7 +89,37 @@ def compile_quiet(
         with np.errstate(all="ignore"):
             return function(*args)
 
-    return quiet
+    def alone(*args: FloatArray) -> Any:
+        with _pools().limit(limits=1, user_api="blas"):
+            return quiet(*args)
+
+    return alone if _multiplies_long(function.maker.fgraph.apply_nodes) else quiet
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _multiplies_long(nodes: Iterable[Any]) -> bool:
+    """Whether long thin matrices are multiplied, and nothing else asks for linear algebra.
+
+    Such a product waits for memory, and for other threads where the machine is busy: thirty
+    times as long has been seen. One thread is hardly slower where it is idle.
+    """
+    long = False
+    for node in nodes:
+        op = getattr(node.op, "core_op", node.op)
+        if type(op).__module__.startswith("pytensor.tensor.linalg"):
+            return False
+        if not isinstance(op, Dot | BatchedDot | Gemv | GemmRelated):
+            continue
+        matrices = [variable.type for variable in node.inputs if variable.type.ndim]
+        sizes = [size for matrix in matrices for size in matrix.shape[-2:] if size is not None]
+        if min(sizes, default=_THICK) >= _THICK:
+            return False
+        long |= max(sizes) >= _LONG
+    return long
 
 
 def plain_arrays(graphs: Sequence[Any]) -> list[Any]:

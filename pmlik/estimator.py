@@ -31,7 +31,7 @@ from pmlik.gradients import gradient_error, gradient_error_at
 from pmlik.importance import LaplaceError, laplace_error
 from pmlik.limits import End, Ending
 from pmlik.marginal import MarginalDensity
-from pmlik.objective import Kind, Minimised, Objective, Optimum
+from pmlik.objective import LARGE_DATA, Kind, Minimised, Objective, Optimum
 from pmlik.optimizer import Start, search
 from pmlik.outcome import Outcome, decide
 from pmlik.preparation import Prepared
@@ -226,7 +226,8 @@ def _laplace_error(fit: Fit) -> LaplaceError | None:
 def _gradient_error(fit: Fit, start: FloatArray) -> float:
     """Of the automatic gradient: beside the optimum, without one at the start."""
     if fit.optimum.usable:
-        return gradient_error(fit.part, fit.optimum)
+        directions = 1 if fit.problem.n_observations > LARGE_DATA else 2
+        return gradient_error(fit.part, fit.optimum, directions)
     direction = np.random.default_rng(0).uniform(-0.1, 0.1, size=len(start))
     # Beside the start: at a round value a density may have a special case without derivative.
     return gradient_error_at(fit.objective, start + direction, direction)

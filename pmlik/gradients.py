@@ -15,7 +15,9 @@ _DIRECTIONS = 2
 _MOST_ROUNDING = 0.1
 
 
-def gradient_error(objective: Minimised, optimum: Optimum) -> float:
+def gradient_error(
+    objective: Minimised, optimum: Optimum, directions: int = _DIRECTIONS
+) -> float:
     """Relative disagreement of the gradient and central differences, beside an optimum.
 
     One standard error away along random directions, where the slope is about one. NaN without
@@ -25,12 +27,13 @@ def gradient_error(objective: Minimised, optimum: Optimum) -> float:
     ----------
     objective : Minimised
     optimum : Optimum
+    directions : int
     """
     if not isinstance(optimum.curvature, Curvature) or not len(optimum.z):
         return np.nan
     rng = np.random.default_rng(0)
     errors = []
-    for _ in range(_DIRECTIONS):
+    for _ in range(directions):
         steps = optimum.curvature.unit_errors(len(optimum.z))
         if not len(steps):
             return np.nan

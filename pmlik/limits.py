@@ -15,7 +15,7 @@ import numpy as np
 from scipy import linalg
 
 from pmlik.borders import BEYOND, border_values, joint_border
-from pmlik.objective import Minimised, Objective, Optimum
+from pmlik.objective import Examiner, Minimised, Objective, Optimum
 from pmlik.optimizer import climb
 from pmlik.restriction import Restricted
 from pmlik.space import FloatArray
@@ -37,6 +37,7 @@ FALLING = 1e-2
 _NOISE = 1e-8
 _MOST_NOISE = 1e-5
 _SHARES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
+_FEW_SHARES = (0.1, 0.5, 1.0)
 _SLACK = 1e-6
 _FAR = 100.0
 _ALIGNED = 0.99
@@ -353,13 +354,13 @@ def _travelled(
 
 
 def rounding_noise(
-    objective: Minimised, z: FloatArray, directions: FloatArray | None = None
+    objective: Minimised | Examiner, z: FloatArray, directions: FloatArray | None = None
 ) -> float:
     """Second differences over steps so small that they can only be rounding error.
 
     Parameters
     ----------
-    objective : Minimised
+    objective : Minimised or Examiner
     z : array (k,)
     directions : array (r, k), optional
         By default a few random ones.
@@ -381,18 +382,22 @@ def is_noisy_between(
     one: FloatArray,
     other: FloatArray,
     directions: FloatArray | None = None,
+    *,
+    large: bool = False,
 ) -> bool:
     """Whether the objective is rounding error somewhere on the straight way between two points.
 
     Far out, differences of log-gammas and the like lose all their digits and can have any
-    value, constant as it may be there: it shows on the way.
+    value, constant as it may be there: it shows on the way. With ``large`` data, where each
+    evaluation takes long, fewer points are asked.
     """
-    for share in _SHARES:
+    examiner = Examiner(objective)
+    for share in _FEW_SHARES if large else _SHARES:
         there = one + share * (other - one)
-        value = objective.value_and_gradient(there)[0]
+        value = examiner.value_and_gradient(there)[0]
         if not np.isfinite(value):
             continue
-        if rounding_noise(objective, there, directions) > _MOST_NOISE * (1 + abs(value)):
+        if rounding_noise(examiner, there, directions) > _MOST_NOISE * (1 + abs(value)):
             return True
     return False
 

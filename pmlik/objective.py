@@ -15,12 +15,18 @@ from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem
 from pmlik.space import FloatArray
 
-__all__ = ["NEAR", "Examiner", "Kind", "Minimised", "Objective", "Optimum"]
+__all__ = ["LARGE_DATA", "NEAR", "Examiner", "Kind", "Minimised", "Objective", "Optimum"]
 
 Kind = Literal["mle", "map"]
 
 #: Nearer than this many standard errors to an optimum, Newton steps finish by themselves.
 NEAR = 1e-2
+
+#: With more observations than this an evaluation takes so long that fewer questions are asked.
+LARGE_DATA = 50_000
+
+# So many evaluations are kept: what is asked one standard error away is asked twice.
+_REMEMBERED = 200
 
 # More slope than this along a direction without curvature, and nothing bounds the step.
 _FLAT_GRADIENT = 1e-6
@@ -212,7 +218,7 @@ class Examiner:
         """Objective and gradient at ``z``."""
         key = z.tobytes()
         if key not in self._at:
-            if len(self._at) > 8:
+            if len(self._at) > (_REMEMBERED if len(z) <= DENSE_LIMIT else 8):
                 self._at.clear()
             self._at[key] = self.objective.value_and_gradient(z)
             if self._at[key][0] < self.lowest:

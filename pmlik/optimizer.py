@@ -37,7 +37,7 @@ _ROUNDS = 8
 # So many other climbs have to end as low before an optimum that is not regular is believed.
 _WITNESSES = 2
 _TRUST_STEPS = 60
-_BESIDE = 0.3
+_BESIDE, _SAME = 0.3, 1e-3
 
 
 class Start(NamedTuple):
@@ -56,12 +56,19 @@ class Start(NamedTuple):
     way: Way = WAYS[0]
 
 
-def climb(objective: Minimised, z: FloatArray, start: str, way: Way = WAYS[0]) -> Optimum:
+def climb(
+    objective: Minimised,
+    z: FloatArray,
+    start: str,
+    way: Way = WAYS[0],
+    known: Sequence[Optimum] = (),
+) -> Optimum:
     """Go from ``z`` to a certified optimum, or as far as it goes.
 
     Newton steps are tried first, since many starts are close. Where they fail, rounds of a
     trust region take over; saddles are left along their direction of negative curvature,
-    lesser optima for a lower point beside them.
+    lesser optima for a lower point beside them. At an optimum that is ``known`` already, nothing
+    is asked again.
     """
     examiner = Examiner(objective)
     began = examiner.examine(z)
@@ -70,7 +77,11 @@ def climb(objective: Minimised, z: FloatArray, start: str, way: Way = WAYS[0]) -
         scales = find_scales(examiner, z)
         if scales.where.size:  # from here on it does not matter where they started
             best = examiner.examine(scales.place(examiner, z))
+    met = False
     for i in range(_ROUNDS):
+        met = best.converged and any(_is_same(other, best) for other in known)
+        if met:
+            break
         best.contracted = best.contracted or _contracts(examiner, best)
         if best.curvature is None or (best.usable and not best.converged and i > 0):
             break
@@ -86,7 +97,7 @@ def climb(objective: Minimised, z: FloatArray, start: str, way: Way = WAYS[0]) -
             break
         best = _newton(examiner, moved)
     best.start = start
-    if best.usable and not is_inside(examiner, best):
+    if best.usable and not met and not is_inside(examiner, best):
         best.converged = best.contracted = False
     best.lowest, best.lowest_at = examiner.lowest, examiner.lowest_at
     if began.is_saddle and began.is_stationary and began.curvature is not None:
@@ -209,7 +220,7 @@ def search(objective: Minimised, starts: Sequence[Start], n_starts: int) -> list
         z = x[objective.active]
         if not np.isfinite(objective.value_and_gradient(z)[0]):
             continue
-        optimum = climb(objective, z, start.name, start.way)
+        optimum = climb(objective, z, start.name, start.way, reached)
         regular = optimum.converged and not optimum.is_flat
         settled |= regular or sum(are_equal(optimum, other) for other in reached) == _WITNESSES
         reached.append(optimum)
@@ -224,6 +235,14 @@ def is_beside(optimum: Optimum, z: FloatArray) -> bool:
         return False
     away = optimum.curvature.eigenvectors.T @ ((z - optimum.z) / optimum.curvature.scale)
     return bool(np.abs(optimum.curvature.eigenvalues) @ away**2 < _BESIDE**2)
+
+
+def _is_same(known: Optimum, other: Optimum) -> bool:
+    """Whether a certified optimum has been met again, but for a thousandth of a standard error."""
+    if not known.converged or known.is_flat or not isinstance(known.curvature, Curvature):
+        return False
+    away = known.curvature.eigenvectors.T @ ((other.z - known.z) / known.curvature.scale)
+    return bool(np.abs(known.curvature.eigenvalues) @ away**2 < _SAME**2)
 
 
 def _climb_lowest(objective: Minimised, reached: Sequence[Optimum]) -> list[Optimum]:

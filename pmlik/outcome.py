@@ -11,7 +11,7 @@ from pmlik.borders import border_values, is_short_of_border
 from pmlik.curvature import Curvature
 from pmlik.limits import Ending, Limit, find_limit, is_noisy_between
 from pmlik.marginal import MarginalDensity
-from pmlik.objective import Minimised, Objective, Optimum
+from pmlik.objective import LARGE_DATA, Minimised, Objective, Optimum
 from pmlik.optimizer import are_equal, is_beside
 from pmlik.probing import find_unbounded
 from pmlik.space import FloatArray
@@ -72,8 +72,8 @@ def decide(
     """
     usable = _rank([o for o in reached if o.usable])
     found = _cluster(usable)
-    large = _is_large_integral(objective, n_observations)
-    clusters = [o for o in found if large or _is_sound(objective, start, o)]
+    large, long = _is_large_integral(objective, n_observations), n_observations > LARGE_DATA
+    clusters = [o for o in found if large or _is_sound(objective, start, o, long)]
     best = clusters[0] if clusters else None
     stopped = [o for o in reached if not o.usable] + [o for o in found if o not in clusters]
     limits = _limits(objective, stopped, start, best)
@@ -113,7 +113,7 @@ def _beside(limit: Limit, clusters: Sequence[Optimum]) -> list[Optimum]:
     return [o for o in clusters if abs(o.value - value) > 1e-4 * (1 + abs(value))]
 
 
-def _is_sound(objective: Objective, start: FloatArray, optimum: Optimum) -> bool:
+def _is_sound(objective: Objective, start: FloatArray, optimum: Optimum, large: bool) -> bool:
     """Whether an optimum is one of the objective, and not of its rounding error."""
     if isinstance(optimum.curvature, Curvature) and optimum.curvature.empty.any():
         at_start = objective.hessian(start)
@@ -122,7 +122,7 @@ def _is_sound(objective: Objective, start: FloatArray, optimum: Optimum) -> bool
             return False
     if isinstance(optimum.curvature, Curvature) and _is_adrift(objective, optimum):
         return False
-    return not is_noisy_between(objective, start, optimum.z)
+    return not is_noisy_between(objective, start, optimum.z, large=large)
 
 
 def _is_adrift(objective: Objective, optimum: Optimum) -> bool:

@@ -170,8 +170,7 @@ class Replicated:
         whole = self._from_pattern(points, inputs, pattern)
         lengths = np.diagonal(basis)
         if np.count_nonzero(basis) == np.count_nonzero(lengths) == len(basis):
-            whole *= np.outer(lengths, lengths)
-            return whole
+            return np.asarray(whole * np.outer(lengths, lengths))
         return np.asarray(basis @ whole @ basis.T)
 
     def _from_pattern(
@@ -231,7 +230,7 @@ class Replicated:
         inputs = [one.get_value()[None] for one in self._inputs]
 
         def product(v: FloatArray) -> FloatArray:
-            return self._images(point[None], inputs, v[None])[0, 0]
+            return np.asarray(self._images(point[None], inputs, v[None])[0, 0])
 
         pattern = find_pattern(product, [n])
         return pattern if pattern.n_colours < n / 2 else None

@@ -12,7 +12,7 @@ from pmlik.curvature import DENSE_LIMIT
 from pmlik.descent import WAYS
 from pmlik.host import find_MAP_point, prior_draws
 from pmlik.marginalization import parameters_model
-from pmlik.objective import Kind, Objective
+from pmlik.objective import LARGE_DATA, Kind, Objective
 from pmlik.optimizer import Start, climb
 from pmlik.preparation import Prepared
 from pmlik.problem import Problem
@@ -29,7 +29,7 @@ _SMALL = 5000
 
 # How many starts are all used, up to how many coordinates; no more than a few on large data.
 _COUNTS = ((10, 7), (50, 4))
-_LARGE_DATA, _FEW = 50_000, 2
+_FEW = 2
 # And in a model with latents, where each evaluation is an integral.
 _COUNTS_WITH_LATENTS = ((50, 3),)
 
@@ -46,7 +46,7 @@ def count_starts(prepared: Prepared) -> int:
     size = len(prepared.problem.initial)
     counts = _COUNTS_WITH_LATENTS if prepared.roles.latents else _COUNTS
     count = next((count for limit, count in counts if size <= limit), 1)
-    return min(count, _FEW) if prepared.problem.n_observations > _LARGE_DATA else count
+    return min(count, _FEW) if prepared.problem.n_observations > LARGE_DATA else count
 
 
 def first_start(problem: Problem) -> str:
