@@ -31,11 +31,11 @@ from pmlik.gradients import gradient_error, gradient_error_at
 from pmlik.importance import LaplaceError, laplace_error
 from pmlik.limits import End, Ending
 from pmlik.marginal import MarginalDensity
-from pmlik.objective import LARGE_DATA, Kind, Minimised, Objective, Optimum
+from pmlik.objective import Kind, Minimised, Objective, Optimum
 from pmlik.optimizer import Start, search
 from pmlik.outcome import Outcome, decide
 from pmlik.preparation import Prepared
-from pmlik.problem import Problem
+from pmlik.problem import LARGE_DATA, Problem
 from pmlik.sandwich import make_robust
 from pmlik.space import FloatArray
 from pmlik.starting import describe_point

@@ -15,9 +15,7 @@ _DIRECTIONS = 2
 _MOST_ROUNDING = 0.1
 
 
-def gradient_error(
-    objective: Minimised, optimum: Optimum, directions: int = _DIRECTIONS
-) -> float:
+def gradient_error(objective: Minimised, optimum: Optimum, directions: int = _DIRECTIONS) -> float:
     """Relative disagreement of the gradient and central differences, beside an optimum.
 
     One standard error away along random directions, where the slope is about one. NaN without

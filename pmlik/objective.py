@@ -15,15 +15,12 @@ from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem
 from pmlik.space import FloatArray
 
-__all__ = ["LARGE_DATA", "NEAR", "Examiner", "Kind", "Minimised", "Objective", "Optimum"]
+__all__ = ["NEAR", "Examiner", "Kind", "Minimised", "Objective", "Optimum"]
 
 Kind = Literal["mle", "map"]
 
 #: Nearer than this many standard errors to an optimum, Newton steps finish by themselves.
 NEAR = 1e-2
-
-#: With more observations than this an evaluation takes so long that fewer questions are asked.
-LARGE_DATA = 50_000
 
 # So many evaluations are kept: what is asked one standard error away is asked twice.
 _REMEMBERED = 200

@@ -36,6 +36,7 @@ from pmlik.submodels import (
 )
 
 __all__ = [
+    "LARGE_DATA",
     "OpenProblem",
     "Problem",
     "build_problem",
@@ -45,6 +46,9 @@ __all__ = [
     "open_problem",
     "sampled_prior",
 ]
+
+#: With more observations than this an evaluation takes so long that fewer questions are asked.
+LARGE_DATA = 50_000
 
 # Interpreting is left for compiling when the work ahead would take longer than this.
 _PATIENCE_SECONDS = 20.0
@@ -188,8 +192,11 @@ def _seconds_ahead(problem: Problem) -> float:
         once = partial(integrand.value_and_gradient, initial, integrand.start)
         return _seconds(once) * _EVALUATIONS_TO_INTEGRATE
     n = len(initial)
+    once = _seconds(partial(likelihood.value_and_gradient, initial))
+    if problem.n_observations > LARGE_DATA and n <= DENSE_LIMIT:
+        return once * (150 + 9 * n)
     products = 12 * n if n <= DENSE_LIMIT else 2000
-    return _seconds(partial(likelihood.value_and_gradient, initial)) * (200 + 3 * products)
+    return once * (200 + 3 * products)
 
 
 def _seconds(call: Callable[[], Any]) -> float:

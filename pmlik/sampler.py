@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from inspect import signature
@@ -11,6 +12,7 @@ import arviz as az
 import numpy as np
 import pymc as pm
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from pmlik.errors import ModelError
 
@@ -86,6 +88,28 @@ def draw(
         kwargs["backend"] = backend
     kwargs |= chosen
     fixed = {"model": model, "random_seed": random_seed, "progressbar": progressbar}
+    with threadpool_limits(_threads(kwargs), user_api="blas"):
+        return _call(model, chosen, backend, fixed, kwargs)
+
+
+def _threads(kwargs: Mapping[str, Any]) -> int | None:
+    """How many threads a chain's linear algebra gets, None where the user decides.
+
+    ``pm.sample`` leaves all cores to each of nutpie's chains, which then wait for each other.
+    """
+    if "blas_cores" in kwargs:
+        return None
+    cores: int = kwargs.get("cores") or os.cpu_count() or 1
+    return max(1, cores // min(cores, int(kwargs["chains"])))
+
+
+def _call(
+    model: pm.Model,
+    chosen: dict[str, Any],
+    backend: str | None,
+    fixed: dict[str, Any],
+    kwargs: dict[str, Any],
+) -> xr.DataTree:
     tree: xr.DataTree
     if correlated := _adaptation(model, chosen, backend):
         try:

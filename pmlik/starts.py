@@ -12,10 +12,10 @@ from pmlik.curvature import DENSE_LIMIT
 from pmlik.descent import WAYS
 from pmlik.host import find_MAP_point, prior_draws
 from pmlik.marginalization import parameters_model
-from pmlik.objective import LARGE_DATA, Kind, Objective
+from pmlik.objective import Kind, Objective
 from pmlik.optimizer import Start, climb
 from pmlik.preparation import Prepared
-from pmlik.problem import Problem
+from pmlik.problem import LARGE_DATA, Problem
 from pmlik.space import FloatArray
 from pmlik.starting import best_placed
 from pmlik.submodels import likelihood_terms, prior_terms, terms_model

@@ -1,9 +1,10 @@
 """How the cost of `compare` grows with the rows of a logistic regression with 10 columns.
 
-    python tests/benchmarks/bench_rows.py [rows ...]
+    python tests/benchmarks/bench_rows.py [--bare] [rows ...]
 
 Each size in a process of its own, so that its peak memory is its own. Sampling is short (2 chains
-of 200 draws after 200): its cost is PyMC's. The seconds are those of `comparison.timings`.
+of 100 draws after 100): its cost is PyMC's, and ``--bare`` adds the seconds of ``pm.sample`` alone
+with the same options. The other seconds are those of `comparison.timings`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import pmlik
 
 SIZES = (10_000, 100_000, 1_000_000)
 COLUMNS = 10
-SHORT = {"chains": 2, "draws": 200, "tune": 200}
+SHORT = {"chains": 2, "draws": 100, "tune": 100}
 
 
 def make_model(rows: int) -> pm.Model:
@@ -50,13 +51,29 @@ def measure(rows: int) -> dict[str, float]:
     return {"rows": rows, **steps, "whole": seconds, "MB": peak, "MB before": before}
 
 
-def main(sizes: list[int]) -> None:
+def measure_bare(rows: int) -> dict[str, float]:
+    """Seconds of ``pm.sample`` alone."""
+    model = make_model(rows)
+    begin = time.perf_counter()
+    pm.sample(
+        model=model, random_seed=1, progressbar=False, compute_convergence_checks=False, **SHORT
+    )
+    return {"pm.sample": time.perf_counter() - begin}
+
+
+def run(how: str, rows: int) -> dict[str, float]:
+    """Measure in a process of its own."""
+    command = [sys.executable, __file__, how, str(rows)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def main(sizes: list[int], bare: bool) -> None:
     """Print one row a size."""
     results = []
     for rows in sizes:
-        command = [sys.executable, __file__, "--one", str(rows)]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        results.append(json.loads(output.splitlines()[-1]))
+        results.append(run("--one", rows) | (run("--one-bare", rows) if bare else {}))
+        print(results[-1], file=sys.stderr, flush=True)
     print("| " + " | ".join(results[0]) + " |")
     print("|" + "---|" * len(results[0]))
     for result in results:
@@ -69,5 +86,8 @@ def main(sizes: list[int]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(measure(int(sys.argv[2]))))
+    elif sys.argv[1:2] == ["--one-bare"]:
+        print(json.dumps(measure_bare(int(sys.argv[2]))))
     else:
-        main([int(rows) for rows in sys.argv[1:]] or list(SIZES))
+        numbers = [int(word) for word in sys.argv[1:] if word != "--bare"]
+        main(numbers or list(SIZES), "--bare" in sys.argv)
