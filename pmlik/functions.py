@@ -23,13 +23,21 @@ from pmlik.curvature import hessian_from_products
 from pmlik.errors import ModelError
 from pmlik.progress import Say
 from pmlik.space import FloatArray
+from pmlik.sparsity import Pattern, find_pattern
 from pmlik.submodels import TermsModel
 
-__all__ = ["BoolArray", "Density", "Values"]
+__all__ = ["MANY", "BoolArray", "Density", "Values"]
+
+#: From so many coordinates it is asked whether the Hessian is mostly zeros.
+MANY = 12
 
 BoolArray = NDArray[np.bool_]
 # Products with many vectors are made in chunks of about this many numbers.
 _PRODUCT_ELEMENTS = 200_000
+
+# Operations that pick elements of an array, and those that mix all of them.
+_PICKS = {"AdvancedSubtensor", "AdvancedSubtensor1"}
+_MIXES = {"Dot", "Blockwise", "Scan", "CumOp", "Dot22", "BatchedDot"}
 
 What = Literal["value", "gradient", "pointwise"]
 
@@ -80,6 +88,7 @@ class Density:
         self._factors, self._x, self._model, self._mode = dict(factors), x, model, mode
         self.active = active
         self._same_products: bool | None = None
+        self._pattern: Pattern | None = None
         self.n_gradients = 0
         self.n_products = 0
 
@@ -241,6 +250,10 @@ class Density:
     def hessian(self, x: FloatArray) -> FloatArray:
         """The dense (n, n) Hessian of the log-density."""
         n = len(x)
+        if self._may_be_sparse:
+            hessian = self._sparse_hessian(x)
+            if hessian is not None:
+                return hessian
         if not self._vectorises(x):
             return hessian_from_products(lambda v: self.product(x, v), n)
         self.n_products += n
@@ -253,6 +266,39 @@ class Density:
         except NO_VALUE:
             return np.full((n, n), np.nan)
         hessian = np.concatenate(rows)
+        return np.asarray((hessian + hessian.T) / 2)
+
+    @cached_property
+    def _may_be_sparse(self) -> bool:
+        """Whether it is worth a look: parameters are picked by an index, or never mixed."""
+        if len(self.active) < MANY or self._product_graph is None:
+            return False
+        ops = {type(node.owner.op).__name__ for node in ancestors([self._graph]) if node.owner}
+        return bool(ops & _PICKS) or not ops & _MIXES
+
+    def _sparse_hessian(self, x: FloatArray) -> FloatArray | None:
+        """The Hessian from a few products; None if it is dense, and then never asked again.
+
+        Another product, with random numbers, shows that no entry was forgotten.
+        """
+        if self._pattern is None:  # beside x: at a round value an entry may vanish by chance
+            beside = x + np.random.default_rng(0).uniform(-0.01, 0.01, size=len(x))
+            self._pattern = find_pattern(lambda v: self.product(beside, v), [len(x)])
+        pattern = self._pattern
+        if pattern.n_colours > len(x) / 2:
+            self._may_be_sparse = False
+            return None
+        images = np.array([self.product(x, seed) for seed in pattern.seeds])
+        entries = pattern.read(images)
+        if not np.isfinite(entries).all():
+            return np.full((len(x), len(x)), np.nan)
+        diagonal = np.abs(entries[pattern.rows == pattern.columns])
+        units = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        witness = units * np.random.default_rng(1).uniform(1, 2, size=len(x))
+        if not pattern.is_complete(entries, witness, self.product(x, witness)):
+            self._may_be_sparse = False
+            return None
+        hessian = pattern.fill(entries)
         return np.asarray((hessian + hessian.T) / 2)
 
     def _vectorises(self, x: FloatArray) -> bool:

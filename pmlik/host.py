@@ -14,6 +14,7 @@ import pymc as pm
 import pytensor
 from pymc.initial_point import make_initial_point_fn
 from pytensor.compile.mode import Mode
+from threadpoolctl import threadpool_limits
 
 from pmlik.space import FloatArray, Space
 from pmlik.submodels import TermsModel
@@ -65,7 +66,9 @@ def find_MAP_point(
         arguments["initvals" if "initvals" in accepted else "start"] = space.split(start)
     try:
         # The flag reaches every compilation of the call; `compile_kwargs` is not in 6.3.
-        with quiet_host(), pytensor.config.change_flags(mode=mode):
+        # Threads only wait for each other in the short vectors of its L-BFGS.
+        one = threadpool_limits(1, user_api="blas")
+        with quiet_host(), one, pytensor.config.change_flags(mode=mode):
             found = pm.find_MAP(model=model, progressbar=False, **arguments)
     except Exception:  # noqa: BLE001 - any failure of the host only costs a starting point
         return None

@@ -192,11 +192,11 @@ def _seconds_ahead(problem: Problem) -> float:
         once = partial(integrand.value_and_gradient, initial, integrand.start)
         return _seconds(once) * _EVALUATIONS_TO_INTEGRATE
     n = len(initial)
-    once = _seconds(partial(likelihood.value_and_gradient, initial))
+    seconds = _seconds(partial(likelihood.value_and_gradient, initial))
     if problem.n_observations > LARGE_DATA and n <= DENSE_LIMIT:
-        return once * (150 + 9 * n)
+        return seconds * (150 + 9 * n)
     products = 12 * n if n <= DENSE_LIMIT else 2000
-    return once * (200 + 3 * products)
+    return seconds * (200 + 3 * products)
 
 
 def _seconds(call: Callable[[], Any]) -> float:

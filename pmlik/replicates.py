@@ -14,7 +14,7 @@ from pytensor.graph.replace import graph_replace, vectorize_graph
 from pytensor.graph.rewriting.utils import rewrite_graph
 
 from pmlik.compilation import compile_quiet
-from pmlik.functions import Density, Values
+from pmlik.functions import MANY, Density, Values
 from pmlik.space import FloatArray
 from pmlik.sparsity import Pattern, find_pattern
 from pmlik.submodels import TermsModel
@@ -25,10 +25,6 @@ __all__ = ["Replicated"]
 _ELEMENTS = 100_000
 # And so many in the Hessians of all replicates at once take little memory.
 _HESSIAN_ELEMENTS = 2_000_000
-# From so many coordinates it is asked whether the Hessian is mostly zeros.
-_MANY = 12
-# A Hessian from its pattern has to agree with one more product to this share.
-_TOLERANCE = 1e-10
 
 
 class Replicated:
@@ -176,15 +172,12 @@ class Replicated:
     def _from_pattern(
         self, points: FloatArray, inputs: Sequence[FloatArray], pattern: Pattern
     ) -> FloatArray:
-        n, units = points.shape[1], self._units
-        witness = units * np.random.default_rng(1).uniform(1, 2, size=n)
+        n = points.shape[1]
+        witness = self._units * np.random.default_rng(1).uniform(1, 2, size=n)
         images = self._images(points, inputs, np.vstack([pattern.seeds, witness]))
         entries = pattern.read(images[:, :-1])
-        whole = np.zeros((len(points), n, n))
-        whole[:, pattern.rows, pattern.columns] = entries
-        error = np.abs((whole @ witness - images[:, -1]) * units).max(axis=1)
-        size = np.abs(entries * (units[pattern.rows] * units[pattern.columns])).max(axis=1)
-        wrong = np.flatnonzero(~(error <= _TOLERANCE * size))
+        whole = pattern.fill(entries)
+        wrong = np.flatnonzero(~pattern.is_complete(entries, witness, images[:, -1]))
         if wrong.size:
             some = [one[wrong] for one in inputs]
             whole[wrong] = _symmetric(self._images(points[wrong], some, np.eye(n)))
@@ -223,7 +216,7 @@ class Replicated:
         may vanish by chance.
         """
         n = self._n
-        if n < _MANY:
+        if n < MANY:
             return None
         rng = np.random.default_rng(0)
         point = self._near + rng.uniform(-0.01, 0.01, size=n)

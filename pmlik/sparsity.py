@@ -23,6 +23,9 @@ from pmlik.space import FloatArray
 __all__ = ["Pattern", "colour_apart", "find_pattern"]
 
 IntArray = NDArray[np.int64]
+# Products agree to this share of the largest entry.
+_COMPLETE = 1e-10
+
 Product = Callable[[FloatArray], FloatArray]
 
 
@@ -79,6 +82,26 @@ class Pattern:
     def read(self, images: FloatArray) -> FloatArray:
         """The entries (..., e), from the products (..., n_colours, n) with the seeds."""
         return np.asarray(images[(..., *self._places)])
+
+    def fill(self, entries: FloatArray) -> FloatArray:
+        """The dense matrices (..., n, n) with the given entries (..., e)."""
+        whole = np.zeros((*entries.shape[:-1], self.n, self.n))
+        whole[..., self.rows, self.columns] = entries
+        return whole
+
+    def is_complete(
+        self, entries: FloatArray, witness: FloatArray, image: FloatArray
+    ) -> NDArray[np.bool_]:
+        """Whether matrices (..., n, n) have no entries but these (..., e).
+
+        Asked of their products ``image`` (..., n) with one vector ``witness`` (n,) that has no
+        zeros; rows are compared in its units, so that it should be about as long as the matrix
+        is flat in each direction.
+        """
+        whole = self.fill(entries)
+        error = np.abs((whole @ witness - image) * witness).max(axis=-1)
+        size = np.abs(entries * (witness[self.rows] * witness[self.columns])).max(axis=-1)
+        return np.asarray(error <= _COMPLETE * size)
 
     def spread(self, weights: FloatArray) -> FloatArray:
         """Vectors ``w`` (n_colours, n) that weigh the entries.
