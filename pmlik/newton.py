@@ -30,7 +30,7 @@ _FAR_OUT, _TAIL_END = 1e-2, 1e-4
 _OVERSHOOT = 100
 # Where the Hessian is not positive, so much times the units' own curvature is added to it.
 _SHIFTS = (0.1, 1.0, 10.0, 100.0)
-# A certified point is gone on from to this share of the tolerance, which costs a step.
+# A certified point is gone on from until the next step leads to this share of the tolerance.
 _POLISHED = 1e-5
 _LEVEL, _LONG = 1e-4, 1.0
 
@@ -89,6 +89,8 @@ def refine(
     start: FloatArray,
     criterion: Criterion,
     typical: FloatArray | None = None,
+    *,
+    near: bool = False,
 ) -> Refined:
     """Minimise a batch of objectives by Newton steps from a start near their optima.
 
@@ -102,6 +104,8 @@ def refine(
     criterion : Criterion
     typical : array (k, k), optional
         The Hessian of an objective like these; default the identity.
+    near : bool
+        Whether the start is where the typical Hessian was taken: then it serves the first step.
 
     Notes
     -----
@@ -110,6 +114,7 @@ def refine(
     """
     typical = np.eye(start.shape[1]) if typical is None else typical
     batch = _Batch(slope, bend, start, criterion, typical)
+    batch.begin(near)
     for _ in range(_MOST_STEPS):
         if not batch.open.size:
             break
@@ -171,8 +176,18 @@ class _Batch:
         self._is_fresh = np.ones(b, bool)
         self._factors: list[Any] = [None] * b
         self._hessians: list[Any] = [None] * b
+        self._is_own = np.zeros(b, bool)
         self.open = self.open[np.isfinite(self.value)]
-        self._renew(self.open)
+
+    def begin(self, near: bool) -> None:
+        """The first steps, by the typical Hessian or by each replicate's own."""
+        factor = _factor(self._typical) if near else None
+        if factor is None:
+            self._renew(self.open)
+            return
+        for i in map(int, self.open):
+            self._factors[i], self._hessians[i] = factor, self._typical
+            self._aim(i)
 
     def _renew(self, which: Which) -> None:
         """New second derivatives; a replicate that has none is given up."""
@@ -191,7 +206,7 @@ class _Batch:
             if factor is None:
                 lost.append(i)
                 continue
-            self._factors[i], self._hessians[i] = factor, hessian
+            self._factors[i], self._hessians[i], self._is_own[i] = factor, hessian, True
             self._aim(i)
         self._drop(lost)
 
@@ -226,8 +241,13 @@ class _Batch:
                     done.append(i)  # rounding, or nowhere to go
                 continue
             ratio = self._move(i, z, value, gradient)
-            exact = ratio > 0.5 or self.distance[i] < _POLISHED * tolerance
-            tail = ratio > _TAIL and self._is_fresh[i] and self.distance[i] < _TAIL_END
+            exact = ratio > 0.5 or ratio * self.distance[i] < _POLISHED * tolerance
+            tail = (
+                ratio > _TAIL
+                and self._is_own[i]
+                and self._is_fresh[i]
+                and self.distance[i] < _TAIL_END
+            )
             if exact if self.certified[i] else tail:
                 done.append(i)
             elif self._is_stale(i, ratio):
@@ -238,9 +258,9 @@ class _Batch:
 
     def _is_stale(self, i: int, ratio: float) -> bool:
         """Whether the next step needs second derivatives of its own."""
-        late = self.distance[i] < _TAIL_END or self.z.shape[1] <= _MANY
+        late = self.distance[i] < _FAR_OUT or self.z.shape[1] <= _MANY
         slow = ratio > (_FRESH if late else _FRESH_OF_MANY)
-        return bool(self.shifted[i] or (slow and not self.certified[i]))
+        return bool(not self._is_own[i] or self.shifted[i] or (slow and not self.certified[i]))
 
     def _move(self, i: int, z: FloatArray, value: float, gradient: FloatArray) -> float:
         """Take a step; returns to which share it has shortened the distance."""
@@ -251,6 +271,7 @@ class _Batch:
         if self.distance[i] < _FAR_OUT and np.isnan(self.entered[i]).any():
             self.entered[i] = z
         near = self.distance[i] < self._criterion.tolerance and not self.shifted[i]
+        near &= bool(self._is_own[i])
         self.certified[i] |= full and near and ratio <= self._criterion.contraction
         return ratio
 
@@ -268,6 +289,8 @@ class _Batch:
             least = self._criterion.least * self._typical
             bends = _factor(self._hessians[i] - least) is not None
             self.certified[i] = back and bends
+            if self.certified[i]:  # its last step need not be looked at
+                self.z[i] += self.direction[i]
 
 
 def _factor(matrix: FloatArray) -> FloatArray | None:

@@ -261,8 +261,8 @@ class Refitter:
             return together.hessian(self._place(u), select(which), self._basis)
 
         for start in (np.zeros(len(self._basis)), self._away):
-            begin = np.tile(start, (len(todo), 1))
-            refined = refine(slope, bend, begin, _CRITERION, self._frame[1])
+            begin, near = np.tile(start, (len(todo), 1)), not start.any()
+            refined = refine(slope, bend, begin, _CRITERION, self._frame[1], near=near)
             self._read(together, inputs, todo, refined, found)
             first = (first or refined).keep(~refined.certified)
             todo = todo[~refined.certified]
