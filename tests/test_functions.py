@@ -7,12 +7,22 @@ import pymc as pm
 import pytest
 
 from pmlik.compilation import _multiplies_long
+from pmlik.elementwise import softplus
 from pmlik.preparation import Arguments, prepare
 
 RNG = np.random.default_rng(6)
 GROUP = np.repeat(np.arange(20), 7)
 X = RNG.normal(size=140)
 Y = RNG.normal(size=140)
+
+
+def test_softplus_has_all_digits_everywhere() -> None:
+    x = np.concatenate([np.linspace(-700, 700, 2001), 5 * RNG.normal(size=2000), [0.0, -1e-20]])
+    exact = np.logaddexp(np.longdouble(0), x.astype(np.longdouble))
+    np.testing.assert_allclose(softplus(x), exact.astype(float), rtol=1e-15)
+    np.testing.assert_array_equal(
+        softplus(np.array([-np.inf, np.inf, np.nan])), [0, np.inf, np.nan]
+    )
 
 
 def likelihood(model: pm.Model):

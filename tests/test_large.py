@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pymc as pm
 import pytest
+import statsmodels.api as sm
 
 import pmlik
 
@@ -74,3 +75,19 @@ def test_groups_without_data_have_no_estimate(mle, within) -> None:
     assert empty.any()
     np.testing.assert_array_equal(np.isnan(mle.values["alpha"]), empty)
     assert mle.n_parameters == GROUPS + 4 - empty.sum()
+
+
+def test_many_rows_take_few_evaluations_and_give_statsmodels_numbers() -> None:
+    rng = np.random.default_rng(1)
+    X = sm.add_constant(rng.normal(size=(60_000, 4)))
+    y = rng.binomial(1, 1 / (1 + np.exp(-X @ [0.3, -0.5, 0.2, 0.4, 0.0])))
+    with pm.Model() as model:
+        beta = pm.Normal("beta", 0, 5, shape=5)
+        pm.Bernoulli("y", logit_p=X @ beta, observed=y)
+    mle = pmlik.find_MLE(model, random_seed=1, progressbar=False)
+    theirs = sm.Logit(y, X).fit(disp=False, tol=1e-12)
+    error = theirs.bse
+    np.testing.assert_allclose(mle.values["beta"], theirs.params, rtol=0, atol=1e-6 * error.min())
+    np.testing.assert_allclose(mle.std_error["beta"], error, rtol=1e-7)
+    assert mle.trusted
+    assert mle.certificate.n_gradients < 80
