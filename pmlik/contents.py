@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pmlik.appraisal import keep_appraisal
 from pmlik.attribution import STEPS
 from pmlik.comparison import Comparison, is_about
 from pmlik.curves import leading_labels
@@ -15,7 +16,8 @@ from pmlik.estimates import describe_chains, labelled
 from pmlik.exhibits import draw_exhibits
 from pmlik.findings import SHIFT, SPREAD, differs
 from pmlik.graphs import lay_out_graph
-from pmlik.rendering import count, format_fixed, format_to, printable
+from pmlik.rendering import count, format_to, printable
+from pmlik.weighing import weigh_fit, weigh_information
 
 __all__ = ["gather_contents"]
 
@@ -34,6 +36,7 @@ def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]
     comparison : Comparison
     title : str, optional
     """
+    keep_appraisal(comparison)
     verdict = comparison.verdict
     words, kind = _VERDICTS[verdict]
     if verdict is None and comparison.trusted:
@@ -55,7 +58,8 @@ def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]
         "rows": _rows(comparison, order),
         "exhibits": draw_exhibits(comparison),
         "steps": _steps(comparison, order),
-        "fit": _fit(comparison),
+        "fit": weigh_fit(comparison),
+        "information": weigh_information(comparison, order),
         "flags": _flags(comparison),
         "latents": _latents(comparison),
         "certificates": _certificates(comparison),
@@ -145,20 +149,6 @@ def _steps(comparison: Comparison, order: list[str]) -> dict[str, Any] | None:
         if label in table.index
     ]
     return {"names": names, "rows": rows, "notes": any(note for *_, note in rows)}
-
-
-def _fit(comparison: Comparison) -> list[tuple[str, str, str]]:
-    """Rows of heading, at the MLE, at the MAP."""
-    mle, best = comparison.mle, comparison.map
-    rows = [
-        ("log-likelihood", mle.log_likelihood, best.log_likelihood),
-        ("log-prior (natural scale)", mle.log_prior, best.log_prior),
-        ("NLL", mle.nll, best.nll),
-        ("AIC", mle.aic, np.nan),
-        ("AICc", mle.aicc, np.nan),
-        ("BIC", mle.bic, np.nan),
-    ]
-    return [(name, format_fixed(one, 3), format_fixed(other, 3)) for name, one, other in rows]
 
 
 def _flags(comparison: Comparison) -> list[dict[str, Any]]:
