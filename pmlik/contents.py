@@ -13,8 +13,8 @@ from pmlik.comparison import Comparison, is_about
 from pmlik.curves import leading_labels
 from pmlik.errors import Flag, Severity
 from pmlik.estimates import describe_chains, labelled
-from pmlik.exhibits import draw_exhibits
-from pmlik.findings import SHIFT, SPREAD, differs
+from pmlik.exhibits import draw_exhibits, list_key
+from pmlik.findings import SHIFT, SPREAD, Finding, differs
 from pmlik.graphs import lay_out_graph
 from pmlik.rendering import count, format_to, printable
 from pmlik.weighing import weigh_fit, weigh_information
@@ -50,13 +50,17 @@ def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]
         "title": printable(title or "Likelihood, prior and posterior side by side"),
         "verdict": words,
         "verdict_kind": kind,
+        "headline": _headline(comparison, order),
         "threshold": f"{SHIFT:g} posterior sd, {100 * SPREAD:g}% in width",
         "summary": _summary(comparison),
-        "findings": screen,
-        "more_findings": everything if len(everything) > len(screen) else (),
+        "findings": [_finding(finding) for finding in screen],
+        "more_findings": [_finding(finding) for finding in everything]
+        if len(everything) > len(screen)
+        else (),
         "columns": [printable(column) for column in _columns(comparison)],
         "rows": _rows(comparison, order),
         "exhibits": draw_exhibits(comparison),
+        "key": list_key(comparison),
         "steps": _steps(comparison, order),
         "fit": weigh_fit(comparison),
         "information": weigh_information(comparison, order),
@@ -83,17 +87,43 @@ def _summary(comparison: Comparison) -> str:
     )
 
 
+def _headline(comparison: Comparison, order: list[str]) -> str:
+    """How many differ, and which, the most important first."""
+    if comparison.verdict != "differ":
+        return ""
+    apart = differs(comparison.table)
+    labels = [printable(label) for label in order if apart[label]]
+    shown = ", ".join(labels[:_NAMED]) + (
+        f" and {len(labels) - _NAMED} more" * (len(labels) > _NAMED)
+    )
+    return f"{len(labels)} of {count(len(order), 'quantity', 'quantities')}: {shown}."
+
+
+def _finding(finding: Finding) -> dict[str, str]:
+    """What it is about apart from what is said of it."""
+    label = finding.labels[0] if len(finding.labels) == 1 else ""
+    lead = f"{label}: "
+    about = bool(label) and finding.text.startswith(lead)
+    text = finding.text.removeprefix(lead) if about else finding.text
+    return {
+        "label": printable(label) if about else "",
+        "text": printable(text[:1].upper() + text[1:]),
+        "action": printable(finding.action),
+    }
+
+
 def _columns(comparison: Comparison) -> list[str]:
     """The headings of the page's table after the name."""
     columns = comparison.headings
-    if comparison.posterior is not None:
+    if comparison.trusted:
         columns.insert(columns.index("shift/sd") + 1, _REASON)
     if "profile" in comparison.intervals:
         columns.insert(columns.index("SE") + 1, _profile_heading(comparison))
-    return [*columns, "flags"]
+    return [*columns, "flags"] if comparison.flags else columns
 
 
 _REASON = "leading reason"
+_NAMED = 6
 
 
 def _profile_heading(comparison: Comparison) -> str:
@@ -108,10 +138,11 @@ def _rows(comparison: Comparison, order: list[str]) -> list[dict[str, Any]]:
         for finding in comparison.findings(all=True)
         for label in finding.labels
     }
-    rows, columns = [], _columns(comparison)[:-1]
+    rows, columns = [], _columns(comparison)
+    columns = columns[:-1] if comparison.flags else columns
     for label in order:
         cells = dict(zip(comparison.headings, comparison.cells(label), strict=True))
-        cells[_REASON] = reasons.get(label, "") if trusted else ""
+        cells[_REASON] = reasons.get(label, "")
         if "profile" in comparison.intervals:
             cells[_profile_heading(comparison)] = _profile(table.loc[label])
         numbers = [

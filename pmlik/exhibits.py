@@ -8,15 +8,16 @@ import arviz as az
 import numpy as np
 from markupsafe import Markup
 
+from pmlik.canvas import COLOURS
 from pmlik.comparison import Comparison
 from pmlik.curves import keep_curves, leading_labels
 from pmlik.drawings import in_page_style, to_svg
 from pmlik.errors import FlagCode, Severity
-from pmlik.panels import plot_attribution, plot_compare, plot_forest
+from pmlik.panels import list_rows, plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_waterfall
 from pmlik.rendering import printable
 
-__all__ = ["Exhibit", "draw_exhibits"]
+__all__ = ["Exhibit", "Key", "draw_exhibits", "list_key"]
 
 # What makes the ends of the searches, or the chains themselves, worth a look.
 _SEARCH = {
@@ -41,6 +42,41 @@ class Exhibit(NamedTuple):
     caption: str
 
 
+class Key(NamedTuple):
+    """An entry of the legend that all panels share."""
+
+    shape: str
+    colour: str
+    text: str
+
+
+#: What a row of a panel is drawn as.
+_SHAPES = {
+    "MLE": "triangle",
+    "MAP": "diamond",
+    "mean": "circle",
+    "reference": "star",
+    "interval": "dots",
+}
+
+
+def list_key(comparison: Comparison) -> list[Key]:
+    """The legend of the panels: the curves that they have, then the rows below."""
+    curves = comparison.background.curves.values()
+    drawn = {
+        "relative likelihood": any(np.isfinite(c.log_likelihood).any() for c in curves),
+        "prior": any(c.prior is not None for c in curves),
+        "posterior": any(c.posterior is not None for c in curves),
+    }
+    shapes = {"relative likelihood": "line", "prior": "dashes", "posterior": "area"}
+    colours = {**COLOURS, "relative likelihood": COLOURS["likelihood"], "interval": COLOURS["MLE"]}
+    keys = [Key(shapes[name], colours[name], name) for name, there in drawn.items() if there]
+    return keys + [
+        Key(_SHAPES[kind], colours[kind], printable(name))
+        for name, kind, _ in list_rows(comparison)
+    ]
+
+
 def draw_exhibits(comparison: Comparison) -> list[Exhibit]:
     """All figures that the comparison can have.
 
@@ -57,15 +93,18 @@ def _panels(comparison: Comparison) -> list[Exhibit]:
     labels = leading_labels(keep_curves(comparison))
     exhibits = []
     for label in labels:
-        size = {"figsize": (5.2, 3.6)}
+        size = {"figsize": (5.0, 3.2)}
         collection = plot_compare(comparison, var_names=[label], figure_kwargs=size)
+        figure = collection.get_target("panel_0", {}).figure
+        for legend in list(figure.legends):  # the page has one for all
+            legend.remove()
         cells = comparison.cells(label)
         row = dict(zip(comparison.headings, cells, strict=True))
         words = f"{printable(label)}: MLE {row['MLE']} (SE {row['SE']}), MAP {row['MAP']}"
         if comparison.posterior is not None:
             interval = comparison.interval_heading
             words += f", posterior mean {row['mean']} (sd {row['sd']}), {interval} {row[interval]}"
-        svg = to_svg(collection.get_target("panel_0", {}).figure, f"Panel of {words}.")
+        svg = to_svg(figure, f"Panel of {words}.")
         exhibits.append(Exhibit("panels", svg, f"{words}."))
     if len(comparison.table) > 1:
         collection = plot_forest(comparison)

@@ -239,3 +239,49 @@ def test_the_numbers_on_an_axis_are_whole() -> None:
     )
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", comparison.to_html())
     assert any(re.fullmatch(r"0\.0005\d+", text) for text in texts)
+
+
+PDFLATEX = shutil.which("pdflatex")
+
+
+@pytest.mark.skipif(PDFLATEX is None, reason="no pdfLaTeX here")
+@pytest.mark.parametrize("name", list(RECORDS))
+def test_latex_compiles_and_fits_the_page(name: str, tmp_path: Path) -> None:
+    done = typeset(RECORDS[name]().to_latex(label="tab:it"), tmp_path)
+    assert "Undefined" not in done
+    if name not in ("hostile", "broken"):  # those have names and numbers of any width
+        assert "Overfull" not in done
+
+
+@pytest.mark.skipif(PDFLATEX is None, reason="no pdfLaTeX here")
+def test_greek_names_compile(tmp_path: Path) -> None:
+    values = {"β_0": 1.0, "σ²": 2.0, "Δ": 3.0}
+    comparison = make_comparison(
+        make_point("mle", values, values), make_point("map", values, values)
+    )
+    text = comparison.to_latex()
+    assert r"$\beta$\_0" in text
+    assert r"$\sigma$$^2$" in text
+    typeset(text, tmp_path)
+
+
+def test_letters_that_pdflatex_lacks_are_told() -> None:
+    values = {"率": 1.0}
+    comparison = make_comparison(
+        make_point("mle", values, values), make_point("map", values, values)
+    )
+    assert "% has 率: compile with lualatex" in comparison.to_latex()
+    assert "% has" not in plain().to_latex()
+
+
+def typeset(text: str, folder: Path) -> str:
+    """What pdfLaTeX says of a table in an article with booktabs alone."""
+    assert PDFLATEX is not None
+    page = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+    (folder / "page.tex").write_text(f"{page}{text}\\end{{document}}\n", encoding="utf-8")
+    command = [PDFLATEX, "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
+    said = done.stdout.decode("latin-1")
+    assert done.returncode == 0, said[-2000:]
+    assert (folder / "page.pdf").stat().st_size > 1000
+    return said
