@@ -1,4 +1,4 @@
-"""Eight schools: three different answers called "the mode", and why only one is the MLE.
+"""Eight schools: a standard deviation whose MLE is zero, and what the posterior makes of it.
 
 Data: estimated effects of coaching on a test in eight schools, and their standard errors (Rubin
 1981, doi:10.3102/10769986006004377). Maximum likelihood has the closed form of a weighted mean:
@@ -37,15 +37,16 @@ def lesson(comparison: pmlik.Comparison) -> str:
     steps = comparison.attribution.table.loc["tau"]
     school = comparison.posterior.values["theta"]
     return (
-        "The eight schools' own effects are latents: the likelihood of mu and tau integrates over "
-        f"them. It is highest at tau = {tau['MLE']:.2g}, the edge of its support, where "
-        f"mu = {mu['MLE']:.2f}. Plain pm.find_MAP maximises over the schools too, and ends at "
-        f"mu = {mu['joint mode']:.2f}: the mode of ten numbers together says nothing of the two. "
-        f"The MLE of tau does not mean that the schools are alike. The posterior mean of tau is "
-        f"{tau['posterior mean']:.1f}, {steps['total']:+.1f} sd away: prior {steps['prior']:+.2f}, "
-        f"scale {steps['scale']:+.2f}, skewness {steps['skewness']:+.2f}, tail "
-        f"{steps['tail']:+.2f}. The data leave tau open; a mode just cannot say so. School A, "
-        f"{effect[0]} by itself, is {float(school.sel(school='A')):.0f} given the others."
+        "The schools' own effects are latents: the likelihood of mu and tau integrates over them. "
+        f"It is highest at tau = {tau['MLE']:.2g}, the edge of its support, with "
+        f"mu = {mu['MLE']:.2f}. That does not say that the schools are alike: by profile, tau is "
+        f"anywhere from {tau['profile lower']:.1f} to {tau['profile upper']:.1f}. The posterior "
+        f"mean of tau is {tau['posterior mean']:.1f}, {steps['total']:+.1f} sd away: prior "
+        f"{steps['prior']:+.2f}, scale {steps['scale']:+.2f}, skewness {steps['skewness']:+.2f}, "
+        f"tail {steps['tail']:+.2f}. The prior of mu takes it from {mu['MLE']:.2f} to "
+        f"{mu['MAP']:.2f}. School A, {effect[0]} by itself, is {float(school.sel(school='A')):.0f} "
+        "given the others. Written centred, as theta ~ Normal(mu, tau), the three answers are the "
+        "same, but schools and tau together have no mode at all for pm.find_MAP to find."
     )
 
 

@@ -17,7 +17,7 @@ from pmlik.comparison import Comparison
 from pmlik.criteria import pointwise_log_likelihood, score_loo, sensitivity
 from pmlik.errors import PmlikError
 from pmlik.information import InformationShares, share_information
-from pmlik.rendering import count
+from pmlik.rendering import count, printable
 
 __all__ = ["keep_appraisal"]
 
@@ -53,6 +53,8 @@ def keep_appraisal(comparison: Comparison) -> Comparison:
                 kept[name] = str(reason)
             except PmlikError as error:
                 kept[name] = str(error)
+            except Exception as error:  # noqa: BLE001 - a report does not fail with ArviZ
+                kept[name] = f"It can't be had: {printable(str(error))}"
     return comparison
 
 

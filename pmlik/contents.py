@@ -14,7 +14,7 @@ from pmlik.curves import leading_labels
 from pmlik.errors import Flag, Severity
 from pmlik.estimates import describe_chains, labelled
 from pmlik.exhibits import draw_exhibits, list_key
-from pmlik.findings import SHIFT, SPREAD, Finding, differs
+from pmlik.findings import DIFFER, SHIFT, SPREAD, Finding, differs
 from pmlik.graphs import lay_out_graph
 from pmlik.rendering import count, format_to, printable
 from pmlik.weighing import weigh_fit, weigh_information
@@ -100,11 +100,11 @@ def _headline(comparison: Comparison, order: list[str]) -> str:
 
 
 def _finding(finding: Finding) -> dict[str, str]:
-    """What it is about apart from what is said of it."""
+    """What it is about apart from what is said of it; that it differs is said by the heading."""
     label = finding.labels[0] if len(finding.labels) == 1 else ""
     lead = f"{label}: "
     about = bool(label) and finding.text.startswith(lead)
-    text = finding.text.removeprefix(lead) if about else finding.text
+    text = finding.text.removeprefix(lead).removeprefix(DIFFER).strip() if about else finding.text
     return {
         "label": printable(label) if about else "",
         "text": printable(text[:1].upper() + text[1:]),
@@ -119,7 +119,7 @@ def _columns(comparison: Comparison) -> list[str]:
         columns.insert(columns.index("shift/sd") + 1, _REASON)
     if "profile" in comparison.intervals:
         columns.insert(columns.index("SE") + 1, _profile_heading(comparison))
-    return [*columns, "flags"] if comparison.flags else columns
+    return columns
 
 
 _REASON = "leading reason"
@@ -139,7 +139,6 @@ def _rows(comparison: Comparison, order: list[str]) -> list[dict[str, Any]]:
         for label in finding.labels
     }
     rows, columns = [], _columns(comparison)
-    columns = columns[:-1] if comparison.flags else columns
     for label in order:
         cells = dict(zip(comparison.headings, comparison.cells(label), strict=True))
         cells[_REASON] = reasons.get(label, "")

@@ -303,8 +303,10 @@ def sensitivity(comparison: Comparison, *, threshold: float = 0.05) -> pd.DataFr
         group: xr.Dataset({group: (("chain", "draw"), d.many("value", x)[0].reshape(sizes))})
         for group, d in densities.items()
     }
-    tree = xr.DataTree.from_dict({"posterior": posterior, **groups})
     names = [str(n) for n in comparison.dataset.data_vars if n in posterior]
+    # ArviZ calls a dim of its own so.
+    free = {d: f"{d}_" for d in posterior.dims if d == "component"}
+    tree = xr.DataTree.from_dict({"posterior": posterior[names].rename(free), **groups})
     with quiet_host("arviz_stats.psense"):
         table: pd.DataFrame = az.psense_summary(
             tree, var_names=names, threshold=threshold, round_to=12

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import arviz as az
 import numpy as np
+import xarray as xr
 from markupsafe import Markup
 
 from pmlik.canvas import COLOURS
@@ -13,6 +14,7 @@ from pmlik.comparison import Comparison
 from pmlik.curves import keep_curves, leading_labels
 from pmlik.drawings import in_page_style, to_svg
 from pmlik.errors import FlagCode, Severity
+from pmlik.estimates import labelled
 from pmlik.panels import list_rows, plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_waterfall
 from pmlik.rendering import printable
@@ -141,16 +143,42 @@ def _traces(comparison: Comparison) -> list[Exhibit]:
     posterior = comparison.posterior
     if posterior is None or not any(f.severity is not Severity.INFO for f in posterior.flags):
         return []
-    names = [str(n) for n in posterior.values.data_vars if posterior.values[n].ndim == 0][:_TRACED]
-    if not names:
-        return []
     try:
+        draws = _worst_draws(posterior.tree["posterior"].to_dataset())
+        names = [str(name) for name in draws.data_vars]
         size = {"figsize": (7.0, 1.6 * len(names) + 0.6), "figsize_units": "inches"}
+        groups = {"posterior": draws}
+        if "sample_stats" in posterior.tree.children:  # which draws diverged
+            groups["sample_stats"] = posterior.tree["sample_stats"].to_dataset()
         collection = az.plot_trace(
-            posterior.tree, var_names=names, backend="matplotlib", figure_kwargs=size
+            xr.DataTree.from_dict(groups), backend="matplotlib", figure_kwargs=size
         )
         figure = collection.viz["figure"].item()
     except Exception:  # noqa: BLE001 - chains that are broken may not be drawn, either
         return []
     text = f"Trace of {', '.join(map(printable, names))}: every chain, draw by draw."
+    text += " Those with the largest R-hat." if _n_scalars(comparison) > len(names) else ""
     return [Exhibit("search", to_svg(figure, text), text)]
+
+
+def _n_scalars(comparison: Comparison) -> int:
+    assert comparison.posterior is not None
+    return sum(array.size for array in comparison.posterior.values.data_vars.values())
+
+
+def _worst_draws(draws: xr.Dataset) -> xr.Dataset:
+    """The scalars whose chains agree least, elements of vectors among them, by label."""
+    numeric = draws[[name for name, array in draws.data_vars.items() if array.dtype.kind in "fiu"]]
+    r_hat = labelled(az.rhat(numeric))
+    worst = sorted(r_hat, key=lambda label: -np.nan_to_num(r_hat[label], nan=0.0))[:_TRACED]
+    chosen = {}
+    for name, array in numeric.data_vars.items():
+        dims = [dim for dim in array.dims if dim not in ("chain", "draw")]
+        labels = list(labelled(numeric[[name]].isel(chain=0, draw=0, drop=True)))
+        flat = array.transpose("chain", "draw", *dims).to_numpy()
+        flat = flat.reshape(*flat.shape[:2], -1)
+        for i, label in enumerate(labels):
+            if label in worst:
+                chosen[label] = (("chain", "draw"), flat[:, :, i])
+    coords = {dim: numeric[dim] for dim in ("chain", "draw")}
+    return xr.Dataset({label: chosen[label] for label in worst}, coords=coords)

@@ -259,10 +259,12 @@ def plot_forest(
     )
     for i, group in enumerate(groups.values()):
         axes = collection.get_target(f"panel_{i}", {})
+        limits = _finite_range([at[label] for label in group for _, _, at in rows])
         for j, label in enumerate(group):
             for k, (row_name, kind, at) in enumerate(rows):
                 y = j + 0.7 * ((k + 0.5) / len(rows) - 0.5)
-                _draw_row(axes, kind, row_name, at[label], y)
+                _draw_row(axes, kind, row_name, at[label], y, limits)
+        axes.set_xlim(limits)
         axes.set_yticks(range(len(group)), [shorten(label) for label in group])
         axes.set(ylim=(len(group) - 0.4, -0.6))
         axes.tick_params(axis="y", length=0)
@@ -276,6 +278,17 @@ def plot_forest(
         frameon=False,
     )
     return collection
+
+
+def _finite_range(values: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """What of estimates and ends is finite, with a margin."""
+    finite = np.array(values)[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    with np.errstate(over="ignore"):
+        margin = 0.04 * (high - low)
+    if not 0 < margin < np.inf:
+        margin = 0.04 * abs(low) or 1.0
+    return float(low - margin), float(high + margin)
 
 
 def _variable(comparison: Comparison, label: str) -> str:

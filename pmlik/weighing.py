@@ -10,7 +10,7 @@ import xarray as xr
 
 from pmlik.background import Predictive
 from pmlik.comparison import Comparison
-from pmlik.estimates import labelled
+from pmlik.estimates import PointEstimate, labelled
 from pmlik.information import InformationShares
 from pmlik.rendering import MINUS, count, format_fixed, printable
 
@@ -26,7 +26,7 @@ def weigh_fit(comparison: Comparison) -> dict[str, Any]:
     known = isinstance(shares, InformationShares) and np.isfinite(shares.effective_parameters)
     rows = [
         ("log-likelihood", _fixed(mle.log_likelihood), _fixed(best.log_likelihood), ""),
-        ("log-prior (natural scale)", _fixed(mle.log_prior), _fixed(best.log_prior), ""),
+        ("log-prior (natural scale)", _prior(mle), _prior(best), ""),
         (
             "parameters that count",
             str(mle.n_parameters),
@@ -49,6 +49,11 @@ def _kept(comparison: Comparison, name: str) -> Any:
 
 def _fixed(value: float) -> str:
     return format_fixed(value, 3)
+
+
+def _prior(estimate: PointEstimate) -> str:
+    """A dash at a point that does not exist."""
+    return _fixed(estimate.log_prior if estimate.trusted else np.nan)
 
 
 def _twice(error: float) -> str:
@@ -121,7 +126,7 @@ def weigh_information(comparison: Comparison, order: Sequence[str]) -> dict[str,
         )
     return {
         "rows": rows,
-        "shared": bool(part),
+        "shared": bool(np.isfinite(list(part.values())).any()),
         "sensitive": bool(sensitive),
         "texts": _weights(comparison, shares, part),
         "left_out": [text for text in (shares, found) if isinstance(text, str)],

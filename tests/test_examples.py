@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pymc as pm
 import pytest
 from reference_models import truth
 from test_storage import assert_equal
@@ -169,3 +170,20 @@ def test_separated_species_have_no_mle() -> None:
     comparison = compare("separation")
     assert np.isnan(comparison.table.at["slope", "MLE"])
     assert "AT_INFINITY" in {flag.code.name for flag in comparison.mle.flags}
+
+
+@pytest.mark.slow
+def test_the_centred_schools_have_the_same_mle_and_no_joint_mode() -> None:
+    names = load_example("eight_schools")
+    with pm.Model() as centred:
+        mu, tau = pm.Normal("mu", 0, 5), pm.HalfCauchy("tau", 5)
+        theta = pm.Normal("theta", mu, tau, shape=8)
+        pm.Normal("effect", theta, names["error"], observed=names["effect"])
+    found = pmlik.compare(centred, random_seed=1, progressbar=False, sample=False)
+    expected = compare("eight_schools").table
+    for column in ("MLE", "MAP"):
+        for label in ("mu", "tau"):
+            assert found.table.at[label, column] == pytest.approx(
+                expected.at[label, column], abs=1e-6
+            )
+    assert "UNBOUNDED" in {flag.code.name for flag in found.joint.flags}
