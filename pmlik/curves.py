@@ -44,7 +44,7 @@ _HESSIANS = 3
 _FINE = 300
 _REACH = 4.0
 # How far the profile of a derived quantity is walked, and in about how many points a side.
-_WALKED_PROB, _WALKED_POINTS = 0.997, 10
+_WALKED_PROB, _WALKED_POINTS = 0.997, 20
 
 
 @dataclass(frozen=True, eq=False)
