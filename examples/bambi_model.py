@@ -56,6 +56,8 @@ model = bambi_model.backend.model
 OPTIONS = {
     "var_names": ["Intercept", "period", "1|herd_sigma"],
     "reference": pd.DataFrame(GLMMTMB, index=["glmmTMB", "SE"]).T,
+    "ci_prob": 0.95,
+    "profile": True,
 }
 
 

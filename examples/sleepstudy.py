@@ -71,24 +71,26 @@ with pm.Model(coords=coords) as model:
 OPTIONS = {
     "var_names": ["b", "sd", "cor", "sigma"],
     "reference": pd.DataFrame(LME4, index=["lme4", "SE"]).T,
+    "ci_prob": 0.95,
+    "profile": True,
 }
 
 
 def lesson(comparison: pmlik.Comparison) -> str:
     """What is to be learnt, from the numbers."""
-    table, joint = comparison.table, comparison.joint
+    table = comparison.table
     worst = max(abs(table.at[label, "MLE"] - value) for label, (value, _) in LME4.items())
     mode = comparison.mle.latents.values["u"].sel(subject="309").values
     days, sd = table.loc["b[Days]"], table.loc["sd[Days]"]
     return (
-        f"The subjects' own lines are integrated out, exactly, as all is normal: the estimates are "
+        "The subjects' own lines are integrated out, exactly, as all is normal: the estimates are "
         f"lme4's to {worst:.0e}, and so are the modes of the subjects, {mode[0]:.2f} and "
-        f"{mode[1]:.2f} for no. 309. Three days cost {3 * days['MLE']:.0f} ms of reaction on "
-        f"average, and subjects differ by {sd['MLE']:.1f} ms a day. There the posterior, "
+        f"{mode[1]:.2f} for no. 309. A day costs {days['MLE']:.1f} ms of reaction on average, and "
+        f"subjects differ by {sd['MLE']:.1f} ms. There the posterior mean, "
         f"{sd['posterior mean']:.1f}, is {sd['shift in sd']:+.2f} sd higher: 18 subjects leave a "
-        "standard deviation a long upper tail, which a maximum does not see. Optimised together "
-        f"with the {joint.values['u'].size} effects, as pm.find_MAP does, that standard deviation "
-        f"ends at {sd['joint mode']:.1f}."
+        "standard deviation a long upper tail, which a maximum and its error do not show. The "
+        f"profile does: {sd['profile lower']:.1f} to {sd['profile upper']:.1f}. Optimised together "
+        f"with all effects, as pm.find_MAP does, it ends at {sd['joint mode']:.1f}."
     )
 
 

@@ -82,7 +82,7 @@ def _log_likelihood(comparison: Comparison) -> xr.Dataset:
 def _size(comparison: Comparison) -> str:
     draws, n = _draws(comparison), comparison.mle.n_observations
     number = draws.sizes["chain"] * draws.sizes["draw"]
-    return f"{count(number, 'draw', 'draws')} of {count(n, 'observation', 'observations')}"
+    return f"{count(number, 'draw', 'draws')} times {count(n, 'observation', 'observations')}"
 
 
 def _draws(comparison: Comparison) -> xr.Dataset:

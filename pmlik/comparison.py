@@ -161,7 +161,11 @@ class Comparison(Exports):
             The most important first; ``str(finding)`` is the sentence. Unless optima and chains
             can all be trusted there is no verdict, only why.
         """
-        return select_findings(find_findings(self._evidence), all=all)
+        return select_findings(self._all_findings, all=all)
+
+    @cached_property
+    def _all_findings(self) -> tuple[Finding, ...]:
+        return find_findings(self._evidence)
 
     def with_reference(self, reference: Mapping[str, Any] | pd.Series | pd.DataFrame) -> Comparison:
         """The same comparison with answers from elsewhere beside it.

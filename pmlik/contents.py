@@ -168,7 +168,8 @@ def _steps(comparison: Comparison, order: list[str]) -> dict[str, Any] | None:
     if comparison.attribution is None:
         return None
     table = comparison.attribution.table
-    names = [*STEPS, *(["integration"] if "integration" in table else []), "total"]
+    beside = ["integration"] if "integration" in table else []
+    names = [*STEPS, "total", *beside]
     rows = [
         (
             printable(label),
@@ -178,7 +179,8 @@ def _steps(comparison: Comparison, order: list[str]) -> dict[str, Any] | None:
         for label in order
         if label in table.index
     ]
-    return {"names": names, "rows": rows, "notes": any(note for *_, note in rows)}
+    notes = any(note for *_, note in rows)
+    return {"names": names, "rows": rows, "notes": notes, "beside": bool(beside)}
 
 
 def _flags(comparison: Comparison) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +39,10 @@ _JOINT_KNOTS = 25
 _MOST_KEPT = 12
 # Once their profiles have taken as long as this, the others are left out.
 _PATIENCE_SECONDS = 10.0
-# An optimum at a knot takes about so many Hessians.
-_HESSIANS = 3
+# About so many Hessians are computed for an optimum at a knot, and for a walk.
+_HESSIANS_A_KNOT, _HESSIANS_A_WALK = 3, 40
+# Up to so many coordinates a Hessian is quick enough to be timed.
+_SMALL = 100
 _FINE = 300
 _REACH = 4.0
 # How far the profile of a derived quantity is walked, and in about how many points a side.
@@ -161,23 +163,32 @@ def keep_curves(comparison: Comparison) -> Comparison:
     """
     kept, begin = comparison.background.curves, time.perf_counter()
     labels = [label for label in leading_labels(comparison) if label not in kept]
-    walked = bool(labels) and _is_slow(comparison.mle, len(labels))
+    seconds = _hessian_seconds(comparison.mle) if labels else 0.0
+    walked = seconds * _HESSIANS_A_KNOT * _KNOTS * len(labels) > _PATIENCE_SECONDS
+    needed = seconds * (_HESSIANS_A_WALK if walked else _HESSIANS_A_KNOT * _KNOTS)
     for label in labels:
-        profiled = time.perf_counter() - begin < _PATIENCE_SECONDS
+        profiled = time.perf_counter() - begin + needed < _PATIENCE_SECONDS
         kept[label] = _curves_now(comparison, label, profiled=profiled, walked=walked)
     return comparison
 
 
-def _is_slow(mle: PointEstimate, count: int) -> bool:
-    """Whether profiles at every knot would take more than their time."""
+def _hessian_seconds(mle: PointEstimate) -> float:
+    """What a Hessian of the likelihood takes."""
     if mle.prepared is None or not can_profile(mle):
-        return False
-    hessian = mle.prepared.problem.likelihood.hessian
-    hessian(mle.certificate.x)  # which may compile
+        return 0.0
+    likelihood, x = mle.prepared.problem.likelihood, mle.certificate.x
+    if len(x) <= _SMALL:
+        return _time(lambda: likelihood.hessian(x))
+    unit = np.zeros(len(x))
+    unit[0] = 1.0
+    return len(x) * _time(lambda: likelihood.product(x, unit))
+
+
+def _time(call: Callable[[], Any]) -> float:
+    call()  # which may compile
     begin = time.perf_counter()
-    hessian(mle.certificate.x)
-    seconds = (time.perf_counter() - begin) * _HESSIANS * _KNOTS * count
-    return seconds > _PATIENCE_SECONDS
+    call()
+    return time.perf_counter() - begin
 
 
 def _span(

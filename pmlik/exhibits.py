@@ -151,7 +151,7 @@ def _traces(comparison: Comparison) -> list[Exhibit]:
         if "sample_stats" in posterior.tree.children:  # which draws diverged
             groups["sample_stats"] = posterior.tree["sample_stats"].to_dataset()
         collection = az.plot_trace(
-            xr.DataTree.from_dict(groups), backend="matplotlib", figure_kwargs=size
+            xr.DataTree.from_dict(groups), backend="matplotlib", figure_kwargs=size, col_wrap=1
         )
         figure = collection.viz["figure"].item()
     except Exception:  # noqa: BLE001 - chains that are broken may not be drawn, either

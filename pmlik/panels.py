@@ -109,7 +109,7 @@ def plot_compare(
     for i, label in enumerate(labels):
         axes = collection.get_target(f"panel_{i}", {})
         _draw_panel(axes, curves_of(comparison, label), rows, label, first=i == 0)
-    handles = _legend(collection.get_target("panel_0", {}))
+    handles = _legend(*(collection.get_target(f"panel_{i}", {}) for i in range(len(labels))))
     figure = collection.get_target("panel_0", {}).figure
     figure.legend(
         handles=list(handles.values()),
@@ -215,12 +215,13 @@ def _draw_row(
 
 
 def _legend(*targets: Any) -> dict[str, Any]:
-    """Every label once, in the order drawn."""
+    """Every label once: the curves, then the rest in the order drawn."""
     handles: dict[str, Any] = {}
     for axes in targets:
         for line, name in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(name, line)
-    return handles
+    curves = [name for name in ("relative likelihood", "prior", "posterior") if name in handles]
+    return {name: handles[name] for name in dict.fromkeys([*curves, *handles])}
 
 
 def plot_forest(

@@ -128,7 +128,7 @@ def weigh_information(comparison: Comparison, order: Sequence[str]) -> dict[str,
         "rows": rows,
         "shared": bool(np.isfinite(list(part.values())).any()),
         "sensitive": bool(sensitive),
-        "texts": _weights(comparison, shares, part),
+        "texts": _weights(comparison, shares, {k: v for k, v in part.items() if k in order}),
         "left_out": [text for text in (shares, found) if isinstance(text, str)],
     }
 
@@ -156,12 +156,13 @@ def _weights(comparison: Comparison, shares: Any, part: dict[str, float]) -> lis
     texts = [str(flag) for flag in shares.flags]
     total = shares.effective_parameters
     if np.isfinite(total):
-        least = min(part, key=lambda label: part[label])
         counted = count(comparison.map.n_parameters, "parameter", "parameters")
-        texts.append(
-            f"Of {counted} the data determine {format_fixed(total, 2)}, the prior the rest. The "
-            f"data say least of {printable(least)}: {_percent(part[least])} of what is known of it."
-        )
+        text = f"Of {counted} the data determine {format_fixed(total, 2)}, the prior the rest."
+        if part:
+            least = min(part, key=lambda label: part[label])
+            share = f"{_percent(part[least])} of what is known of it"
+            text += f" The data say least of {printable(least)}: {share}."
+        texts.append(text)
     if shares.prior_only:
         names = "; ".join(map(printable, shares.prior_only))
         texts.append(f"Known from the prior alone: {names}.")

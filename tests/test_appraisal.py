@@ -125,9 +125,11 @@ def test_large_data_are_not_laid_out_by_draw(monkeypatch) -> None:
     monkeypatch.setattr(appraisal, "pointwise_log_likelihood", refuse)
     keep_appraisal(comparison)
     for name in ("log_likelihood", "predictive"):
-        assert "1200 draws of 6 observations are too many" in comparison.background.appraisal[name]
+        assert (
+            "1200 draws times 6 observations are too many" in comparison.background.appraisal[name]
+        )
     page = comparison.to_html()
-    assert "No PSIS-LOO. 1200 draws of 6 observations" in page
+    assert "No PSIS-LOO. 1200 draws times 6 observations" in page
     assert '"left_out": {"log_likelihood"' in comparison.to_json(draws=False)
 
 

@@ -66,6 +66,16 @@ def test_everything_in_challenger_can_be_trusted(challenger) -> None:
     assert challenger.flags == ()
 
 
+def test_the_readme_shows_what_the_quickstart_prints(challenger) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    block = readme.split("```")[1].strip().splitlines()
+    printed = str(challenger).splitlines()
+    assert block[:3] == printed[:3]
+    # The draws may be others with another sampler; MLE, SE and MAP may not.
+    for line, own in zip(block[3:7], printed[3:7], strict=True):
+        assert line.split()[:4] == own.split()[:4]
+
+
 def test_no_draw_is_likelier_than_the_mle(challenger) -> None:
     from quickstart import damage, temperature
 

@@ -87,6 +87,8 @@ def assert_published(
         row, error = comparison.table.loc[label], expected["se"][name]
         assert row["MLE"] == pytest.approx(expected["estimates"][name], abs=tolerance * error)
         assert row["SE"] == pytest.approx(error, rel=1e-4)
+        ends = [row["profile lower"], row["profile upper"]]
+        np.testing.assert_allclose(ends, expected["profile_ci95"][name], atol=1e-3 * error)
     log_likelihood = comparison.mle.log_likelihood
     assert log_likelihood == pytest.approx(expected["loglik"], abs=1e-6)
 
