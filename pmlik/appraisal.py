@@ -21,8 +21,9 @@ from pmlik.rendering import count, printable
 
 __all__ = ["keep_appraisal"]
 
-# So many numbers, draws times observations, are computed and kept.
-_MOST_TERMS = 1_000_000
+# So many numbers, draws times observations, are kept; so many are computed for PSIS-LOO.
+_MOST_KEPT = 1_000_000
+_MOST_TERMS = 4_000_000
 # Shares take a dense matrix and four gradients a coordinate.
 _MOST_COORDINATES = 200
 # Evaluations over all draws are left out where they would take longer.
@@ -59,24 +60,30 @@ def keep_appraisal(comparison: Comparison) -> Comparison:
 
 
 def _log_likelihood(comparison: Comparison) -> xr.Dataset:
-    """Of every draw and observation."""
-    draws = _draws(comparison)
-    size = draws.sizes["chain"] * draws.sizes["draw"] * comparison.mle.n_observations
-    tree = comparison.posterior.tree if comparison.posterior is not None else xr.DataTree()
-    if "log_likelihood" in tree.children:
+    """Of every draw and observation, where that is small enough to be kept."""
+    if "log_likelihood" in _tree(comparison).children:
         raise _LeftOutError("As the sampler's own, in the posterior's tree.")
+    return _terms(comparison, _MOST_KEPT)
+
+
+def _terms(comparison: Comparison, most: int) -> xr.Dataset:
+    draws = _draws(comparison)
     if comparison.mle.prepared.roles.latents:
         raise _LeftOutError(
             "The model has latents: observations that share them are not independent, so the "
             "marginal likelihood has no term for each."
         )
-    if size > _MOST_TERMS:
+    if draws.sizes["chain"] * draws.sizes["draw"] * comparison.mle.n_observations > most:
         raise _LeftOutError(
-            f"{_size(comparison)} are too many to keep; "
+            f"{_size(comparison)} are too many terms to lay out; "
             "pmlik.Likelihood.of(comparison).pointwise(draws) computes them."
         )
     _refuse_slow(comparison, "likelihood")
     return pointwise_log_likelihood(comparison)
+
+
+def _tree(comparison: Comparison) -> xr.DataTree:
+    return xr.DataTree() if comparison.posterior is None else comparison.posterior.tree
 
 
 def _size(comparison: Comparison) -> str:
@@ -109,12 +116,11 @@ def _refuse_slow(comparison: Comparison, *names: str) -> None:
 
 def _predictive(comparison: Comparison) -> Predictive:
     """PSIS-LOO of the draws."""
-    terms = comparison.background.appraisal["log_likelihood"]
-    if isinstance(terms, str) and comparison.posterior is not None:
-        tree = comparison.posterior.tree
-        terms = tree["log_likelihood"].to_dataset() if "log_likelihood" in tree.children else terms
-    if isinstance(terms, str):
-        raise _LeftOutError(terms)
+    terms, tree = comparison.background.appraisal["log_likelihood"], _tree(comparison)
+    if "log_likelihood" in tree.children:
+        terms = tree["log_likelihood"].to_dataset()
+    elif isinstance(terms, str):
+        terms = _terms(comparison, _MOST_TERMS)
     return score_loo(_draws(comparison), terms)
 
 

@@ -16,6 +16,9 @@ from pmlik.rendering import MINUS, count, format_fixed, printable
 
 __all__ = ["weigh_fit", "weigh_information"]
 
+# Where the data say this much of each parameter, none is worth a name.
+_NEARLY_ALL = 0.995
+
 _MINUS_TWO = f"{MINUS}2 elpd, by PSIS-LOO"
 
 
@@ -158,8 +161,8 @@ def _weights(comparison: Comparison, shares: Any, part: dict[str, float]) -> lis
     if np.isfinite(total):
         counted = count(comparison.map.n_parameters, "parameter", "parameters")
         text = f"Of {counted} the data determine {format_fixed(total, 2)}, the prior the rest."
-        if part:
-            least = min(part, key=lambda label: part[label])
+        least = min(part, key=lambda label: part[label], default="")
+        if least and part[least] < _NEARLY_ALL:
             share = f"{_percent(part[least])} of what is known of it"
             text += f" The data say least of {printable(least)}: {share}."
         texts.append(text)

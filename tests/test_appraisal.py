@@ -117,6 +117,12 @@ def test_large_data_are_not_laid_out_by_draw(monkeypatch) -> None:
         pm.Normal("y", mu, 1, observed=Y)
     comparison = compare(model)
     size = 4 * SAMPLING["draws"] * len(Y)
+    monkeypatch.setattr(appraisal, "_MOST_KEPT", size - 1)
+    kept = keep_appraisal(comparison).background.appraisal
+    assert "too many terms" in kept["log_likelihood"]
+    assert isinstance(kept["predictive"], Predictive)  # computed, and let go
+    assert "log_likelihood" not in comparison.to_datatree().children
+    kept.clear()
     monkeypatch.setattr(appraisal, "_MOST_TERMS", size - 1)
 
     def refuse(*_: object) -> None:
@@ -126,7 +132,8 @@ def test_large_data_are_not_laid_out_by_draw(monkeypatch) -> None:
     keep_appraisal(comparison)
     for name in ("log_likelihood", "predictive"):
         assert (
-            "1200 draws times 6 observations are too many" in comparison.background.appraisal[name]
+            "1200 draws times 6 observations are too many terms"
+            in comparison.background.appraisal[name]
         )
     page = comparison.to_html()
     assert "No PSIS-LOO. 1200 draws times 6 observations" in page
