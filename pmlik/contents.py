@@ -51,7 +51,7 @@ def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]
         "verdict": words,
         "verdict_kind": kind,
         "headline": _headline(comparison, order),
-        "threshold": f"{SHIFT:g} posterior sd, {100 * SPREAD:g}% in width",
+        "threshold": _THRESHOLD,
         "summary": _summary(comparison),
         "findings": [_finding(finding) for finding in screen],
         "more_findings": [_finding(finding) for finding in everything]
@@ -124,6 +124,11 @@ def _columns(comparison: Comparison) -> list[str]:
 
 _REASON = "leading reason"
 _NAMED = 6
+_THRESHOLD = (
+    f"A quantity counts as different where the posterior mean is more than {SHIFT:g} posterior "
+    f"standard deviations from the MLE, or the posterior standard deviation more than "
+    f"{100 * SPREAD:g}% off the standard error."
+)
 
 
 def _profile_heading(comparison: Comparison) -> str:
