@@ -69,13 +69,11 @@ def lesson(comparison: pmlik.Comparison) -> str:
     steps = comparison.attribution.table.loc["period[4]"]
     herd = table.loc["1|herd_sigma"]
     return (
-        f"Bambi turns {formula} into a PyMC model, and pmlik asks that. The herds are integrated "
-        f"out, and the MLE is glmmTMB's to {worst:.0e}. Bambi's default priors are not in it, but "
-        f"they are in the posterior: they move the effect of period 4 from {row['MLE']:.2f} to "
-        f"{row['posterior mean']:.2f}, {row['shift in sd']:+.2f} posterior sd, of which the prior "
-        f"has {steps['prior']:+.2f}. Without the integral, all effects optimised at once as "
-        f"pm.find_MAP does, the herds' standard deviation is {herd['joint mode']:.2f} in place of "
-        f"{herd['MLE']:.2f}."
+        f"With the herds integrated out, the MLE of Bambi's model is glmmTMB's to {worst:.0e}. "
+        f"Bambi's default priors are in the posterior: they move the effect of period 4 from "
+        f"{row['MLE']:.2f} to {row['posterior mean']:.2f}, {row['shift in sd']:+.2f} posterior sd "
+        f"(prior {steps['prior']:+.2f}). Optimised with all effects at once, as pm.find_MAP does, "
+        f"the herds' standard deviation is {herd['joint mode']:.2f} in place of {herd['MLE']:.2f}."
     )
 
 

@@ -83,14 +83,12 @@ def lesson(comparison: pmlik.Comparison) -> str:
     mode = comparison.mle.latents.values["u"].sel(subject="309").values
     days, sd = table.loc["b[Days]"], table.loc["sd[Days]"]
     return (
-        "The subjects' own lines are integrated out, exactly, as all is normal: the estimates are "
-        f"lme4's to {worst:.0e}, and so are the modes of the subjects, {mode[0]:.2f} and "
-        f"{mode[1]:.2f} for no. 309. A day costs {days['MLE']:.1f} ms of reaction on average, and "
-        f"subjects differ by {sd['MLE']:.1f} ms. There the posterior mean, "
-        f"{sd['posterior mean']:.1f}, is {sd['shift in sd']:+.2f} sd higher: 18 subjects leave a "
-        "standard deviation a long upper tail, which a maximum and its error do not show. The "
-        f"profile does: {sd['profile lower']:.1f} to {sd['profile upper']:.1f}. Optimised together "
-        f"with all effects, as pm.find_MAP does, it ends at {sd['joint mode']:.1f}."
+        f"With the subjects' lines integrated out the estimates are lme4's to {worst:.0e}, as are "
+        f"the modes of the subjects ({mode[0]:.2f}, {mode[1]:.2f} for no. 309). A day costs "
+        f"{days['MLE']:.1f} ms, and subjects differ by {sd['MLE']:.1f} ms in that. The posterior "
+        f"mean of the latter is {sd['posterior mean']:.1f}, {sd['shift in sd']:+.2f} sd higher: 18 "
+        "subjects leave a long upper tail, which profile and posterior show and a standard error "
+        f"does not. Optimised with all effects, as pm.find_MAP does, it is {sd['joint mode']:.1f}."
     )
 
 

@@ -169,7 +169,8 @@ def _n_scalars(comparison: Comparison) -> int:
 def _worst_draws(draws: xr.Dataset) -> xr.Dataset:
     """The scalars whose chains agree least, elements of vectors among them, by label."""
     numeric = draws[[name for name, array in draws.data_vars.items() if array.dtype.kind in "fiu"]]
-    r_hat = labelled(az.rhat(numeric))
+    with np.errstate(all="ignore"):  # of constants there is none
+        r_hat = labelled(az.rhat(numeric))
     worst = sorted(r_hat, key=lambda label: -np.nan_to_num(r_hat[label], nan=0.0))[:_TRACED]
     chosen = {}
     for name, array in numeric.data_vars.items():

@@ -77,9 +77,13 @@ _LATEX |= {
 }
 # Beyond these pdfLaTeX has no letters.
 _LAST_LETTER = "\u017f"
-# A longer name is divided into lines of this width, a wider table is set smaller.
+# A longer name is divided into lines of this width.
 _LONG_NAME, _NAME_WIDTH = 32, r"0.3\linewidth"
-_MANY_COLUMNS = 7
+# Text is this wide in an article, in points. Sizes to choose from: the macro, the width of a
+# digit, the space on each side of a column.
+_TEXT_WIDTH = 345.0
+_SIZES = (("", 5.2, 6), (r"\small", 4.8, 4), (r"\footnotesize", 4.45, 3), (r"\scriptsize", 3.9, 2))
+_NARROW, _NARROW_WIDTH = frozenset(" .,[]()|'ijl"), 0.56
 # What means something in the middle of a line; nothing stands at its beginning.
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -138,13 +142,12 @@ def to_latex(sheet: Sheet, label: str = "") -> str:
         For ``\ref``.
     """
     heads = " & ".join(escape_latex(column) for column in sheet.columns)
-    small = len(sheet.columns) >= _MANY_COLUMNS
     lines = [
         "% needs \\usepackage{booktabs}",
         *_needs_unicode(sheet),
         r"\begin{table}",
         r"\centering",
-        *([r"\small\setlength{\tabcolsep}{4pt}"] if small else []),
+        *_smaller(sheet),
         rf"\caption{{{escape_latex(sheet.title)}}}",
         *([rf"\label{{{label}}}"] if label else []),
         rf"\begin{{tabular}}{{l{'r' * (len(sheet.columns) - 1)}}}",
@@ -164,6 +167,28 @@ def to_latex(sheet: Sheet, label: str = "") -> str:
         ]
         lines.append(r"\end{minipage}")
     return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _smaller(sheet: Sheet) -> list[str]:
+    """The largest size in which the table fits an article's page, or else the smallest."""
+    table = zip(sheet.columns, *sheet.rows, strict=True)
+    digits = sum(max(map(_count_digits, column)) for column in table)
+    fitting = (
+        size
+        for size in _SIZES
+        if digits * size[1] + 2 * size[2] * len(sheet.columns) <= _TEXT_WIDTH
+    )
+    macro, _, space = next(fitting, _SIZES[-1])
+    return [rf"{macro}\setlength{{\tabcolsep}}{{{space}pt}}"] if macro else []
+
+
+def _count_digits(text: str) -> float:
+    """About how many digits wide a text is."""
+    text = printable(text)[:_LONG_NAME]
+    exponent = (
+        2.0 if re.search(r"\de[+\d" + MINUS + "]", text) else 0.0
+    )  # typeset as a power of ten
+    return exponent + sum(_NARROW_WIDTH if c in _NARROW else 1.0 for c in text)
 
 
 def _needs_unicode(sheet: Sheet) -> list[str]:
