@@ -58,7 +58,8 @@ class Comparison(Exports):
         Why they differ, the model and the call.
     joint : PointEstimate, optional
         In a model with latents: the mode of parameters and latents together, which plain
-        ``pm.find_MAP`` looks for. The MLE and the MAP have the latents integrated out.
+        ``pm.find_MAP`` looks for; None, with a flag, where the search would take too long.
+        The MLE and the MAP have the latents integrated out.
     intervals : Mapping of str to xarray.Dataset
         By ``ci_kind``: ``wald`` and ``profile`` of the likelihood, ``eti`` or ``hdi`` of the
         posterior, all of one ``ci_prob``, each with a last dim ``ci_bound``. Those that were

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import arviz as az
+import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from markupsafe import Markup
 
-from pmlik.canvas import COLOURS
+from pmlik.canvas import COLOURS, shorten
 from pmlik.comparison import Comparison
 from pmlik.curves import keep_curves, leading_labels
 from pmlik.drawings import in_page_style, to_svg
@@ -154,6 +155,12 @@ def _traces(comparison: Comparison) -> list[Exhibit]:
             xr.DataTree.from_dict(groups), backend="matplotlib", figure_kwargs=size, col_wrap=1
         )
         figure = collection.viz["figure"].item()
+        ink = mpl.rcParams["text.color"]  # ArviZ takes one against a background, and there is none
+        for axes, name in zip(figure.axes, names, strict=False):
+            axes.set_title("")
+            axes.set_title(shorten(name), loc="left", fontsize="small", color=ink)
+            axes.set_xlabel("")
+        figure.axes[len(names) - 1].set_xlabel("draw", color=ink)
     except Exception:  # noqa: BLE001 - chains that are broken may not be drawn, either
         return []
     text = f"Trace of {', '.join(map(printable, names))}: every chain, draw by draw."
