@@ -69,11 +69,11 @@ def lesson(comparison: pmlik.Comparison) -> str:
     steps = comparison.attribution.table.loc["period[4]"]
     herd = table.loc["1|herd_sigma"]
     return (
-        f"With the herds integrated out, the MLE of Bambi's model is glmmTMB's to {worst:.0e}. "
-        f"Bambi's default priors are in the posterior: they move the effect of period 4 from "
-        f"{row['MLE']:.2f} to {row['posterior mean']:.2f}, {row['shift in sd']:+.2f} posterior sd "
-        f"(prior {steps['prior']:+.2f}). Optimised with all effects at once, as pm.find_MAP does, "
-        f"the herds' standard deviation is {herd['joint mode']:.2f} in place of {herd['MLE']:.2f}."
+        f"With the herds integrated out, the MLE is glmmTMB's to {worst:.0e}. Bambi's default "
+        f"priors move the effect of period 4 from {row['MLE']:.2f} to a mean of "
+        f"{row['posterior mean']:.2f}, most of it the prior ({steps['prior']:+.2f} sd). Optimised "
+        f"with all effects, as pm.find_MAP does, the herds' sd is {herd['joint mode']:.2f}, not "
+        f"{herd['MLE']:.2f}."
     )
 
 
