@@ -28,6 +28,7 @@ y = [
 # fmt: on
 
 CERTIFIED = {"b1": 2.3894212918e02, "b2": 5.5015643181e-04}
+OPTIONS = {"reference": CERTIFIED}
 
 with pm.Model() as model:
     b1 = pm.Normal("b1", 250, 100)
@@ -54,7 +55,7 @@ def lesson(comparison: pmlik.Comparison) -> str:
 
 def main(folder: str | None = None) -> None:
     """Compare, say what there is to learn, write a report into ``folder`` or a new one."""
-    comparison = pmlik.compare(model, random_seed=1, progressbar=False, reference=CERTIFIED)
+    comparison = pmlik.compare(model, random_seed=1, progressbar=False, **OPTIONS)
     print(comparison)
     print()
     print(textwrap.fill(lesson(comparison), 80))

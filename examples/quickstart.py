@@ -5,7 +5,10 @@ Fowlkes and Hoadley 1989, doi:10.1080/01621459.1989.10478858). R's published log
 intercept 15.0429 (7.3786), slope -0.2322 (0.1082).
 """
 
+import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pymc as pm
 
@@ -39,8 +42,18 @@ def differences(comparison: pmlik.Comparison) -> str:
     )
 
 
-if __name__ == "__main__":
+def main(folder: str | None = None) -> None:
+    """Compare, say what there is to learn, write a report into ``folder`` or a new one."""
     comparison = pmlik.compare(model, random_seed=1)
     print(comparison)
     print()
     print(textwrap.fill(differences(comparison), 80))
+    report = Path(folder or tempfile.mkdtemp()) / "quickstart.html"
+    comparison.to_html(report, title="Challenger: the risk of O-ring damage at 31 F")
+    figure = report.with_suffix(".png")
+    pmlik.plot_compare(comparison, var_names=["slope", "risk_at_31F"]).savefig(figure, dpi=150)
+    print(f"\nReport: {report}\nPicture: {figure}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])

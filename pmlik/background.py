@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pmlik.attribution import Attribution
 from pmlik.space import FloatArray
 
-__all__ = ["Background", "Curves"]
+__all__ = ["Background", "Curves", "Predictive"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,34 @@ class Curves:
     marks: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Predictive:
+    """How well the posterior predicts an observation that was left out, by PSIS-LOO.
+
+    Parameters
+    ----------
+    elpd, std_error : float
+        Expected log pointwise predictive density, summed over the observations, larger is
+        better; and its standard error.
+    effective_parameters : float
+        ArviZ's ``p_loo``.
+    n_observations : int
+    worst_k : float
+        The largest Pareto k.
+    n_high : int
+        Observations whose k is above ``threshold``, so that the estimate is unreliable.
+    threshold : float
+    """
+
+    elpd: float
+    std_error: float
+    effective_parameters: float
+    n_observations: int
+    worst_k: float
+    n_high: int
+    threshold: float
+
+
 @dataclass(frozen=True, eq=False)
 class Background:
     """What a report needs beside the estimates.
@@ -51,6 +80,10 @@ class Background:
         The model's graph: from a variable to one that depends on it.
     call : str
         The line of Python that gives the same numbers again.
+    appraisal : dict of str to object
+        What was asked of the estimates so far: ``log_likelihood`` (Dataset), ``predictive``
+        (`Predictive`), ``shares`` (`InformationShares`), ``sensitivity`` (Dataset); where one
+        was left out, the reason as a str.
     """
 
     attribution: Attribution | None = None
@@ -58,3 +91,4 @@ class Background:
     model: str = ""
     edges: tuple[tuple[str, str], ...] = ()
     call: str = ""
+    appraisal: dict[str, Any] = field(default_factory=dict)

@@ -20,6 +20,7 @@ __all__ = [
     "check_gradient",
     "check_higher",
     "check_identified",
+    "check_joint",
     "check_laplace",
     "check_latents",
     "check_limit",
@@ -312,3 +313,11 @@ def check_order(mle: PointEstimate, map_estimate: PointEstimate) -> list[Flag]:
     detail = f"The likelihood at the MAP is higher, by {gain:.3g} in its logarithm."
     action = "The MLE is a lesser optimum: give other initvals."
     return [Flag(FlagCode.HIGHER_ELSEWHERE, Severity.ERROR, (), action, detail)]
+
+
+def check_joint(latents: Sequence[str], joint: PointEstimate | None) -> list[Flag]:
+    """Whether the mode of parameters and latents together was left out."""
+    if not latents or joint is not None:
+        return []
+    action = "pm.find_MAP of the model looks for it."
+    return [Flag(FlagCode.NO_JOINT_MODE, Severity.INFO, tuple(latents), action)]

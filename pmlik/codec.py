@@ -16,11 +16,12 @@ import numpy as np
 import xarray as xr
 
 from pmlik.attribution import Attribution
-from pmlik.background import Background, Curves
+from pmlik.background import Background, Curves, Predictive
 from pmlik.comparison import Comparison
 from pmlik.curvature import EigenvalueSigns
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, Counts, PointEstimate, PosteriorEstimate, SearchEnd
+from pmlik.information import InformationShares
 
 __all__ = ["CLASSES", "decode", "encode", "plain_number", "read_number"]
 
@@ -37,8 +38,10 @@ CLASSES: dict[str, Any] = {
         EigenvalueSigns,
         Flag,
         FlagCode,
+        InformationShares,
         PointEstimate,
         PosteriorEstimate,
+        Predictive,
         SearchEnd,
         Severity,
     )
@@ -56,6 +59,10 @@ _NAMES = {
     "posterior_interval": "summary_interval",
     "background_attribution_waypoints": "attribution",
     "background_attribution_sd": "attribution_sd",
+    "background_appraisal_log_likelihood": "log_likelihood",
+    "background_appraisal_sensitivity": "sensitivity",
+    "background_appraisal_shares_shares": "information_shares",
+    "background_appraisal_shares_directions": "information_directions",
 }
 
 

@@ -58,7 +58,8 @@ class Comparison(Exports):
         Why they differ, the model and the call.
     joint : PointEstimate, optional
         In a model with latents: the mode of parameters and latents together, which plain
-        ``pm.find_MAP`` looks for. The MLE and the MAP have the latents integrated out.
+        ``pm.find_MAP`` looks for; None, with a flag, where the search would take too long.
+        The MLE and the MAP have the latents integrated out.
     intervals : Mapping of str to xarray.Dataset
         By ``ci_kind``: ``wald`` and ``profile`` of the likelihood, ``eti`` or ``hdi`` of the
         posterior, all of one ``ci_prob``, each with a last dim ``ci_bound``. Those that were
@@ -161,7 +162,11 @@ class Comparison(Exports):
             The most important first; ``str(finding)`` is the sentence. Unless optima and chains
             can all be trusted there is no verdict, only why.
         """
-        return select_findings(find_findings(self._evidence), all=all)
+        return select_findings(self._all_findings, all=all)
+
+    @cached_property
+    def _all_findings(self) -> tuple[Finding, ...]:
+        return find_findings(self._evidence)
 
     def with_reference(self, reference: Mapping[str, Any] | pd.Series | pd.DataFrame) -> Comparison:
         """The same comparison with answers from elsewhere beside it.

@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from pmlik.appraisal import keep_appraisal
 from pmlik.attribution import STEPS
 from pmlik.comparison import Comparison, is_about
 from pmlik.curves import leading_labels
 from pmlik.errors import Flag, Severity
 from pmlik.estimates import describe_chains, labelled
-from pmlik.exhibits import draw_exhibits
-from pmlik.findings import SHIFT, SPREAD, differs
+from pmlik.exhibits import draw_exhibits, list_key
+from pmlik.findings import DIFFER, SHIFT, SPREAD, Finding, differs
 from pmlik.graphs import lay_out_graph
-from pmlik.rendering import count, format_fixed, format_to, printable
+from pmlik.rendering import count, format_to, printable
+from pmlik.weighing import weigh_fit, weigh_information
 
 __all__ = ["gather_contents"]
 
@@ -34,6 +36,7 @@ def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]
     comparison : Comparison
     title : str, optional
     """
+    keep_appraisal(comparison)
     verdict = comparison.verdict
     words, kind = _VERDICTS[verdict]
     if verdict is None and comparison.trusted:
@@ -47,15 +50,20 @@ def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]
         "title": printable(title or "Likelihood, prior and posterior side by side"),
         "verdict": words,
         "verdict_kind": kind,
-        "threshold": f"{SHIFT:g} posterior sd, {100 * SPREAD:g}% in width",
+        "headline": _headline(comparison, order),
+        "threshold": _THRESHOLD,
         "summary": _summary(comparison),
-        "findings": screen,
-        "more_findings": everything if len(everything) > len(screen) else (),
+        "findings": [_finding(finding) for finding in screen],
+        "more_findings": [_finding(finding) for finding in everything]
+        if len(everything) > len(screen)
+        else (),
         "columns": [printable(column) for column in _columns(comparison)],
         "rows": _rows(comparison, order),
         "exhibits": draw_exhibits(comparison),
+        "key": list_key(comparison),
         "steps": _steps(comparison, order),
-        "fit": _fit(comparison),
+        "fit": weigh_fit(comparison),
+        "information": weigh_information(comparison, order),
         "flags": _flags(comparison),
         "latents": _latents(comparison),
         "certificates": _certificates(comparison),
@@ -79,17 +87,48 @@ def _summary(comparison: Comparison) -> str:
     )
 
 
+def _headline(comparison: Comparison, order: list[str]) -> str:
+    """How many differ, and which, the most important first."""
+    if comparison.verdict != "differ":
+        return ""
+    apart = differs(comparison.table)
+    labels = [printable(label) for label in order if apart[label]]
+    shown = ", ".join(labels[:_NAMED]) + (
+        f" and {len(labels) - _NAMED} more" * (len(labels) > _NAMED)
+    )
+    return f"{len(labels)} of {count(len(order), 'quantity', 'quantities')}: {shown}."
+
+
+def _finding(finding: Finding) -> dict[str, str]:
+    """What it is about apart from what is said of it; that it differs is said by the heading."""
+    label = finding.labels[0] if len(finding.labels) == 1 else ""
+    lead = f"{label}: "
+    about = bool(label) and finding.text.startswith(lead)
+    text = finding.text.removeprefix(lead).removeprefix(DIFFER).strip() if about else finding.text
+    return {
+        "label": printable(label) if about else "",
+        "text": printable(text[:1].upper() + text[1:]),
+        "action": printable(finding.action),
+    }
+
+
 def _columns(comparison: Comparison) -> list[str]:
     """The headings of the page's table after the name."""
     columns = comparison.headings
-    if comparison.posterior is not None:
+    if comparison.trusted:
         columns.insert(columns.index("shift/sd") + 1, _REASON)
     if "profile" in comparison.intervals:
         columns.insert(columns.index("SE") + 1, _profile_heading(comparison))
-    return [*columns, "flags"]
+    return columns
 
 
 _REASON = "leading reason"
+_NAMED = 6
+_THRESHOLD = (
+    f"A quantity counts as different where the posterior mean is more than {SHIFT:g} posterior "
+    f"standard deviations from the MLE, or the posterior standard deviation more than "
+    f"{100 * SPREAD:g}% off the standard error."
+)
 
 
 def _profile_heading(comparison: Comparison) -> str:
@@ -104,10 +143,10 @@ def _rows(comparison: Comparison, order: list[str]) -> list[dict[str, Any]]:
         for finding in comparison.findings(all=True)
         for label in finding.labels
     }
-    rows, columns = [], _columns(comparison)[:-1]
+    rows, columns = [], _columns(comparison)
     for label in order:
         cells = dict(zip(comparison.headings, comparison.cells(label), strict=True))
-        cells[_REASON] = reasons.get(label, "") if trusted else ""
+        cells[_REASON] = reasons.get(label, "")
         if "profile" in comparison.intervals:
             cells[_profile_heading(comparison)] = _profile(table.loc[label])
         numbers = [
@@ -134,7 +173,8 @@ def _steps(comparison: Comparison, order: list[str]) -> dict[str, Any] | None:
     if comparison.attribution is None:
         return None
     table = comparison.attribution.table
-    names = [*STEPS, *(["integration"] if "integration" in table else []), "total"]
+    beside = ["integration"] if "integration" in table else []
+    names = [*STEPS, "total", *beside]
     rows = [
         (
             printable(label),
@@ -144,21 +184,8 @@ def _steps(comparison: Comparison, order: list[str]) -> dict[str, Any] | None:
         for label in order
         if label in table.index
     ]
-    return {"names": names, "rows": rows, "notes": any(note for *_, note in rows)}
-
-
-def _fit(comparison: Comparison) -> list[tuple[str, str, str]]:
-    """Rows of heading, at the MLE, at the MAP."""
-    mle, best = comparison.mle, comparison.map
-    rows = [
-        ("log-likelihood", mle.log_likelihood, best.log_likelihood),
-        ("log-prior (natural scale)", mle.log_prior, best.log_prior),
-        ("NLL", mle.nll, best.nll),
-        ("AIC", mle.aic, np.nan),
-        ("AICc", mle.aicc, np.nan),
-        ("BIC", mle.bic, np.nan),
-    ]
-    return [(name, format_fixed(one, 3), format_fixed(other, 3)) for name, one, other in rows]
+    notes = any(note for *_, note in rows)
+    return {"names": names, "rows": rows, "notes": notes, "beside": bool(beside)}
 
 
 def _flags(comparison: Comparison) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pmlik.background import Predictive
 from pmlik.comparison import Comparison
 from pmlik.errors import Flag, FlagCode, Severity, ValuesError
 from pmlik.host import quiet_host
@@ -18,7 +19,14 @@ from pmlik.likelihood import Likelihood
 from pmlik.rendering import Sheet, format_fixed, to_html, to_text
 from pmlik.space import FloatArray
 
-__all__ = ["ModelComparison", "compare_models", "sensitivity"]
+__all__ = [
+    "ModelComparison",
+    "compare_models",
+    "loo_of",
+    "pointwise_log_likelihood",
+    "score_loo",
+    "sensitivity",
+]
 
 _CLOSE = 2.0
 
@@ -203,20 +211,57 @@ def loo(comparison: Comparison) -> az.ELPDData:
     """
     if comparison.posterior is None:
         raise ValuesError("comparison: it has no posterior, and PSIS-LOO is of the draws.")
-    posterior: xr.Dataset = comparison.posterior.tree["posterior"].to_dataset()
-    pointwise = Likelihood.of(comparison).pointwise({str(k): v for k, v in posterior.items()})
+    terms = comparison.background.appraisal.get("log_likelihood")
+    if not isinstance(terms, xr.Dataset):
+        terms = pointwise_log_likelihood(comparison)
+    return loo_of(comparison.posterior.tree["posterior"].to_dataset(), terms)
+
+
+def pointwise_log_likelihood(comparison: Comparison) -> xr.Dataset:
+    """``log p(y_i | theta)`` of every draw: dims ``chain``, ``draw``, then the observations'."""
+    if comparison.posterior is None:
+        raise ValuesError("comparison: it has no posterior, and the terms are the draws'.")
+    draws = comparison.posterior.tree["posterior"].to_dataset()
+    likelihood = Likelihood.of(comparison, progressbar=False)
+    terms = likelihood.pointwise({str(k): v for k, v in draws.items()})
+    return terms.transpose("chain", "draw", ...)
+
+
+def loo_of(draws: xr.Dataset, terms: xr.Dataset) -> az.ELPDData:
+    """ArviZ's PSIS-LOO of all observations together.
+
+    Parameters
+    ----------
+    draws, terms : xarray.Dataset
+        The posterior, and the log-likelihood of each draw and observation.
+    """
     stacked = [
         array.stack(observation=[d for d in array.dims if d not in ("chain", "draw")])
         .transpose("chain", "draw", "observation")
         .to_numpy()
-        for array in pointwise.data_vars.values()
+        for array in terms.data_vars.values()
     ]
     together = xr.Dataset(
         {"y": (("chain", "draw", "observation"), np.concatenate(stacked, axis=-1))}
     )
-    tree = xr.DataTree.from_dict({"posterior": posterior, "log_likelihood": together})
+    tree = xr.DataTree.from_dict({"posterior": draws, "log_likelihood": together})
     with quiet_host("arviz_stats"):  # the warning is a flag here
         return az.loo(tree, pointwise=True)
+
+
+def score_loo(draws: xr.Dataset, terms: xr.Dataset) -> Predictive:
+    """`loo_of` in numbers that can be kept."""
+    result = loo_of(draws, terms)
+    k = np.ravel(result.pareto_k)
+    return Predictive(
+        elpd=float(result.elpd),
+        std_error=float(result.se),
+        effective_parameters=float(result.p),
+        n_observations=int(result.n_data_points),
+        worst_k=float(np.max(k)),
+        n_high=int(np.sum(~(k <= result.good_k))),
+        threshold=float(result.good_k),
+    )
 
 
 def sensitivity(comparison: Comparison, *, threshold: float = 0.05) -> pd.DataFrame:
@@ -258,8 +303,10 @@ def sensitivity(comparison: Comparison, *, threshold: float = 0.05) -> pd.DataFr
         group: xr.Dataset({group: (("chain", "draw"), d.many("value", x)[0].reshape(sizes))})
         for group, d in densities.items()
     }
-    tree = xr.DataTree.from_dict({"posterior": posterior, **groups})
     names = [str(n) for n in comparison.dataset.data_vars if n in posterior]
+    # ArviZ calls a dim of its own so.
+    free = {d: f"{d}_" for d in posterior.dims if d == "component"}
+    tree = xr.DataTree.from_dict({"posterior": posterior[names].rename(free), **groups})
     with quiet_host("arviz_stats.psense"):
         table: pd.DataFrame = az.psense_summary(
             tree, var_names=names, threshold=threshold, round_to=12

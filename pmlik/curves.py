@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ from scipy import interpolate
 
 from pmlik.background import Curves
 from pmlik.comparison import Comparison
-from pmlik.errors import ValuesError
+from pmlik.errors import PmlikError, ValuesError
 from pmlik.estimates import PointEstimate, labelled
 from pmlik.likelihood import Likelihood
+from pmlik.profile_curves import refine_roots
+from pmlik.profiles import can_profile, label_curve, places_of, walk_profiles
 from pmlik.space import FloatArray
 
 __all__ = [
@@ -37,8 +39,14 @@ _JOINT_KNOTS = 25
 _MOST_KEPT = 12
 # Once their profiles have taken as long as this, the others are left out.
 _PATIENCE_SECONDS = 10.0
+# About so many Hessians are computed for an optimum at a knot, and for a walk.
+_HESSIANS_A_KNOT, _HESSIANS_A_WALK = 3, 40
+# Up to so many coordinates a Hessian is quick enough to be timed.
+_SMALL = 100
 _FINE = 300
 _REACH = 4.0
+# How far the profile of a derived quantity is walked, and in about how many points a side.
+_WALKED_PROB, _WALKED_POINTS = 0.997, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +108,8 @@ def leading_labels(comparison: Comparison, most: int = _MOST_KEPT) -> list[str]:
 def curves_of(comparison: Comparison, label: str) -> Curves:
     """The curves of one scalar: those that are there already, or else drawn now and kept.
 
-    What can't be had is left out: the prior and the likelihood of a derived quantity, or of a
-    comparison that was loaded without them.
+    What can't be had is left out: the prior of a derived quantity, and all but the draws' density
+    in a comparison that was loaded without them.
     """
     kept = comparison.background.curves
     if label not in kept:
@@ -109,44 +117,95 @@ def curves_of(comparison: Comparison, label: str) -> Curves:
     return kept[label]
 
 
-def _curves_now(comparison: Comparison, label: str, *, profiled: bool = True) -> Curves:
+def _curves_now(
+    comparison: Comparison, label: str, *, profiled: bool = True, walked: bool = False
+) -> Curves:
     if comparison.mle.prepared is not None:
         likelihood = Likelihood.of(comparison, progressbar=False)
         if label in labelled(likelihood.template):
-            return draw_curves(likelihood, comparison, label, profiled=profiled)
+            return draw_curves(likelihood, comparison, label, profiled=profiled, walked=walked)
     draws, row = _draws(comparison, label), comparison.table.loc[label]
     marks = {"MLE": row["MLE"], "MAP": row["MAP"], "mean": row["posterior mean"]}
     finite = {name: float(value) for name, value in marks.items() if np.isfinite(value)}
-    grid = np.linspace(*_span(list(finite.values()), draws), _FINE)
+    seen = _walk(comparison.mle, label) if profiled else None
+    grid = np.linspace(*_span(list(finite.values()), draws, seen), _FINE)
     return Curves(
         label=label,
         grid=grid,
-        log_likelihood=np.full(_FINE, np.nan),
+        log_likelihood=np.full(_FINE, np.nan) if seen is None else _below(seen, grid),
         prior=None,
         posterior=None if draws is None else _density(draws, grid),
         marks=finite,
     )
 
 
+def _walk(mle: PointEstimate, label: str) -> xr.Dataset | None:
+    """The profile of a scalar from point to point outward; None where there is none."""
+    if mle.prepared is None or not can_profile(mle) or label not in places_of(mle):
+        return None
+    try:
+        same, found, _ = walk_profiles(mle, [label], _WALKED_PROB, _WALKED_POINTS, False)
+    except PmlikError:
+        return None
+    return label_curve(mle, label, found[label]) if same is mle and label in found else None
+
+
+def _below(seen: xr.Dataset, grid: FloatArray) -> FloatArray:
+    """The profile log-likelihood minus its highest value, NaN outside what was seen."""
+    roots = refine_roots(seen["value"].to_numpy(), seen["signed_root"].to_numpy(), grid)
+    return -(roots**2) / 2
+
+
 def keep_curves(comparison: Comparison) -> Comparison:
     """The same comparison, with the curves of its leading scalars drawn.
 
-    Profiles that would take long are left out.
+    Profiles that would take long are walked, in fewer points than otherwise, or left out.
     """
     kept, begin = comparison.background.curves, time.perf_counter()
-    for label in leading_labels(comparison):
-        if label not in kept:
-            profiled = time.perf_counter() - begin < _PATIENCE_SECONDS
-            kept[label] = _curves_now(comparison, label, profiled=profiled)
+    labels = [label for label in leading_labels(comparison) if label not in kept]
+    seconds = _hessian_seconds(comparison.mle) if labels else 0.0
+    walked = seconds * _HESSIANS_A_KNOT * _KNOTS * len(labels) > _PATIENCE_SECONDS
+    needed = seconds * (_HESSIANS_A_WALK if walked else _HESSIANS_A_KNOT * _KNOTS)
+    for label in labels:
+        profiled = time.perf_counter() - begin + needed < _PATIENCE_SECONDS
+        kept[label] = _curves_now(comparison, label, profiled=profiled, walked=walked)
     return comparison
 
 
-def _span(marks: Sequence[float], draws: FloatArray | None) -> tuple[float, float]:
-    """A range that shows the marks and the draws, with a margin."""
+def _hessian_seconds(mle: PointEstimate) -> float:
+    """What a Hessian of the likelihood takes."""
+    if mle.prepared is None or not can_profile(mle):
+        return 0.0
+    likelihood, x = mle.prepared.problem.likelihood, mle.certificate.x
+    if len(x) <= _SMALL:
+        return _time(lambda: likelihood.hessian(x))
+    unit = np.zeros(len(x))
+    unit[0] = 1.0
+    return len(x) * _time(lambda: likelihood.product(x, unit))
+
+
+def _time(call: Callable[[], Any]) -> float:
+    call()  # which may compile
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def _span(
+    marks: Sequence[float], draws: FloatArray | None, seen: xr.Dataset | None = None
+) -> tuple[float, float]:
+    """A range that shows the marks, the draws and the profile, with a margin.
+
+    A profile with a long arm is cut where it is as far out as all else is wide.
+    """
     ends = list(marks)
     if draws is not None:
         ends += list(np.quantile(draws[np.isfinite(draws)], [0.001, 0.999]))
     low, high = (min(ends), max(ends)) if ends else (0.0, 0.0)
+    if seen is not None:
+        first, last = float(seen["value"].min()), float(seen["value"].max())
+        width = high - low if high > low else np.inf
+        low, high = min(low, max(first, low - width)), max(high, min(last, high + width))
     if not 0 < high - low < np.inf:
         return low - 1.0, low + 1.0
     margin = 0.08 * (high - low)
@@ -159,6 +218,7 @@ def draw_curves(
     label: str,
     *,
     profiled: bool = True,
+    walked: bool = False,
 ) -> Curves:
     """The curves of one scalar.
 
@@ -170,18 +230,25 @@ def draw_curves(
     label : str
     profiled : bool
         Leave the likelihood's curve out if False, which is most of the work.
+    walked : bool
+        Follow the profile from the MLE outward as far as 3 standard errors or so, in place of
+        an optimum at each of many values.
     """
     draws, place = _draws(comparison, label), _place(likelihood, label)
     low, high = _range(likelihood, draws, label)
-    knots = np.linspace(low, high, _KNOTS)
     grid = np.linspace(low, high, _FINE)
-    profile = np.full(_KNOTS, np.nan)
-    if profiled:
-        profile = likelihood.surface({label: knots}, others="profile").to_numpy()
+    profile = np.full(_FINE, np.nan)
+    if profiled and walked:
+        seen = _walk(likelihood.mle, label)
+        profile = profile if seen is None else _below(seen, grid)
+    elif profiled:
+        knots = np.linspace(low, high, _KNOTS)
+        heights = likelihood.surface({label: knots}, others="profile").to_numpy()
+        profile = _refine(knots, heights, grid, _highest(likelihood, heights))
     return Curves(
         label=label,
         grid=grid,
-        log_likelihood=_refine(knots, profile, grid, _highest(likelihood, profile)),
+        log_likelihood=profile,
         prior=likelihood.natural.prior_density(place, grid),
         posterior=None if draws is None else _density(draws, grid),
         marks=_marks(likelihood, comparison, label),

@@ -69,6 +69,7 @@ class FlagCode(StrEnum):
     POTENTIAL_IN_PRIOR = "A pm.Potential is counted as part of the prior."
     MISSING_INTEGRATED_OUT = "Missing observations are integrated out of the likelihood exactly."
     INTEGRATED_OUT = "Latents: integrated out of the likelihood."
+    NO_JOINT_MODE = "The mode of parameters and latents together was left out: it takes too long."
     FEW_LATENTS = "Hardly more latents than parameters of their distribution."
     LAPLACE_CHECKED = "Laplace's approximation was checked by importance sampling at the MLE."
     LAPLACE_NOT_CHECKED = "Laplace's approximation could not be checked by importance sampling."

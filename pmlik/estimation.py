@@ -12,7 +12,7 @@ import pymc as pm
 
 from pmlik.admission import resolve_model
 from pmlik.audit import audit
-from pmlik.checks import check_order
+from pmlik.checks import check_joint, check_order
 from pmlik.comparison import Comparison, merge_estimates
 from pmlik.compilation import compile_mode
 from pmlik.errors import Flag, ModelError, raise_if_strict
@@ -389,7 +389,7 @@ def compare(
     with steps(progressbar) as say, clock("intervals"):
         say("Profiling the likelihood")
         mle, intervals, noted = intervals_beside(mle, posterior, names, ci_prob, profile)
-    found += noted
+    found += noted + check_joint(prepared.roles.latents, joint)
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)
     estimates = [e for e in (mle, map_estimate, posterior) if e is not None]
     raise_if_strict((*found, *(flag for e in estimates for flag in e.flags)), strict)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import arviz as az
+import matplotlib as mpl
 import numpy as np
+import xarray as xr
 from markupsafe import Markup
 
+from pmlik.canvas import COLOURS, shorten
 from pmlik.comparison import Comparison
 from pmlik.curves import keep_curves, leading_labels
 from pmlik.drawings import in_page_style, to_svg
 from pmlik.errors import FlagCode, Severity
-from pmlik.panels import plot_attribution, plot_compare, plot_forest
+from pmlik.estimates import labelled
+from pmlik.panels import list_rows, plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_waterfall
 from pmlik.rendering import printable
 
-__all__ = ["Exhibit", "draw_exhibits"]
+__all__ = ["Exhibit", "Key", "draw_exhibits", "list_key"]
 
 # What makes the ends of the searches, or the chains themselves, worth a look.
 _SEARCH = {
@@ -41,6 +45,41 @@ class Exhibit(NamedTuple):
     caption: str
 
 
+class Key(NamedTuple):
+    """An entry of the legend that all panels share."""
+
+    shape: str
+    colour: str
+    text: str
+
+
+#: What a row of a panel is drawn as.
+_SHAPES = {
+    "MLE": "triangle",
+    "MAP": "diamond",
+    "mean": "circle",
+    "reference": "star",
+    "interval": "dots",
+}
+
+
+def list_key(comparison: Comparison) -> list[Key]:
+    """The legend of the panels: the curves that they have, then the rows below."""
+    curves = comparison.background.curves.values()
+    drawn = {
+        "relative likelihood": any(np.isfinite(c.log_likelihood).any() for c in curves),
+        "prior": any(c.prior is not None for c in curves),
+        "posterior": any(c.posterior is not None for c in curves),
+    }
+    shapes = {"relative likelihood": "line", "prior": "dashes", "posterior": "area"}
+    colours = {**COLOURS, "relative likelihood": COLOURS["likelihood"], "interval": COLOURS["MLE"]}
+    keys = [Key(shapes[name], colours[name], name) for name, there in drawn.items() if there]
+    return keys + [
+        Key(_SHAPES[kind], colours[kind], printable(name))
+        for name, kind, _ in list_rows(comparison)
+    ]
+
+
 def draw_exhibits(comparison: Comparison) -> list[Exhibit]:
     """All figures that the comparison can have.
 
@@ -57,15 +96,18 @@ def _panels(comparison: Comparison) -> list[Exhibit]:
     labels = leading_labels(keep_curves(comparison))
     exhibits = []
     for label in labels:
-        size = {"figsize": (5.2, 3.6)}
+        size = {"figsize": (5.0, 3.2)}
         collection = plot_compare(comparison, var_names=[label], figure_kwargs=size)
+        figure = collection.get_target("panel_0", {}).figure
+        for legend in list(figure.legends):  # the page has one for all
+            legend.remove()
         cells = comparison.cells(label)
         row = dict(zip(comparison.headings, cells, strict=True))
         words = f"{printable(label)}: MLE {row['MLE']} (SE {row['SE']}), MAP {row['MAP']}"
         if comparison.posterior is not None:
             interval = comparison.interval_heading
             words += f", posterior mean {row['mean']} (sd {row['sd']}), {interval} {row[interval]}"
-        svg = to_svg(collection.get_target("panel_0", {}).figure, f"Panel of {words}.")
+        svg = to_svg(figure, f"Panel of {words}.")
         exhibits.append(Exhibit("panels", svg, f"{words}."))
     if len(comparison.table) > 1:
         collection = plot_forest(comparison)
@@ -102,16 +144,49 @@ def _traces(comparison: Comparison) -> list[Exhibit]:
     posterior = comparison.posterior
     if posterior is None or not any(f.severity is not Severity.INFO for f in posterior.flags):
         return []
-    names = [str(n) for n in posterior.values.data_vars if posterior.values[n].ndim == 0][:_TRACED]
-    if not names:
-        return []
     try:
+        draws = _worst_draws(posterior.tree["posterior"].to_dataset())
+        names = [str(name) for name in draws.data_vars]
         size = {"figsize": (7.0, 1.6 * len(names) + 0.6), "figsize_units": "inches"}
+        groups = {"posterior": draws}
+        if "sample_stats" in posterior.tree.children:  # which draws diverged
+            groups["sample_stats"] = posterior.tree["sample_stats"].to_dataset()
         collection = az.plot_trace(
-            posterior.tree, var_names=names, backend="matplotlib", figure_kwargs=size
+            xr.DataTree.from_dict(groups), backend="matplotlib", figure_kwargs=size, col_wrap=1
         )
         figure = collection.viz["figure"].item()
+        ink = mpl.rcParams["text.color"]  # ArviZ takes one against a background, and there is none
+        for axes, name in zip(figure.axes, names, strict=False):
+            axes.set_title("")
+            axes.set_title(shorten(name), loc="left", fontsize="small", color=ink)
+            axes.set_xlabel("")
+        figure.axes[len(names) - 1].set_xlabel("draw", color=ink)
     except Exception:  # noqa: BLE001 - chains that are broken may not be drawn, either
         return []
     text = f"Trace of {', '.join(map(printable, names))}: every chain, draw by draw."
+    text += " Those with the largest R-hat." if _n_scalars(comparison) > len(names) else ""
     return [Exhibit("search", to_svg(figure, text), text)]
+
+
+def _n_scalars(comparison: Comparison) -> int:
+    assert comparison.posterior is not None
+    return sum(array.size for array in comparison.posterior.values.data_vars.values())
+
+
+def _worst_draws(draws: xr.Dataset) -> xr.Dataset:
+    """The scalars whose chains agree least, elements of vectors among them, by label."""
+    numeric = draws[[name for name, array in draws.data_vars.items() if array.dtype.kind in "fiu"]]
+    with np.errstate(all="ignore"):  # of constants there is none
+        r_hat = labelled(az.rhat(numeric))
+    worst = sorted(r_hat, key=lambda label: -np.nan_to_num(r_hat[label], nan=0.0))[:_TRACED]
+    chosen = {}
+    for name, array in numeric.data_vars.items():
+        dims = [dim for dim in array.dims if dim not in ("chain", "draw")]
+        labels = list(labelled(numeric[[name]].isel(chain=0, draw=0, drop=True)))
+        flat = array.transpose("chain", "draw", *dims).to_numpy()
+        flat = flat.reshape(*flat.shape[:2], -1)
+        for i, label in enumerate(labels):
+            if label in worst:
+                chosen[label] = (("chain", "draw"), flat[:, :, i])
+    coords = {dim: numeric[dim] for dim in ("chain", "draw")}
+    return xr.Dataset({label: chosen[label] for label in worst}, coords=coords)

@@ -11,12 +11,24 @@ import pandas as pd
 from pmlik.errors import Flag, Severity
 from pmlik.rendering import MINUS, count, format_number, format_to
 
-__all__ = ["SHIFT", "SPREAD", "Evidence", "Finding", "differs", "find_findings", "select_findings"]
+__all__ = [
+    "DIFFER",
+    "SHIFT",
+    "SPREAD",
+    "Evidence",
+    "Finding",
+    "differs",
+    "find_findings",
+    "select_findings",
+]
 
 #: Beyond these likelihood and posterior are said to differ: posterior standard deviations
 #: between mean and MLE, and the factor (less one) between posterior sd and standard error.
 SHIFT = 0.25
 SPREAD = 0.25
+
+#: What a finding of a difference begins with, after what it is about.
+DIFFER = "likelihood and posterior differ."
 
 # So many differences fit on a screen.
 _MOST = 5
@@ -181,7 +193,7 @@ def _difference(evidence: Evidence, label: str) -> Finding:
     shift, ratio = row["shift in sd"], row["sd"] / row["SE"]
     moved = abs(shift) > SHIFT
     excess = abs(np.log(ratio)) / np.log1p(SPREAD) * SHIFT if ratio > 0 else 0.0
-    parts = [f"{label}: likelihood and posterior differ."]
+    parts = [f"{label}: {DIFFER}"]
     reason = "width"
     if moved:
         sentence, reason = _shift_sentence(evidence, label)

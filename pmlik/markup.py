@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from pmlik.rendering import MINUS, Sheet, printable
@@ -33,6 +34,56 @@ _LATEX = {
     "\N{INFINITY}": r"$\infty$",
     "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
 }
+# Capitals that look like Latin letters have no macro.
+_CAPITALS = (
+    "Gamma",
+    "Delta",
+    "Theta",
+    "Lambda",
+    "Xi",
+    "Pi",
+    "Sigma",
+    "Upsilon",
+    "Phi",
+    "Psi",
+    "Omega",
+)
+_VARIANTS = {"epsilon": "varepsilon", "phi": "varphi", "final sigma": "varsigma"}
+
+
+def _greek() -> dict[str, str]:
+    """Greek letters by the macros that their names are."""
+    macros = {}
+    for letter in map(chr, range(0x391, 0x3CA)):
+        name = unicodedata.name(letter, "").lower().replace("lamda", "lambda")
+        small = name.removeprefix("greek small letter ")
+        capital = name.removeprefix("greek capital letter ").capitalize()
+        if small != name and " with " not in small and small != "omicron":
+            macros[letter] = rf"$\{_VARIANTS.get(small, small)}$"
+        elif capital in _CAPITALS:
+            macros[letter] = rf"$\{capital}$"
+    return macros
+
+
+_LATEX |= _greek()
+_LATEX |= {
+    "\N{MICRO SIGN}": r"$\mu$",
+    "\N{DEGREE SIGN}": r"$^\circ$",
+    "\N{SUPERSCRIPT TWO}": r"$^2$",
+    "\N{SUPERSCRIPT THREE}": r"$^3$",
+    "\N{NOT EQUAL TO}": r"$\neq$",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{EM DASH}": "---",
+}
+# Beyond these pdfLaTeX has no letters.
+_LAST_LETTER = "\u017f"
+# A longer name is divided into lines of this width.
+_LONG_NAME, _NAME_WIDTH = 32, r"0.3\linewidth"
+# Text is this wide in an article, in points. Sizes to choose from: the macro, the width of a
+# digit, the space on each side of a column.
+_TEXT_WIDTH = 345.0
+_SIZES = (("", 5.2, 6), (r"\small", 4.8, 4), (r"\footnotesize", 4.45, 3), (r"\scriptsize", 3.9, 2))
+_NARROW, _NARROW_WIDTH = frozenset(" .,[]()|'ijl"), 0.56
 # What means something in the middle of a line; nothing stands at its beginning.
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -93,8 +144,10 @@ def to_latex(sheet: Sheet, label: str = "") -> str:
     heads = " & ".join(escape_latex(column) for column in sheet.columns)
     lines = [
         "% needs \\usepackage{booktabs}",
+        *_needs_unicode(sheet),
         r"\begin{table}",
         r"\centering",
+        *_smaller(sheet),
         rf"\caption{{{escape_latex(sheet.title)}}}",
         *([rf"\label{{{label}}}"] if label else []),
         rf"\begin{{tabular}}{{l{'r' * (len(sheet.columns) - 1)}}}",
@@ -103,7 +156,7 @@ def to_latex(sheet: Sheet, label: str = "") -> str:
         r"\midrule",
     ]
     for row in sheet.rows:
-        cells = [escape_latex(row[0]), *map(_latex_cell, row[1:])]
+        cells = [_latex_name(row[0]), *map(_latex_cell, row[1:])]
         lines.append(rf"{' & '.join(cells)} \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     if sheet.notes:
@@ -114,6 +167,50 @@ def to_latex(sheet: Sheet, label: str = "") -> str:
         ]
         lines.append(r"\end{minipage}")
     return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _smaller(sheet: Sheet) -> list[str]:
+    """The largest size in which the table fits an article's page, or else the smallest."""
+    table = zip(sheet.columns, *sheet.rows, strict=True)
+    digits = sum(max(map(_count_digits, column)) for column in table)
+    fitting = (
+        size
+        for size in _SIZES
+        if digits * size[1] + 2 * size[2] * len(sheet.columns) <= _TEXT_WIDTH
+    )
+    macro, _, space = next(fitting, _SIZES[-1])
+    return [rf"{macro}\setlength{{\tabcolsep}}{{{space}pt}}"] if macro else []
+
+
+def _count_digits(text: str) -> float:
+    """About how many digits wide a text is."""
+    text = printable(text)[:_LONG_NAME]
+    exponent = (
+        2.0 if re.search(r"\de[+\d" + MINUS + "]", text) else 0.0
+    )  # typeset as a power of ten
+    return exponent + sum(_NARROW_WIDTH if c in _NARROW else 1.0 for c in text)
+
+
+def _needs_unicode(sheet: Sheet) -> list[str]:
+    """A word of warning where pdfLaTeX would stop."""
+    texts = [sheet.title, *sheet.columns, *(row[0] for row in sheet.rows)]
+    texts += [text for note in sheet.notes for text in note]
+    strange = {c for text in texts for c in printable(text) if c > _LAST_LETTER} - set(_LATEX)
+    if not strange:
+        return []
+    return [
+        f"% has {' '.join(sorted(strange))}: compile with lualatex or xelatex, and a font for it"
+    ]
+
+
+def _latex_name(text: str) -> str:
+    """A name; a long one may be broken anywhere, without hyphens."""
+    if len(printable(text)) <= _LONG_NAME:
+        return escape_latex(text)
+    text = printable(text)
+    parts = [escape_latex(text[i : i + 8]) for i in range(0, len(text), 8)]
+    broken = r"\hspace{0pt}".join(parts)
+    return rf"\parbox[t]{{{_NAME_WIDTH}}}{{\raggedright {broken}\strut}}"
 
 
 def _latex_cell(text: str) -> str:

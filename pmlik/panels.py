@@ -109,7 +109,7 @@ def plot_compare(
     for i, label in enumerate(labels):
         axes = collection.get_target(f"panel_{i}", {})
         _draw_panel(axes, curves_of(comparison, label), rows, label, first=i == 0)
-    handles = _legend(collection.get_target("panel_0", {}))
+    handles = _legend(*(collection.get_target(f"panel_{i}", {}) for i in range(len(labels))))
     figure = collection.get_target("panel_0", {}).figure
     figure.legend(
         handles=list(handles.values()),
@@ -215,12 +215,13 @@ def _draw_row(
 
 
 def _legend(*targets: Any) -> dict[str, Any]:
-    """Every label once, in the order drawn."""
+    """Every label once: the curves, then the rest in the order drawn."""
     handles: dict[str, Any] = {}
     for axes in targets:
         for line, name in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(name, line)
-    return handles
+    curves = [name for name in ("relative likelihood", "prior", "posterior") if name in handles]
+    return {name: handles[name] for name in dict.fromkeys([*curves, *handles])}
 
 
 def plot_forest(
@@ -259,10 +260,12 @@ def plot_forest(
     )
     for i, group in enumerate(groups.values()):
         axes = collection.get_target(f"panel_{i}", {})
+        limits = _finite_range([at[label] for label in group for _, _, at in rows])
         for j, label in enumerate(group):
             for k, (row_name, kind, at) in enumerate(rows):
                 y = j + 0.7 * ((k + 0.5) / len(rows) - 0.5)
-                _draw_row(axes, kind, row_name, at[label], y)
+                _draw_row(axes, kind, row_name, at[label], y, limits)
+        axes.set_xlim(limits)
         axes.set_yticks(range(len(group)), [shorten(label) for label in group])
         axes.set(ylim=(len(group) - 0.4, -0.6))
         axes.tick_params(axis="y", length=0)
@@ -276,6 +279,17 @@ def plot_forest(
         frameon=False,
     )
     return collection
+
+
+def _finite_range(values: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """What of estimates and ends is finite, with a margin."""
+    finite = np.array(values)[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    with np.errstate(over="ignore"):
+        margin = 0.04 * (high - low)
+    if not 0 < margin < np.inf:
+        margin = 0.04 * abs(low) or 1.0
+    return float(low - margin), float(high + margin)
 
 
 def _variable(comparison: Comparison, label: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +30,8 @@ __all__ = ["Arguments", "CovarianceKind", "Prepared", "prepare", "prepare_joint"
 
 # The mode of parameters and latents together is shown for what it is; two starts will do.
 _JOINT_STARTS = 2
+# A Hessian that takes longer is not for a search.
+_SLOWEST_HESSIAN = 1.0
 
 #: What standard errors of the MLE are taken from.
 CovarianceKind = Literal["observed", "robust"]
@@ -146,7 +149,11 @@ def prepare(arguments: Arguments) -> Prepared:
 
 
 def prepare_joint(prepared: Prepared) -> Prepared | None:
-    """The same model with its latents as parameters; None where they are too many."""
+    """The same model with its latents as parameters; None where that is too much to maximise.
+
+    That is, where they are too many, or where a Hessian takes so long that a search, which may
+    take hundreds, would not end.
+    """
     roles = prepared.roles
     everything = roles.parameters + roles.latents
     arguments = replace(
@@ -159,7 +166,24 @@ def prepare_joint(prepared: Prepared) -> Prepared | None:
     )
     problem = prepared.problem
     size = len(problem.initial) + sum(getattr(problem.likelihood, "sizes", ()))
-    return prepare(arguments) if size <= DENSE_LIMIT else None
+    if size > DENSE_LIMIT:
+        return None
+    together = prepare(arguments)
+    return together if _hessian_seconds(together.problem) < _SLOWEST_HESSIAN else None
+
+
+def _hessian_seconds(problem: Problem) -> float:
+    """Of likelihood times prior, this process's time, as other work on the machine only adds."""
+    x = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
+    unit = np.zeros(len(x))
+    unit[0] = 1.0
+    seconds = 0.0
+    for density in (problem.likelihood, problem.prior):
+        density.product(x, unit)  # which may compile
+        begin = time.process_time()
+        density.product(x, unit)
+        seconds += time.process_time() - begin
+    return seconds * len(x)
 
 
 def _start_from(prepared: Prepared, start: Mapping[str, Any]) -> Problem:

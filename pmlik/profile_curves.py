@@ -17,7 +17,7 @@ from pmlik.intervals import interval_wald
 from pmlik.profiles import Profile, profile
 from pmlik.space import FloatArray
 
-__all__ = ["ProfileCurve", "draw_profiles"]
+__all__ = ["ProfileCurve", "draw_profiles", "refine_roots"]
 
 _FINE = 300
 _MARGIN = 0.04
@@ -119,7 +119,7 @@ def _curve(made: Profile, label: str, intervals: Mapping[str, tuple[float, float
     seen = made.curves[label]
     limits = _limits(seen, estimate, intervals, level)
     grid = np.linspace(*limits, _FINE)
-    roots = _roots(seen["value"].to_numpy(), seen["signed_root"].to_numpy(), grid)
+    roots = refine_roots(seen["value"].to_numpy(), seen["signed_root"].to_numpy(), grid)
     return ProfileCurve(
         label=label,
         estimate=estimate,
@@ -153,7 +153,7 @@ def _limits(
     return low - more[0] * width, high + more[1] * width
 
 
-def _roots(values: FloatArray, roots: FloatArray, grid: FloatArray) -> FloatArray:
+def refine_roots(values: FloatArray, roots: FloatArray, grid: FloatArray) -> FloatArray:
     """The signed root on a grid, NaN outside what was seen: it is smooth, and nearly straight."""
     order = np.unique(values, return_index=True)[1]
     values, roots = values[order], roots[order]

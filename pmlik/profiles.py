@@ -27,6 +27,7 @@ __all__ = [
     "can_profile",
     "check_prob",
     "label_bounds",
+    "label_curve",
     "mle_of",
     "places_of",
     "profile",
@@ -157,7 +158,7 @@ def profile(
     mle, found, flags = walk_profiles(mle, list(labelled(template)), ci_prob, n_points, progressbar)
     return Profile(
         estimate=mle,
-        curves={label: _curve(mle, label, ends) for label, ends in found.items()},
+        curves={label: label_curve(mle, label, ends) for label, ends in found.items()},
         interval=label_bounds(
             template,
             {label: (ends.lower, ends.upper) for label, ends in found.items()},
@@ -391,8 +392,8 @@ def _flag_side(label: str, side: str, end: float, finish: Finish, rises: bool) -
     return []
 
 
-def _curve(mle: PointEstimate, label: str, ends: Ends) -> xr.Dataset:
-    """The points of a profile, labelled."""
+def label_curve(mle: PointEstimate, label: str, ends: Ends) -> xr.Dataset:
+    """The points of a profile, labelled, as `Profile.curves` has them."""
     parameters = mle.prepared.problem.parameters
     height = np.array([point.height for point in ends.curve])
     value = ends.naturals[:, places_of(mle)[label]]

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 import numpy as np
 import xarray as xr
 
+from pmlik.appraisal import keep_appraisal
 from pmlik.codec import decode, encode, plain_number
 from pmlik.comparison import Comparison
 from pmlik.curves import keep_curves
@@ -45,21 +46,51 @@ def to_datatree(comparison: Comparison) -> xr.DataTree:
         Groups ``mle``, ``map`` (estimates), ``mle_std_error``, ``mle_covariance``, ``comparison``,
         ``attribution`` (the points on the way from MLE to mean), ``summary_mean``,
         ``summary_sd``, ``summary_interval``, and as ``pm.sample`` returned them ``posterior``,
-        ``sample_stats``, ``observed_data`` and so on. What is no array is JSON in the attribute
-        ``pmlik``.
+        ``sample_stats``, ``observed_data`` and so on. ``profile`` has the relative profile
+        log-likelihoods that were drawn, ``log_likelihood`` the terms of each draw and observation,
+        ``information_shares`` and ``sensitivity`` what data and prior say; what was left out
+        for its size or its time is in the attribute ``pmlik_left_out``, with the reason. What
+        is no array is JSON in the attribute ``pmlik``.
     """
     groups: dict[str, xr.Dataset] = {}
-    sketch = encode(keep_curves(comparison), groups)
+    sketch = encode(keep_appraisal(keep_curves(comparison)), groups)
     layout = {name: _layout(dataset) for name, dataset in groups.items()}
     written = {name: _writable(dataset) for name, dataset in groups.items()}
-    tree = xr.DataTree.from_dict(written)
+    views = {"profile": _profiles(comparison)} if "profile" not in written else {}
+    tree = xr.DataTree.from_dict({**written, **{k: _writable(v) for k, v in views.items() if v}})
     tree.attrs = {
         "pmlik_format": _FORMAT,
+        "pmlik_left_out": json.dumps(_left_out(comparison)),
         "pmlik": json.dumps(sketch, allow_nan=False),
         "pmlik_layout": json.dumps(layout),
         "pmlik_checksum": _checksum(written),
     }
     return tree
+
+
+def _profiles(comparison: Comparison) -> xr.Dataset:
+    """The profile log-likelihoods that were drawn, minus the maximum; a view, not read again."""
+    drawn = {
+        label: curves
+        for label, curves in comparison.background.curves.items()
+        if np.isfinite(curves.log_likelihood).any()
+    }
+    if not drawn:
+        return xr.Dataset()
+    dims, kept = ("parameter", "point"), drawn.values()
+    return xr.Dataset(
+        {
+            "value": (dims, np.array([curves.grid for curves in kept])),
+            "log_likelihood": (dims, np.array([curves.log_likelihood for curves in kept])),
+        },
+        coords={"parameter": list(drawn)},
+    )
+
+
+def _left_out(comparison: Comparison) -> dict[str, str]:
+    """What was asked and not answered, with the reason."""
+    kept = comparison.background.appraisal
+    return {name: reason for name, reason in kept.items() if isinstance(reason, str)}
 
 
 def from_datatree(tree: xr.DataTree) -> Comparison:
@@ -167,7 +198,8 @@ def to_json(comparison: Comparison, *, draws: bool = True) -> str:
         Include what ``pm.sample`` returned, which is most of it.
     """
     groups: dict[str, xr.Dataset] = {}
-    sketch = encode(keep_curves(comparison), groups)
+    sketch = encode(keep_appraisal(keep_curves(comparison)), groups)
+    groups |= {"profile": profiles} if (profiles := _profiles(comparison)) else {}
     sampled = () if comparison.posterior is None else comparison.posterior.tree.children
     table = comparison.table
     rows = {
@@ -185,8 +217,9 @@ def to_json(comparison: Comparison, *, draws: bool = True) -> str:
         "groups": {
             name: _as_plain(dataset)
             for name, dataset in groups.items()
-            if draws or name.split("/")[0] not in sampled
+            if draws or name.split("/")[0] not in (*sampled, "log_likelihood")
         },
+        "left_out": _left_out(comparison),
     }
     return json.dumps(document, allow_nan=False, ensure_ascii=False)
 

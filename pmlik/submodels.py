@@ -12,6 +12,7 @@ import pytensor.tensor as pt
 from pymc.initial_point import make_initial_point_fn
 from pymc.model.fgraph import fgraph_from_model, model_from_fgraph
 from pymc.model.transform.conditioning import remove_value_transforms
+from pytensor.compile import view_op
 from pytensor.graph import FunctionGraph
 from pytensor.graph.basic import Constant, Variable
 from pytensor.xtensor import as_xtensor
@@ -224,10 +225,21 @@ def _as_terms_model(clone: Any, model: Any, terms: Iterable[str]) -> TermsModel:
 def carry_over(clone: pm.Model, model: pm.Model) -> None:
     """Put back what the graph round trip loses, for the variables that the clone has."""
     clone.name, clone.check_bounds = model.name, model.check_bounds
+    _separate_derived(clone)
     for name, value in _initial_values(model).items():
         if name in clone.named_vars:
             clone.rvs_to_initial_values[clone[name]] = value
     _restore_order(clone, model)
+
+
+def _separate_derived(clone: pm.Model) -> None:
+    """A derived quantity that is another one got that one's name; it gets a view of its own."""
+    own = {name: var for name, var in clone.named_vars.items() if var in clone.deterministics}
+    views = {name: view_op(var, name=name) for name, var in own.items() if var.name != name}
+    if views:
+        clone.named_vars.update(views)
+        clone.deterministics.clear()
+        clone.deterministics.extend(clone.named_vars[name] for name in own)
 
 
 def _with_exact_constants(graph: Any) -> Any:

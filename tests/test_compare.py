@@ -66,6 +66,16 @@ def test_everything_in_challenger_can_be_trusted(challenger) -> None:
     assert challenger.flags == ()
 
 
+def test_the_readme_shows_what_the_quickstart_prints(challenger) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    block = readme.split("```")[1].strip().splitlines()
+    printed = str(challenger).splitlines()
+    assert block[:3] == printed[:3]
+    # The draws may be others with another sampler; MLE, SE and MAP may not.
+    for line, own in zip(block[3:7], printed[3:7], strict=True):
+        assert line.split()[:4] == own.split()[:4]
+
+
 def test_no_draw_is_likelier_than_the_mle(challenger) -> None:
     from quickstart import damage, temperature
 
@@ -157,3 +167,26 @@ def test_var_names_choose_the_rows() -> None:
     comparison = pmlik.compare(model, var_names=["double"], sample=False, progressbar=False)
     assert list(comparison.table.index) == ["double"]
     assert comparison.table.loc["double", "MLE"] == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("latent", [False, True])
+def test_a_derived_quantity_that_is_another_one_keeps_its_name_and_dims(latent: bool) -> None:
+    y = [1.0, 2.0, 4.0]
+    with pm.Model(coords={"side": ["left", "right"]}) as model:
+        mu = pm.Normal("mu", 0, 100, dims="side")
+        twice = pm.Deterministic("twice", 2 * mu)
+        pm.Deterministic("again", twice, dims="side")
+        pm.Deterministic("itself", mu, dims="side")
+        mean = mu[0]
+        if latent:
+            mean = mean + pm.Normal("u", 0, pm.HalfNormal("sd", 1), shape=3)
+        pm.Normal("y", mean, 1, observed=y)
+        pm.Normal("z", mu[1], 1, observed=y)
+    comparison = pmlik.compare(model, sample=False, progressbar=False, random_seed=1)
+    table = comparison.table
+    for name, factor in (("mu", 1), ("again", 2), ("itself", 1)):
+        for side in ("left", "right"):
+            assert table.at[f"{name}[{side}]", "MLE"] == pytest.approx(factor * 7 / 3, abs=1e-6)
+    assert [table.at[f"twice[{i}]", "MLE"] for i in (0, 1)] == pytest.approx([14 / 3] * 2)
+    likelihood = pmlik.likelihood_model(model) if not latent else pmlik.marginal_model(model)
+    assert {var.name for var in likelihood.deterministics} >= {"twice", "again", "itself"}

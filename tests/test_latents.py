@@ -452,3 +452,18 @@ def test_a_bambi_model_passes_through_unchanged() -> None:
     assert float(mle.values["1|Subject_sigma"]) == pytest.approx(24.171, abs=1e-3)
     assert float(mle.values["Days|Subject_sigma"]) == pytest.approx(5.799, abs=1e-3)
     assert set(mle.latents.values) >= {"1|Subject", "Days|Subject"}
+
+
+def test_a_joint_mode_that_takes_long_is_left_out_and_told(monkeypatch) -> None:
+    model = eight_schools(centred=False)
+    quick = pmlik.compare(model, random_seed=1, progressbar=False, sample=False)
+    assert quick.joint is not None
+    assert "NO_JOINT_MODE" not in {flag.code.name for flag in quick.flags}
+    monkeypatch.setattr("pmlik.preparation._SLOWEST_HESSIAN", 0.0)
+    slow = pmlik.compare(model, random_seed=1, progressbar=False, sample=False)
+    assert slow.joint is None
+    (flag,) = [flag for flag in slow.flags if flag.code.name == "NO_JOINT_MODE"]
+    assert flag.variables == ("z",)
+    assert "joint mode" not in slow.table
+    for label in ("mu", "tau"):
+        assert slow.table.at[label, "MLE"] == pytest.approx(quick.table.at[label, "MLE"], abs=1e-8)

@@ -6,10 +6,10 @@ import matplotlib
 import numpy as np
 import pymc as pm
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 import pmlik
-from pmlik.curves import draw_curves, draw_joint, select_labels
+from pmlik.curves import curves_of, draw_curves, draw_joint, select_labels
 
 matplotlib.use("Agg")
 
@@ -40,6 +40,40 @@ def test_the_profile_is_the_closed_one(likelihood, comparison) -> None:
     closed = -n / 2 * np.log(spread / Y.var())
     near = closed > -5
     np.testing.assert_allclose(curves.log_likelihood[near], closed[near], atol=2e-3)
+
+
+def test_a_walked_profile_is_the_same_one(likelihood, comparison) -> None:
+    curves = draw_curves(likelihood, comparison, "mu", walked=True)
+    spread = np.mean((Y - curves.grid[:, None]) ** 2, axis=1)
+    closed = -len(Y) / 2 * np.log(spread / Y.var())
+    seen = np.isfinite(curves.log_likelihood)
+    assert closed[seen].min() < -4
+    assert (closed[~seen] < -4).all()
+    np.testing.assert_allclose(np.exp(curves.log_likelihood[seen]), np.exp(closed[seen]), atol=5e-4)
+
+
+def test_a_derived_quantity_has_its_profile(comparison) -> None:
+    curves = curves_of(comparison, "cv")
+    top = stats.norm.logpdf(Y, Y.mean(), Y.std()).sum()
+
+    def closed(cv: float) -> float:
+        """The mean is all that is free where sd = cv times mean."""
+        best = optimize.minimize_scalar(
+            lambda mu: -stats.norm.logpdf(Y, mu, cv * mu).sum(), bounds=(0.01, 30), method="bounded"
+        )
+        return -best.fun - top
+
+    seen = np.isfinite(curves.log_likelihood)
+    at = curves.grid[seen]
+    assert at.min() < Y.std() / Y.mean() < at.max()
+    found, expected = curves.log_likelihood[seen], np.array([closed(cv) for cv in at])
+    # What is drawn is the relative likelihood, interpolated between certified points.
+    np.testing.assert_allclose(np.exp(found), np.exp(expected), atol=5e-4)
+    assert min(found) < -3
+    assert curves.prior is None
+    figure = pmlik.plot_compare(comparison, var_names="cv")
+    lines = {line.get_label() for line in figure.get_target("panel_0", {}).lines}
+    assert "relative likelihood" in lines
 
 
 def test_the_priors_are_the_distributions(likelihood, comparison) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from records import (
     HOSTILE,
     RECORDS,
@@ -23,7 +26,7 @@ from records import (
 )
 
 import pmlik
-from pmlik.errors import FileError
+from pmlik.errors import FileError, Flag, FlagCode, Severity
 from pmlik.reports import write_report
 
 matplotlib.use("Agg")
@@ -239,3 +242,84 @@ def test_the_numbers_on_an_axis_are_whole() -> None:
     )
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", comparison.to_html())
     assert any(re.fullmatch(r"0\.0005\d+", text) for text in texts)
+
+
+PDFLATEX = shutil.which("pdflatex")
+
+
+@pytest.mark.skipif(PDFLATEX is None, reason="no pdfLaTeX here")
+@pytest.mark.parametrize("name", list(RECORDS))
+def test_latex_compiles_and_fits_the_page(name: str, tmp_path: Path) -> None:
+    done = typeset(RECORDS[name]().to_latex(label="tab:it"), tmp_path)
+    assert "Undefined" not in done
+    if name != "broken":  # which has numbers of any width
+        assert "Overfull" not in done
+
+
+@pytest.mark.skipif(PDFLATEX is None, reason="no pdfLaTeX here")
+def test_greek_names_compile(tmp_path: Path) -> None:
+    values = {"β_0": 1.0, "σ²": 2.0, "Δ": 3.0}
+    comparison = make_comparison(
+        make_point("mle", values, values), make_point("map", values, values)
+    )
+    text = comparison.to_latex()
+    assert r"$\beta$\_0" in text
+    assert r"$\sigma$$^2$" in text
+    typeset(text, tmp_path)
+
+
+def test_letters_that_pdflatex_lacks_are_told() -> None:
+    values = {"率": 1.0}
+    comparison = make_comparison(
+        make_point("mle", values, values), make_point("map", values, values)
+    )
+    assert "% has 率: compile with lualatex" in comparison.to_latex()
+    assert "% has" not in plain().to_latex()
+
+
+def typeset(text: str, folder: Path) -> str:
+    """What pdfLaTeX says of a table in an article with booktabs alone."""
+    assert PDFLATEX is not None
+    page = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+    (folder / "page.tex").write_text(f"{page}{text}\\end{{document}}\n", encoding="utf-8")
+    command = [PDFLATEX, "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
+    said = done.stdout.decode("latin-1")
+    assert done.returncode == 0, said[-2000:]
+    assert (folder / "page.pdf").stat().st_size > 1000
+    return said
+
+
+def test_the_worst_elements_of_vectors_are_traced() -> None:
+    flag = Flag(FlagCode.HIGH_R_HAT, Severity.ERROR, (), "Sample longer.", "Worst 2.")
+    values = {"effect": np.linspace(0, 1, 30), "scale": 1.0}
+    errors = {"effect": np.full(30, 0.1), "scale": 0.1}
+    posterior = make_posterior(values, errors, flags=[flag])
+    draws = posterior.tree["posterior"].to_dataset()
+    draws["effect"][1, :, 17] += 5.0  # two chains that disagree about one of thirty
+    posterior = replace(posterior, tree=xr.DataTree.from_dict({"posterior": draws}))
+    best = make_point("map", values, errors)
+    page = make_comparison(make_point("mle", values, errors), best, posterior).to_html()
+    trace = re.search(r'aria-label="Trace of (.*?): every chain', page)
+    assert trace is not None
+    names = trace[1].split(", ")
+    assert names[0] == "effect[17]"
+    assert len(names) == 4
+    assert "Those with the largest R-hat." in page
+
+
+def test_chains_without_a_word_against_them_are_not_traced() -> None:
+    assert "Trace of" not in plain().to_html()
+
+
+def test_an_infinite_end_is_an_arrow_at_the_edge_of_the_forest() -> None:
+    comparison = plain()
+    ends = comparison.posterior.interval.copy(deep=True).assign_attrs(ci_kind="profile")
+    ends["first"][1] = np.inf
+    figure = pmlik.plot_forest(replace(comparison, intervals={"profile": ends}))
+    axes = figure.get_target("panel_0", {})
+    low, high = axes.get_xlim()
+    arrows = [line for line in axes.lines if line.get_marker() == ">"]
+    assert [float(line.get_xdata()[0]) for line in arrows] == [high]
+    assert np.isfinite([low, high]).all()
+    assert low < 0.4 < 2.0 < high

@@ -1,0 +1,172 @@
+"""Sections of the page: fit and prediction by each method, and what is data and what is prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pmlik.background import Predictive
+from pmlik.comparison import Comparison
+from pmlik.estimates import PointEstimate, labelled
+from pmlik.information import InformationShares
+from pmlik.rendering import MINUS, count, format_fixed, printable
+
+__all__ = ["weigh_fit", "weigh_information"]
+
+# Where the data say this much of each parameter, none is worth a name.
+_NEARLY_ALL = 0.995
+
+_MINUS_TWO = f"{MINUS}2 elpd, by PSIS-LOO"
+
+
+def weigh_fit(comparison: Comparison) -> dict[str, Any]:
+    """A table with a column a method, and sentences made from it."""
+    mle, best = comparison.mle, comparison.map
+    predictive, shares = (_kept(comparison, name) for name in ("predictive", "shares"))
+    known = isinstance(shares, InformationShares) and np.isfinite(shares.effective_parameters)
+    rows = [
+        ("log-likelihood", _fixed(mle.log_likelihood), _fixed(best.log_likelihood), ""),
+        ("log-prior (natural scale)", _prior(mle), _prior(best), ""),
+        (
+            "parameters that count",
+            str(mle.n_parameters),
+            format_fixed(shares.effective_parameters, 2) if known else "",
+            _loo(predictive, "effective_parameters"),
+        ),
+        ("AIC", _fixed(mle.aic), "", ""),
+        ("AICc", _fixed(mle.aicc), "", ""),
+        ("BIC", _fixed(mle.bic), "", ""),
+    ]
+    if isinstance(predictive, Predictive):
+        shown = f"{format_fixed(-2 * predictive.elpd, 3)} ({_twice(predictive.std_error)})"
+        rows.append((_MINUS_TWO, "", "", shown))
+    return {"rows": rows, "texts": _sentences(comparison, predictive)}
+
+
+def _kept(comparison: Comparison, name: str) -> Any:
+    return comparison.background.appraisal.get(name)
+
+
+def _fixed(value: float) -> str:
+    return format_fixed(value, 3)
+
+
+def _prior(estimate: PointEstimate) -> str:
+    """A dash at a point that does not exist."""
+    return _fixed(estimate.log_prior if estimate.trusted else np.nan)
+
+
+def _twice(error: float) -> str:
+    return format_fixed(2 * error, 2)
+
+
+def _loo(predictive: Any, name: str) -> str:
+    known = isinstance(predictive, Predictive)
+    return format_fixed(getattr(predictive, name), 2) if known else ""
+
+
+def _sentences(comparison: Comparison, predictive: Any) -> list[str]:
+    if isinstance(predictive, str):
+        return [f"No PSIS-LOO. {predictive}"]
+    if not isinstance(predictive, Predictive):
+        return []
+    texts = []
+    aic, deviance = comparison.mle.aic, -2 * predictive.elpd
+    if np.isfinite(aic):
+        gap, error = deviance - aic, 2 * predictive.std_error
+        size = "less" if abs(gap) < error else "more"
+        texts.append(
+            f"AIC and {MINUS}2 elpd both estimate how badly new data would be predicted, the first "
+            f"at the MLE and the second by the posterior: {format_fixed(aic, 2)} and "
+            f"{format_fixed(deviance, 2)}, {format_fixed(abs(gap), 2)} apart, which is {size} than "
+            f"the standard error ({format_fixed(error, 2)}). Smaller is better, and only "
+            "differences between models of the same data mean something: "
+            "pmlik.compare_models makes them."
+        )
+    if predictive.n_high:
+        many = count(predictive.n_high, "observation has", "observations have")
+        texts.append(
+            f"PSIS-LOO is not reliable here: {many} a Pareto k above {predictive.threshold:.2g}, "
+            f"the worst {predictive.worst_k:.2f}. Left out, each would move the posterior further "
+            "than these draws can tell."
+        )
+    else:
+        texts.append(
+            f"PSIS-LOO is reliable here: no Pareto k is above {predictive.threshold:.2g}, the "
+            f"worst is {predictive.worst_k:.2f}."
+        )
+    return texts
+
+
+def weigh_information(comparison: Comparison, order: Sequence[str]) -> dict[str, Any] | None:
+    """Shares and sensitivities by scalar, and sentences made from them.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    order : sequence of str
+        Labels, the most important first.
+    """
+    shares, found = (_kept(comparison, name) for name in ("shares", "sensitivity"))
+    part = labelled(shares.shares) if isinstance(shares, InformationShares) else {}
+    sensitive = _by_label(found) if isinstance(found, xr.Dataset) else {}
+    known = [label for label in order if np.isfinite(part.get(label, np.nan)) or label in sensitive]
+    if not known and not any(isinstance(answer, str) for answer in (shares, found)):
+        return None
+    rows = []
+    for label in known:
+        share = part.get(label, np.nan)
+        rows.append(
+            {
+                "label": printable(label),
+                "share": _percent(share),
+                "width": float(np.clip(share, 0, 1)) if np.isfinite(share) else None,
+                "sensitivity": sensitive.get(label, ("", "", "")),
+            }
+        )
+    return {
+        "rows": rows,
+        "shared": bool(np.isfinite(list(part.values())).any()),
+        "sensitive": bool(sensitive),
+        "texts": _weights(comparison, shares, {k: v for k, v in part.items() if k in order}),
+        "left_out": [text for text in (shares, found) if isinstance(text, str)],
+    }
+
+
+def _percent(share: float) -> str:
+    return f"{format_fixed(100 * share, 0)}%" if np.isfinite(share) else ""
+
+
+def _by_label(found: xr.Dataset) -> dict[str, tuple[str, str, str]]:
+    columns = (found[name].to_numpy() for name in ("prior", "likelihood", "diagnosis"))
+    rows = zip(found["parameter"].to_numpy(), *columns, strict=True)
+    return {
+        str(label): (format_fixed(float(p), 3), format_fixed(float(q), 3), _plain(str(d)))
+        for label, p, q, d in rows
+    }
+
+
+def _plain(diagnosis: str) -> str:
+    return "" if diagnosis == "\N{CHECK MARK}" else diagnosis
+
+
+def _weights(comparison: Comparison, shares: Any, part: dict[str, float]) -> list[str]:
+    if not isinstance(shares, InformationShares):
+        return []
+    texts = [str(flag) for flag in shares.flags]
+    total = shares.effective_parameters
+    if np.isfinite(total):
+        counted = count(comparison.map.n_parameters, "parameter", "parameters")
+        text = f"Of {counted} the data determine {format_fixed(total, 2)}, the prior the rest."
+        least = min(part, key=lambda label: part[label], default="")
+        if least and part[least] < _NEARLY_ALL:
+            share = f"{_percent(part[least])} of what is known of it"
+            text += f" The data say least of {printable(least)}: {share}."
+        texts.append(text)
+    if shares.prior_only:
+        names = "; ".join(map(printable, shares.prior_only))
+        texts.append(f"Known from the prior alone: {names}.")
+    return texts
