@@ -32,6 +32,11 @@ class Factor(Protocol):
 
     @property
     def log_determinant(self) -> float: ...  # noqa: D102
+    @property
+    def log_pivots(self) -> FloatArray:
+        """(n,), whose sum over rows that meet no others is the log-determinant of their block."""
+        ...
+
     def solve(self, vector: FloatArray, /) -> FloatArray:
         """``Q^-1 v``."""
         ...
@@ -175,6 +180,15 @@ class BlockFactor:
         border_inverse = linalg.cho_solve((border_root, True), np.eye(len(border)))
         return cls(plan, roots, inverses, reach, border_root, border_inverse, log_determinant)
 
+    @property
+    def log_pivots(self) -> FloatArray:
+        """See `Factor`."""
+        pivots = np.zeros(self.plan.pattern.n)
+        for group, root in zip(self.plan._groups, self.roots, strict=True):
+            pivots[group.members] = 2 * np.log(np.diagonal(root, axis1=1, axis2=2))
+        pivots[self.plan.border] = 2 * np.log(np.diag(self.border_root))
+        return pivots
+
     def solve(self, vector: FloatArray) -> FloatArray:
         """See `Factor`."""
         solution = np.zeros(len(vector))
@@ -298,7 +312,14 @@ class BandFactor:
     @property
     def log_determinant(self) -> float:
         """Of ``Q``."""
-        return 2 * float(np.log(self.root[0]).sum())
+        return float(self.log_pivots.sum())
+
+    @property
+    def log_pivots(self) -> FloatArray:
+        """See `Factor`."""
+        pivots = np.empty(self.plan.pattern.n)
+        pivots[self.plan.permutation] = 2 * np.log(self.root[0])
+        return pivots
 
     def solve(self, vector: FloatArray) -> FloatArray:
         """See `Factor`."""
@@ -365,7 +386,12 @@ class DenseFactor:
     @property
     def log_determinant(self) -> float:
         """Of ``Q``."""
-        return 2 * float(np.log(np.diag(self.root)).sum())
+        return float(self.log_pivots.sum())
+
+    @property
+    def log_pivots(self) -> FloatArray:
+        """See `Factor`."""
+        return np.asarray(2 * np.log(np.diag(self.root)))
 
     def solve(self, vector: FloatArray) -> FloatArray:
         """See `Factor`."""
@@ -413,7 +439,13 @@ class SparseFactor:
     @property
     def log_determinant(self) -> float:
         """Of ``Q``."""
-        return float(np.log(self.factor.U.diagonal()).sum())  # type: ignore[attr-defined]
+        return float(self.log_pivots.sum())
+
+    @property
+    def log_pivots(self) -> FloatArray:
+        """See `Factor`."""
+        pivots = np.log(self.factor.U.diagonal())  # type: ignore[attr-defined]
+        return np.asarray(pivots[self.factor.perm_c])  # type: ignore[attr-defined]
 
     def solve(self, vector: FloatArray) -> FloatArray:
         """See `Factor`."""

@@ -212,6 +212,10 @@ class Laplace:
                 return False
         return True
 
+    def forget(self) -> None:
+        """Forget the modes found so far: the integrand has changed."""
+        self._modes = []
+
     def _starts(self, theta: FloatArray) -> list[FloatArray]:
         """Modes of the nearest ``theta`` first."""
         near = sorted(self._modes, key=lambda mode: float(np.abs(mode.theta - theta).max()))

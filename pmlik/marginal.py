@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from threading import RLock
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from pmlik.admission import describe_not_finite
+from pmlik.blocks import Blocks, NotAloneError, find_blocks
 from pmlik.errors import ModelError
 from pmlik.functions import BoolArray
 from pmlik.integrand import Integrand
 from pmlik.laplace import Laplace, Mode
 from pmlik.progress import Say
-from pmlik.quadrature import NotAloneError, Quadrature
+from pmlik.quadrature import Quadrature
 from pmlik.space import FloatArray
+from pmlik.weighting import BlockRule, LaplaceByBlock, Weighted
 
 __all__ = ["MarginalDensity"]
 
@@ -56,6 +58,7 @@ class MarginalDensity:
         self.integrand, self.active, self.terms = integrand, active, terms
         self.n_nodes = n_nodes
         self._widths: FloatArray | None = None
+        self._settled: FloatArray | None = None
         self._known: dict[bytes, tuple[float, FloatArray]] = {}
         self._lock = RLock()  # chains in threads may share it
         self.n_gradients = self.n_products = 0
@@ -75,7 +78,7 @@ class MarginalDensity:
         return Laplace(self.integrand, self.integrand.start, self.integrand.typical)
 
     @cached_property
-    def _rule(self) -> Laplace | Quadrature:
+    def _rule(self) -> Laplace | Quadrature | Weighted:
         """How the integral is taken."""
         if self.n_nodes is None or self.is_exact:
             return self.laplace
@@ -97,6 +100,32 @@ class MarginalDensity:
     def is_exact(self) -> bool:
         """Whether Laplace is exact, as the latents are Gaussian and enter linearly."""
         return self.laplace.is_exact
+
+    def settle(self, x: FloatArray) -> None:
+        """Find all that depends on the data little: a mode to begin from, widths of differences.
+
+        `forget` goes back to these, so that no digit depends on the data seen in between.
+
+        Parameters
+        ----------
+        x : array (p,)
+            The estimate of the data that are set.
+        """
+        self.forget()
+        mode = self.mode(x)
+        if mode is not None:
+            self.laplace.start = mode.u
+        self._widths = None
+        self.hessian(x)
+        self._settled = self._widths
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what was found of other data, or under other weights."""
+        with self._lock:
+            self._known.clear()
+            self.laplace.forget()
+            self._widths = None if self._settled is None else self._settled.copy()
 
     def mode(self, x: FloatArray) -> Mode | None:
         """The conditional mode of the latents at ``x``."""
@@ -125,6 +154,11 @@ class MarginalDensity:
         if self._widths is None:
             return _FIRST_WIDTH * size
         return np.minimum(self._widths, _WIDEST * size)
+
+    def widths(self, x: FloatArray) -> FloatArray:
+        """About one standard error of each coordinate by itself (p,), the others held."""
+        self.hessian(x)
+        return self._widths_at(x)
 
     def _differences(self, x: FloatArray, v: FloatArray, widths: FloatArray) -> FloatArray:
         fastest = float(np.max(np.abs(v) / widths, initial=0.0))
@@ -181,19 +215,55 @@ class MarginalDensity:
                 say(f"Integrating at {len(points)} points: {100 * done // len(points)} %")
         return [np.array(results).reshape(len(points), *(() if what == "value" else (-1,)))]
 
-    def weighted(self, weights: Mapping[str, Any]) -> NoReturn:
-        """Refuse weights by observation.
+    def weighted(self, weights: Mapping[str, Any]) -> MarginalDensity:
+        """The same density with each block of latents, and what depends on it, counted by weight.
+
+        Parameters
+        ----------
+        weights : mapping of str to shared variable
+            By term of the likelihood, in its shape; the same for all observations of a block.
+        """
+        density = MarginalDensity(self.integrand, self.active, self.terms, self.n_nodes)
+        density.__dict__["laplace"] = self.laplace
+
+        def given() -> FloatArray:
+            return np.concatenate([np.ravel(weights[name].get_value()) for name in self.terms])
+
+        density.__dict__["_rule"] = Weighted(self._by_block, self.blocks, given)
+        return density
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The independent blocks that latents and terms fall into.
 
         Raises
         ------
-        ModelError
-            Always: observations that share latents have no likelihood of their own.
+        NotAloneError
+            If a term depends on latents of two.
         """
-        raise ModelError(
-            f"{', '.join(weights)}: observations that share latents are not independent, so "
-            "that they can't be weighted or resampled one by one. Use the "
-            "standard errors of the observed information, or profile intervals."
-        )
+        return find_blocks(self.laplace, self.integrand)
+
+    @cached_property
+    def _by_block(self) -> BlockRule:
+        rule = self._rule
+        return LaplaceByBlock(rule, self.integrand) if isinstance(rule, Laplace) else rule
+
+    def log_integrals(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The log-likelihood piece by piece.
+
+        Returns
+        -------
+        terms : array (m,)
+            Of which those without latents count; the likelihood's come first.
+        blocks : array (k,)
+            The logarithm of each block's integral. NaN where the latents have no mode.
+        """
+        with self._lock, np.errstate(all="ignore"):
+            found = self._by_block.log_integrals(np.array(x, dtype=float), self.blocks)
+        if found is None:
+            nothing = np.full(len(self.blocks.terms), np.nan)
+            return nothing, np.full(self.blocks.size, np.nan)
+        return found
 
     def blame(self, name: str) -> list[str]:
         """The inputs that are not finite and may be why a term is undefined."""

@@ -161,18 +161,23 @@ class OpenProblem:
 
 
 def open_problem(
-    model: pm.Model, roles: Roles, *, potentials: Potentials, backend: str | None
+    model: pm.Model,
+    roles: Roles,
+    *,
+    potentials: Potentials,
+    backend: str | None,
+    quadrature: int | None = None,
 ) -> OpenProblem:
     """The problem of `build_problem` with the observed values as shared variables.
 
     Parameters
     ----------
-    model, roles, potentials, backend
+    model, roles, potentials, backend, quadrature
         As in `build_problem`, which has found no fault with them.
     """
     clone = terms_model(model, likelihood_terms(roles, potentials), exact_constants=True)
     data = open_data(clone, roles.observed)
-    return OpenProblem(_assemble(clone, roles, potentials, backend), data)
+    return OpenProblem(_assemble(clone, roles, potentials, backend, quadrature), data)
 
 
 def _is_vectorised(problem: Problem) -> bool:

@@ -7,40 +7,17 @@ approximation. The gradient is exact, nodes that move with the parameters includ
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from pmlik.blocks import Blocks, NotAloneError, Terms, find_groups
 from pmlik.laplace import Laplace, Mode
 from pmlik.space import FloatArray
 from pmlik.sparsity import IntArray
 
-__all__ = ["NotAloneError", "Quadrature", "find_groups"]
-
-
-class NotAloneError(ValueError):
-    """Latents that meet each other: their integral is not a product."""
-
-
-class Terms(Protocol):
-    """The terms that the integrand is the sum of, at many ``u`` at once."""
-
-    def terms(self, theta: FloatArray, points: FloatArray, /) -> FloatArray:
-        """All terms, end to end, at each ``u`` of ``points``: (k, n) to (k, m)."""
-        ...
-
-    def weighted(
-        self, theta: FloatArray, points: FloatArray, weights: FloatArray, /
-    ) -> tuple[FloatArray, FloatArray]:
-        """Gradient of the sum of the terms times ``weights`` (k, m).
-
-        In ``theta`` (p,), and in each ``u`` of ``points`` (k, n).
-        """
-        ...
+__all__ = ["Quadrature"]
 
 
 class Quadrature:
@@ -75,13 +52,29 @@ class Quadrature:
     def log_integral(self, theta: FloatArray) -> float:
         """The log-likelihood; NaN where the latents have no mode."""
         mode = self._laplace.mode(theta)
-        return np.nan if mode is None else self._integrate(mode)[0]
+        if mode is None:
+            return np.nan
+        terms, each, _ = self._integrate(mode)
+        return float(terms[self._groups < 0].sum() + each.sum())
+
+    def log_integrals(
+        self, theta: FloatArray, blocks: Blocks
+    ) -> tuple[FloatArray, FloatArray] | None:
+        """See `pmlik.weighting.BlockRule`."""
+        mode = self._laplace.mode(theta)
+        if mode is None:
+            return None
+        terms, each, _ = self._integrate(mode)
+        return terms, np.bincount(blocks.latents, each, blocks.size)
 
     def _points(self, mode: Mode) -> FloatArray:
         return np.asarray(mode.u + np.sqrt(2 / mode.entries) * self._nodes[:, None])
 
-    def _integrate(self, mode: Mode) -> tuple[float, FloatArray]:
-        """The logarithm, and the share (k, n) of each node in its latent's integral."""
+    def _integrate(self, mode: Mode) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The terms (m,) at the first node, the logarithm of each latent's integral (n,).
+
+        And the share (k, n) that each node has in it.
+        """
         k, n = len(self._nodes), len(mode.u)
         terms = self._terms.terms(mode.theta, self._points(mode))
         place = (self._groups + 1) + (n + 1) * np.arange(k)[:, None]
@@ -89,57 +82,30 @@ class Quadrature:
         logs = sums[:, 1:] + self._log_weights[:, None]
         logs = np.where(np.isnan(logs), -np.inf, logs)
         each = logsumexp(logs, axis=0)
-        total = sums[0, 0] + (each - np.log(mode.entries) / 2).sum()
-        return float(total), np.exp(logs - each)
+        return terms[0], each - np.log(mode.entries) / 2, np.exp(logs - each)
 
     def value_and_gradient(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """The log-likelihood and its gradient (p,)."""
+        return self._weighted(theta, np.ones(len(self._groups)), np.ones(len(self._laplace.start)))
+
+    def weighted(
+        self, theta: FloatArray, blocks: Blocks, terms: FloatArray, latents: FloatArray
+    ) -> tuple[float, FloatArray]:
+        """See `pmlik.weighting.BlockRule`."""
+        return self._weighted(theta, terms, latents)
+
+    def _weighted(
+        self, theta: FloatArray, terms: FloatArray, latents: FloatArray
+    ) -> tuple[float, FloatArray]:
         mode = self._laplace.mode(theta)
         if mode is None:
             return np.nan, np.full(len(theta), np.nan)
-        value, shares = self._integrate(mode)
-        k = len(self._nodes)
-        weights = np.column_stack([shares, np.full(k, 1 / k)])[:, self._groups]
+        at_first, each, shares = self._integrate(mode)
+        k, alone = len(self._nodes), (self._groups < 0) & (terms != 0)
+        value = (terms * at_first)[alone].sum() + (latents * each).sum()
+        weights = np.column_stack([shares, np.full(k, 1 / k)])[:, self._groups] * terms
         slope, across = self._terms.weighted(mode.theta, self._points(mode), weights)
         moved = across.sum(axis=0)
-        widened = np.sqrt(mode.entries) + np.sqrt(2) * (self._nodes @ across)
+        widened = latents * np.sqrt(mode.entries) + np.sqrt(2) * (self._nodes @ across)
         ahead, bend = self._laplace.weighted_third(mode, widened * mode.entries**-1.5 / 2)
-        return value, slope + ahead + self._laplace.follow(mode, moved + bend)
-
-
-def find_groups(
-    terms: Callable[[FloatArray], FloatArray], u: FloatArray, seed: int = 0
-) -> IntArray:
-    """Of each term the one latent that it depends on, -1 for none.
-
-    Latents are numbered in binary, and those with a digit of one are moved together: the terms
-    that change spell out the number of their latent.
-
-    Parameters
-    ----------
-    terms : callable
-        ``u (n,) -> terms (m,)``.
-    u : array (n,)
-    seed : int
-
-    Raises
-    ------
-    NotAloneError
-        If a term depends on two latents.
-    """
-    n, rng = len(u), np.random.default_rng(seed)
-    number, step = np.arange(n), rng.uniform(0.1, 0.2, size=n)
-    before = terms(u)
-
-    def change(moved: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return np.asarray(terms(u + np.where(moved, step, 0.0)) != before)
-
-    depends = change(np.ones(n, bool))
-    groups = np.zeros(len(before), dtype=np.int64)
-    for digit in range(max(1, int(n - 1).bit_length())):
-        ones = (number >> digit & 1).astype(bool)
-        with_one, with_zero = change(ones), change(~ones)
-        if (with_one & with_zero).any():
-            raise NotAloneError
-        groups += with_one.astype(np.int64) << digit
-    return np.where(depends, groups, -1)
+        return float(value), slope + ahead + self._laplace.follow(mode, moved + bend)

@@ -126,17 +126,18 @@ class Refitter:
             prepared.roles,
             potentials=prepared.potentials,
             backend=prepared.problem.backend,
+            quadrature=prepared.arguments.quadrature,
         )
         problem, self._inputs = opened.problem, dict(opened.data)
         likelihood = problem.likelihood
-        if isinstance(likelihood, MarginalDensity):  # it remembers modes that belong to its data
-            likelihood.weighted(self._inputs)
         if weights is not None:
             self._inputs = {
                 name: pytensor.shared(np.ones(shape), shape=shape, name=f"weights of {name}")
                 for name, shape in weights.items()
             }
             likelihood = likelihood.weighted(self._inputs)
+        if isinstance(likelihood, MarginalDensity):
+            likelihood.settle(x)
         prior = (problem.prior,) if kind == "map" else ()
         self._prepared, self._kind, self._x = prepared, kind, x
         self._is_regular = regular
@@ -237,6 +238,8 @@ class Refitter:
     def _set(self, inputs: Sequence[NDArray[Any]]) -> None:
         for shared, one in zip(self._inputs.values(), inputs, strict=True):
             shared.set_value(one)
+        if isinstance(self._likelihood, MarginalDensity):  # modes belong to the data
+            self._likelihood.forget()
 
     def _failed(self, end: Refit) -> _One:
         return _One(np.full(self.n_values, np.nan), np.nan, np.nan, end)

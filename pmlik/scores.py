@@ -11,11 +11,16 @@ import pytensor.tensor as pt
 from pytensor.gradient import grad
 
 from pmlik.compilation import NO_GRADIENT, compile_mode, compile_quiet
+from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem
 from pmlik.space import FloatArray
 from pmlik.units import Units
 
 __all__ = ["unit_scores"]
+
+# Differences over this share of a standard error: what they leave out and what rounding adds
+# are both about 1e-11 of a score.
+_STEP = 3e-3
 
 
 def unit_scores(problem: Problem, x: FloatArray, units: Units) -> FloatArray:
@@ -30,13 +35,16 @@ def unit_scores(problem: Problem, x: FloatArray, units: Units) -> FloatArray:
     Returns
     -------
     array (u, n)
-        Unconstrained scale; the rows sum to the gradient of the log-likelihood.
+        Unconstrained scale; the rows sum to the gradient of the log-likelihood. Exact, and with
+        latents by differences of the units' integrals that are exact to the fourth order.
 
     Notes
     -----
     The gradient of the weighted log-likelihood is linear in the weights, so that the derivatives
     of its product with a vector ``v`` are the products of all observations' gradients with it.
     """
+    if isinstance(problem.likelihood, MarginalDensity):
+        return _by_differences(problem.likelihood, x, units)
     weights = {
         name: pytensor.shared(np.ones(codes.shape), shape=codes.shape, name=f"weights of {name}")
         for name, codes in units.codes.items()
@@ -54,6 +62,30 @@ def unit_scores(problem: Problem, x: FloatArray, units: Units) -> FloatArray:
             weights[name].set_value(part)
         rows[i] = density.value_and_gradient(x)[1]
     return rows
+
+
+def _by_differences(likelihood: MarginalDensity, x: FloatArray, units: Units) -> FloatArray:
+    """The scores of blocks of latents, and of observations that depend on none."""
+    blocks = likelihood.blocks
+    codes = np.concatenate([np.ravel(units.codes[name]) for name in likelihood.terms])
+    owner = blocks.terms[: len(codes)]
+    alone = owner < 0
+    inside, first = np.unique(owner[~alone], return_index=True)
+    unit_of_block = codes[~alone][first]
+
+    def by_unit(point: FloatArray) -> FloatArray:
+        terms, integrals = likelihood.log_integrals(point)
+        total = np.bincount(codes[alone], terms[: len(codes)][alone], units.size)
+        return total + np.bincount(unit_of_block, integrals[inside], units.size)
+
+    scores = np.zeros((units.size, len(x)))
+    for i, width in enumerate(likelihood.widths(x)):
+        if not likelihood.active[i]:
+            continue
+        step = _STEP * width * np.eye(len(x))[i]
+        near, far = (by_unit(x + k * step) - by_unit(x - k * step) for k in (1, 2))
+        scores[:, i] = (8 * near - far) / (12 * _STEP * width)
+    return scores
 
 
 def _along(

@@ -1,17 +1,24 @@
-"""What is resampled: the independent observations of a likelihood, or clusters of them."""
+"""What is resampled: the independent observations of a likelihood, or clusters of them.
+
+In a model with latents observations that share one are not independent; the blocks of latents
+are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from pmlik.admission import constant_data
+from pmlik.blocks import NotAloneError
 from pmlik.errors import ModelError
+from pmlik.functions import Density
+from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem, count_of
 from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
@@ -20,6 +27,8 @@ __all__ = ["Cluster", "Units", "read_units"]
 
 #: How a user names clusters: a dim, a ``pm.Data``, labels, or labels by observed variable.
 Cluster = str | ArrayLike | Mapping[str, ArrayLike] | None
+
+_ADVICE = "Use bootstrap(kind='parametric'), or standard errors from the observed information."
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +81,15 @@ def read_units(problem: Problem, x: FloatArray, cluster: Cluster, purpose: str) 
         If a term of the log-likelihood is not one of independent observations, or the clusters
         do not fit.
     """
-    shapes = {name: np.shape(term) for name, term in problem.likelihood.pointwise(x).items()}
+    likelihood = problem.likelihood
+    pointwise = likelihood.pointwise(x)
+    shapes = {name: np.shape(pointwise[name]) for name in likelihood.terms}
     for name, shape in shapes.items():
         _refuse_single(problem.model, name, shape, purpose)
+    blocks = _read_blocks(likelihood, shapes, purpose)
     if cluster is None:
-        return _observations(problem.model, shapes)
+        alone = _observations(problem.model, shapes)
+        return alone if blocks is None else _unite(alone, blocks)
     labels = {name: _labels(problem.model, name, shape, cluster) for name, shape in shapes.items()}
     flat = np.concatenate([np.asarray(one, dtype=object).ravel() for one in labels.values()])
     codes, unique = pd.factorize(flat)
@@ -86,24 +99,94 @@ def read_units(problem: Problem, x: FloatArray, cluster: Cluster, purpose: str) 
     spread = {
         name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
     }
+    if blocks is not None:
+        _check_blocks(flat, blocks)
     return Units(spread, (np.arange(len(unique)),))
+
+
+class _Owners(NamedTuple):
+    """Of each entry of the likelihood's terms, end to end, the block of latents behind it.
+
+    ``kinds`` (k,) says which blocks are alike: of the same latent and observed variables.
+    """
+
+    owner: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+
+
+def _read_blocks(
+    likelihood: Density | MarginalDensity, shapes: Mapping[str, tuple[int, ...]], purpose: str
+) -> _Owners | None:
+    """The blocks of latents behind the terms; None for a model without latents."""
+    if not isinstance(likelihood, MarginalDensity):
+        return None
+    sizes = [int(np.prod(shape)) for shape in shapes.values()]
+    try:
+        blocks = likelihood.blocks
+    except NotAloneError:
+        raise ModelError(
+            f"{', '.join(shapes)}: an observation depends on latents that are otherwise "
+            f"independent, and {purpose} needs blocks of them that share no observation. {_ADVICE}"
+        ) from None
+    owner = blocks.terms[: sum(sizes)]
+    used = np.zeros((blocks.size, len(sizes) + len(likelihood.sizes)), bool)
+    inside = owner >= 0
+    used[owner[inside], np.repeat(np.arange(len(sizes)), sizes)[inside]] = True
+    variables = np.repeat(np.arange(len(likelihood.sizes)), likelihood.sizes)
+    used[blocks.latents, len(sizes) + variables] = True
+    kinds = np.unique(used, axis=0, return_inverse=True)[1].reshape(-1)
+    return _Owners(owner, kinds)
+
+
+def _unite(alone: Units, blocks: _Owners) -> Units:
+    """Blocks of latents as units, alike ones in one pool, and what depends on none by itself."""
+    codes = np.concatenate([part.ravel() for part in alone.codes.values()])
+    pool = np.concatenate([np.full(len(one), i) for i, one in enumerate(alone.pools)])
+    inside = blocks.owner >= 0
+    # A unit is its block, or its own number behind those of all blocks.
+    keys = np.where(inside, blocks.owner, len(blocks.kinds) + codes)
+    pools = np.where(inside, blocks.kinds[blocks.owner], blocks.kinds.max() + 1 + pool[codes])
+    _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
+    sizes = [part.size for part in alone.codes.values()]
+    parts = np.split(numbers.reshape(-1), np.cumsum(sizes)[:-1])
+    spread = {
+        name: part.reshape(like.shape)
+        for (name, like), part in zip(alone.codes.items(), parts, strict=True)
+    }
+    kinds = pools[first]
+    return Units(spread, tuple(np.flatnonzero(kinds == kind) for kind in np.unique(kinds)))
+
+
+def _check_blocks(labels: NDArray[Any], blocks: _Owners) -> None:
+    """Raise where observations that share a latent have different labels."""
+    codes = pd.factorize(labels)[0]
+    inside = blocks.owner >= 0
+    pairs = np.unique(np.column_stack([blocks.owner, codes])[inside], axis=0)
+    owners, counts = np.unique(pairs[:, 0], return_counts=True)
+    if (counts > 1).any():
+        where = np.flatnonzero(blocks.owner == owners[counts > 1][0])
+        shown = ", ".join(map(repr, dict.fromkeys(labels[where].tolist())))
+        raise ModelError(
+            f"cluster: observations that share a latent have different labels ({shown}), so that "
+            "the clusters are not independent. Use labels that hold each group of the latents "
+            "together, or leave cluster out: the groups are the default."
+        )
 
 
 def _refuse_single(model: TermsModel, name: str, shape: tuple[int, ...], purpose: str) -> None:
     """Raise where the density of many observations is a single number."""
     if np.prod(shape, dtype=int) != 1:
         return
-    advice = "Use bootstrap(kind='parametric'), or standard errors from the observed information."
     if model[name] not in model.observed_RVs:
         raise ModelError(
             f"{name}: this pm.Potential is one term of the log-likelihood, and {purpose} needs a "
-            f"term for each observation. Do not sum it in the model. {advice}"
+            f"term for each observation. Do not sum it in the model. {_ADVICE}"
         )
     count = count_of(model, model[name])
     if count > 1:
         raise ModelError(
             f"{name}: its {count} values are one term of the log-likelihood (a time series, or a "
-            f"single multivariate draw), and {purpose} needs independent terms. {advice}"
+            f"single multivariate draw), and {purpose} needs independent terms. {_ADVICE}"
         )
 
 

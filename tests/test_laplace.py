@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from pmlik.blocks import NotAloneError, find_groups
 from pmlik.factorization import (
     BandPlan,
     BlockPlan,
@@ -16,7 +17,7 @@ from pmlik.factorization import (
 )
 from pmlik.importance import laplace_error
 from pmlik.laplace import Laplace, OneByOne
-from pmlik.quadrature import NotAloneError, Quadrature, find_groups
+from pmlik.quadrature import Quadrature
 from pmlik.sparsity import Pattern, find_pattern
 
 RNG = np.random.default_rng(5)
