@@ -87,6 +87,7 @@ class Density:
     ) -> None:
         self._factors, self._x, self._model, self._mode = dict(factors), x, model, mode
         self.active = active
+        self.is_bounded = False  # whether it is known to have an upper bound
         self._same_products: bool | None = None
         self._pattern: Pattern | None = None
         self.n_gradients = 0

@@ -193,9 +193,11 @@ class Integrand:
 
     def terms(self, theta: FloatArray, points: FloatArray) -> FloatArray:
         """All terms, end to end, at each ``u`` of ``points``: (k, n) to (k, m)."""
-        together, alone = self._all_terms, self._terms
-        if together is None or len(points) * points.shape[1] > _NUMBERS_AT_ONCE:
-            return np.array([alone(theta, u)[0] for u in points])
+        numbers = len(points) * points.shape[1]
+        together = self._all_terms if 1 < len(points) and numbers <= _NUMBERS_AT_ONCE else None
+        if together is None:
+            alone = self._terms
+            return np.array([alone(theta, u)[0] for u in points], dtype=float)
         return np.asarray(together(theta, points)[0], dtype=float)
 
     @cached_property
@@ -223,8 +225,10 @@ class Integrand:
 
         In ``theta`` (p,), and in each ``u`` of ``points`` (k, n).
         """
-        together, alone = self._all_weighted, self._weighted
-        if together is None or weights.size > _NUMBERS_AT_ONCE:
+        few = 1 < len(points) and weights.size <= _NUMBERS_AT_ONCE
+        together = self._all_weighted if few else None
+        if together is None:
+            alone = self._weighted
             parts = [self._call(alone, theta, u, w) for u, w in zip(points, weights, strict=True)]
             ahead, across = zip(*parts, strict=True)
             return np.sum(ahead, axis=0), np.array(across)

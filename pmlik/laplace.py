@@ -58,6 +58,10 @@ class Integrand(Protocol):
         """Gradient of ``w' f_uu v`` in ``theta`` (p,) and in ``u`` (n,)."""
         ...
 
+    def terms(self, theta: FloatArray, points: FloatArray, /) -> FloatArray:
+        """What ``f`` is the sum of, at each ``u`` of ``points``: (k, n) to (k, m)."""
+        ...
+
     def seeded(self, pattern: Pattern, /) -> Seeded:
         """The functions that are needed again and again, for the pattern of ``f_uu``."""
         ...

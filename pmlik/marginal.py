@@ -57,6 +57,7 @@ class MarginalDensity:
     ) -> None:
         self.integrand, self.active, self.terms = integrand, active, terms
         self.n_nodes = n_nodes
+        self.is_bounded = False
         self._widths: FloatArray | None = None
         self._settled: FloatArray | None = None
         self._known: dict[bytes, tuple[float, FloatArray]] = {}

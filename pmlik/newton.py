@@ -48,11 +48,15 @@ class Criterion:
         optimum, and not one that follows a tail.
     least : float
         The Hessian has more curvature than this in every direction: a tail has not.
+    costly : bool
+        Second derivatives cost as much as many steps: the typical ones are made do with until
+        the end is near.
     """
 
     tolerance: float
     contraction: float
     least: float
+    costly: bool = False
 
 
 class Refined(NamedTuple):
@@ -236,6 +240,9 @@ class _Batch:
         stale, done = [], []
         for i, z, value, gradient in zip(map(int, which), trial, values, gradients, strict=True):
             if not value <= self.value[i] + 1e-10 * (1 + abs(self.value[i])):
+                if not self._is_own[i]:
+                    stale.append(i)
+                    continue
                 self.share[i] /= 4
                 if self.share[i] < _SHORTEST or self.distance[i] < tolerance:
                     done.append(i)  # rounding, or nowhere to go
@@ -258,9 +265,12 @@ class _Batch:
 
     def _is_stale(self, i: int, ratio: float) -> bool:
         """Whether the next step needs second derivatives of its own."""
-        late = self.distance[i] < _FAR_OUT or self.z.shape[1] <= _MANY
+        costly, own = self._criterion.costly, self._is_own[i]
+        near = self.distance[i] < (_TAIL_END if costly else _FAR_OUT)
+        late = near or (self.z.shape[1] <= _MANY and not costly)
         slow = ratio > (_FRESH if late else _FRESH_OF_MANY)
-        return bool(not self._is_own[i] or self.shifted[i] or (slow and not self.certified[i]))
+        borrowed = not own and (near or not costly)
+        return bool(borrowed or self.shifted[i] or (slow and not self.certified[i]))
 
     def _move(self, i: int, z: FloatArray, value: float, gradient: FloatArray) -> float:
         """Take a step; returns to which share it has shortened the distance."""

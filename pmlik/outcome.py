@@ -58,7 +58,12 @@ class Outcome:
 
 
 def decide(
-    objective: Objective, reached: Sequence[Optimum], start: FloatArray, n_observations: int
+    objective: Objective,
+    reached: Sequence[Optimum],
+    start: FloatArray,
+    n_observations: int,
+    *,
+    probe: bool = True,
 ) -> Outcome:
     """Choose among the ends of a search.
 
@@ -70,6 +75,8 @@ def decide(
     start : array (k,)
         The first start.
     n_observations : int
+    probe : bool
+        Whether to ask if there is no bound elsewhere, where that can be.
     """
     usable = _rank([o for o in reached if o.usable])
     found = _cluster(usable)
@@ -85,7 +92,8 @@ def decide(
         if end.ending is Ending.UNBOUNDED and end.place is not None
     }
     chosen = _choose(limits, best)
-    probed = len(start) <= _MOST_PROBED and not large
+    bounded = all(density.is_bounded for density in objective.densities)
+    probed = probe and len(start) <= _MOST_PROBED and not large and not bounded
     if chosen is None and best is not None and probed:
         unbounded |= set(find_unbounded(objective, best, n_observations))
     here = (

@@ -6,11 +6,15 @@ optimum inside is. Each scale is followed towards zero with the others optimised
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from scipy import optimize
 
 from pmlik.borders import border_values
 from pmlik.functions import BoolArray
 from pmlik.limits import FALLING, is_noisy_between
+from pmlik.marginal import MarginalDensity
 from pmlik.objective import Objective, Optimum
 from pmlik.optimizer import climb
 from pmlik.restriction import Restricted
@@ -20,6 +24,9 @@ __all__ = ["find_unbounded"]
 
 _STEPS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _MOST_SCALES = 6
+_LEVEL = 1e-10
+# A rough walk needs the others this near to their optimum, in slope a standard error.
+_NEARLY, _MOST_STEPS = 1e-2, 40
 
 
 def find_unbounded(objective: Objective, optimum: Optimum, n_observations: int) -> list[int]:
@@ -43,7 +50,10 @@ def find_unbounded(objective: Objective, optimum: Optimum, n_observations: int) 
     for place, sign in _scales(objective, optimum.z)[:_MOST_SCALES]:
         held = np.zeros(len(optimum.z), bool)
         held[place] = True
-        if _falls(objective, optimum, held, sign, hopeless):
+        # Second derivatives of an integral are dear: a rough walk comes before an exact one.
+        rough = any(isinstance(d, MarginalDensity) for d in objective.densities)
+        ways = (_descend, _climb) if rough else (_climb,)
+        if all(_falls(objective, optimum, held, sign, hopeless, way) for way in ways):
             found.append(place)
     return found
 
@@ -59,24 +69,58 @@ def _scales(objective: Objective, z: FloatArray) -> list[tuple[int, float]]:
     return scales
 
 
+_Way = Callable[[Restricted, FloatArray], tuple[float, FloatArray]]
+
+
+def _climb(restricted: Restricted, scale: FloatArray) -> tuple[float, FloatArray]:
+    """The value at the optimum of a restricted objective, and where that is."""
+    there = climb(restricted, np.zeros(restricted.size), "probe")
+    return there.value, restricted.place(there.z)
+
+
+def _descend(restricted: Restricted, scale: FloatArray) -> tuple[float, FloatArray]:
+    """The same nearly, by gradients alone, in units of ``scale``."""
+
+    def value_and_gradient(u: FloatArray) -> tuple[float, FloatArray]:
+        value, gradient = restricted.value_and_gradient(scale * u)
+        return value, scale * gradient
+
+    found = optimize.minimize(
+        value_and_gradient,
+        np.zeros(restricted.size),
+        jac=True,
+        method="L-BFGS-B",
+        options={"gtol": _NEARLY, "maxiter": _MOST_STEPS},
+    )
+    return float(found.fun), restricted.place(scale * found.x)
+
+
 def _falls(
-    objective: Objective, optimum: Optimum, held: BoolArray, sign: float, hopeless: float
+    objective: Objective,
+    optimum: Optimum,
+    held: BoolArray,
+    sign: float,
+    hopeless: float,
+    way: _Way,
 ) -> bool:
     """Whether, walking outward, the objective turns down and keeps falling below the optimum."""
     z, last, slope = optimum.z, 0.0, np.inf
+    scale = np.ones(len(z)) if optimum.curvature is None else optimum.curvature.scale
+    scale = scale[~held]
     outward = np.where(held, sign, 0.0)
     for before, step in zip((0.0, *_STEPS), _STEPS, strict=False):
         restricted = Restricted.hold(objective, z + (step - before) * outward, held)
         origin = np.zeros(restricted.size)
         if not np.isfinite(restricted.value_and_gradient(origin)[0]):
             return False
-        there = climb(restricted, origin, "probe")
-        z = restricted.place(there.z)
-        rise = there.value - optimum.value
+        value, z = way(restricted, scale)
+        rise = value - optimum.value
         gained, last = (rise - last) / (step - before), rise
         if rise > hopeless or (gained > 0 and gained >= slope):
             return False  # it gets ever steeper
         slope = gained
+        if abs(gained) * step < _LEVEL * (1 + abs(value)):
+            return False  # it has come to rest on the border
     gradient = objective.value_and_gradient(z)[1]
     falls = last < 0 and float(gradient @ outward) < -FALLING
     back = np.where(held, optimum.z, z)

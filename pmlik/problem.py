@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -256,6 +256,7 @@ def _assemble(
             tuple(terms[0]),
             quadrature,
         )
+    likelihood.is_bounded = _are_probabilities(clone, terms[0])
     k = len(parameters)
     values = Values(list(graphs), x, clone, mode, n_parameters=k)
     unconstrained = _unconstrained([value.name for value in inputs], point)
@@ -300,6 +301,21 @@ def sampled_prior(problem: Problem, roles: Roles, potentials: Potentials) -> Den
         model,
         compile_mode(None),
         _mask([value in reached for value in inputs], inputs, point),
+    )
+
+
+def _are_probabilities(model: TermsModel, names: Iterable[str]) -> bool:
+    """Whether all terms are of discrete data, so that the likelihood is at most one.
+
+    What a user has written by hand may be anything.
+    """
+    variables = [model[name] for name in names]
+    return all(
+        rv in model.observed_RVs
+        and np.dtype(rv.dtype).kind in "iub"
+        and "CustomDist" not in type(rv.owner.op).__name__
+        and "CustomSymbolic" not in type(rv.owner.op).__name__
+        for rv in variables
     )
 
 

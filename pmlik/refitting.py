@@ -238,8 +238,8 @@ class Refitter:
     def _set(self, inputs: Sequence[NDArray[Any]]) -> None:
         for shared, one in zip(self._inputs.values(), inputs, strict=True):
             shared.set_value(one)
-        if isinstance(self._likelihood, MarginalDensity):  # modes belong to the data
-            self._likelihood.forget()
+        if isinstance(self._likelihood, MarginalDensity):
+            self._likelihood.forget()  # modes belong to their data
 
     def _failed(self, end: Refit) -> _One:
         return _One(np.full(self.n_values, np.nan), np.nan, np.nan, end)
@@ -316,10 +316,12 @@ class Refitter:
         or, where the Hessian is nearly singular, its eigenvectors, in standard errors; the
         coordinates as they are where the estimate is no regular optimum.
         """
-        assert self._replicated is not None
         active = np.eye(len(self._x))[self._objective.active]
-        inputs = [one[None] for one in self._original]
-        hessian = self._replicated.hessian(self._x[None], inputs, active)[0]
+        if self._replicated is None:
+            hessian = self._curvature
+        else:
+            inputs = [one[None] for one in self._original]
+            hessian = self._replicated.hessian(self._x[None], inputs, active)[0]
         if not np.isfinite(hessian).all():
             return active, np.eye(len(active))
         curvature = Curvature.of(hessian)
@@ -371,18 +373,21 @@ class Refitter:
     @np.errstate(all="ignore")
     def _search(self) -> _One:
         objective, base = self._objective, self._objective.base
-        starts = [Start("estimate", lambda: self._x), Start("initial point", lambda: base)]
-        quick = self._climb()
+        quick = self._refine() if self._is_integral else None
+        climbed = None if quick is not None else self._climb()
+        if climbed is not None and climbed.converged and self._is_like(climbed):
+            quick = self._certified(objective.expand(climbed.z), climbed.distance)
         if quick is not None:
             return quick
         try:
-            reached = search(objective, starts, 1)
+            reached = self._reach(climbed)
         except StartError:
             return self._failed(Refit.UNDEFINED)
         start = base[objective.active]
         if not np.isfinite(objective.value_and_gradient(start)[0]):
             start = self._x[objective.active]
-        outcome = decide(objective, reached, start, self._problem.n_observations)
+        n, probe = self._problem.n_observations, not self._is_integral
+        outcome = decide(objective, reached, start, n, probe=probe)
         end = _end(outcome)
         if not end.is_usable:
             return self._failed(end)
@@ -394,19 +399,53 @@ class Refitter:
         values = np.where(unknown, np.nan, values)
         return _One(values, log_likelihood, outcome.optimum.distance, end)
 
-    def _climb(self) -> _One | None:
-        """The optimum that a climb from the estimate ends in, if it is like the estimate's own."""
-        objective = self._objective
-        z = self._x[objective.active]
-        if not np.isfinite(objective.value_and_gradient(z)[0]):
+    def _reach(self, climbed: Optimum | None) -> list[Optimum]:
+        """Where climbs from the estimate and, where nothing is certified, the start end."""
+        base = self._objective.base
+        starts = [Start("estimate", lambda: self._x), Start("initial point", lambda: base)]
+        if climbed is None or not self._is_integral:
+            return search(self._objective, starts, 1)
+        if climbed.converged and not climbed.is_flat:
+            return [climbed]
+        return [climbed, *search(self._objective, starts[1:], 1)]
+
+    @property
+    def _is_integral(self) -> bool:
+        return isinstance(self._likelihood, MarginalDensity)
+
+    def _refine(self) -> _One | None:
+        """The optimum near the estimate, by Newton steps that share second derivatives.
+
+        An integral's are differences of its gradient, many evaluations each.
+        """
+        objective, active = self._objective, self._objective.active
+        basis = self._basis[:, active]
+
+        def slope(u: FloatArray, _: Any) -> tuple[FloatArray, FloatArray]:
+            value, gradient = objective.value_and_gradient(self._place(u)[0][active])
+            return np.array([value]), (basis @ gradient)[None]
+
+        def bend(u: FloatArray, _: Any) -> FloatArray:
+            return np.asarray(basis @ objective.hessian(self._place(u)[0][active]) @ basis.T)[None]
+
+        if not len(basis):
             return None
-        optimum = climb(objective, z, "estimate")
-        if not optimum.converged or not self._is_like(optimum):
+        costly = replace(_CRITERION, costly=self._is_regular)
+        refined = refine(slope, bend, np.zeros((1, len(basis))), costly)
+        if not refined.certified[0]:
             return None
-        x = objective.expand(optimum.z)
+        return self._certified(self._place(refined.z)[0], float(refined.distance[0]))
+
+    def _certified(self, x: FloatArray, distance: float) -> _One:
         log_likelihood = self._likelihood.value_and_gradient(x)[0]
-        values = self._problem.values(x)
-        return _One(values, log_likelihood, optimum.distance, Refit.CERTIFIED)
+        return _One(self._problem.values(x), log_likelihood, distance, Refit.CERTIFIED)
+
+    def _climb(self) -> Optimum | None:
+        """Where a climb from the estimate ends."""
+        z = self._x[self._objective.active]
+        if not np.isfinite(self._objective.value_and_gradient(z)[0]):
+            return None
+        return climb(self._objective, z, "estimate")
 
     def _is_like(self, optimum: Optimum) -> bool:
         """Whether no curvature of the estimate has faded."""
