@@ -136,13 +136,16 @@ class Refitter:
                 for name, shape in weights.items()
             }
             likelihood = likelihood.weighted(self._inputs)
-        if isinstance(likelihood, MarginalDensity):
-            likelihood.settle(x)
         prior = (problem.prior,) if kind == "map" else ()
         self._prepared, self._kind, self._x = prepared, kind, x
         self._is_regular = regular
         self._problem, self._likelihood = problem, likelihood
         self._objective = Objective((likelihood, *prior), problem.values, prepared.start)
+        if isinstance(likelihood, MarginalDensity):
+            likelihood.settle(x)
+            # Found here and now, as last digits depend on what an integral has seen before.
+            self.__dict__["_curvature"] = self._objective.hessian(x[self._objective.active])
+            likelihood.forget()
         self._original = [shared.get_value() for shared in self._inputs.values()]
         self._known: dict[bytes, _One] = {}
         self._replicated = None if together is False else self._replicate()

@@ -129,6 +129,11 @@ def _read_blocks(
             f"independent, and {purpose} needs blocks of them that share no observation. {_ADVICE}"
         ) from None
     owner = blocks.terms[: sum(sizes)]
+    if blocks.size == 1 and (owner == 0).all():
+        raise ModelError(
+            f"{', '.join(shapes)}: all observations depend on one block of latents (crossed "
+            f"effects, a chain, a level above all), and {purpose} needs independent ones. {_ADVICE}"
+        )
     used = np.zeros((blocks.size, len(sizes) + len(likelihood.sizes)), bool)
     inside = owner >= 0
     used[owner[inside], np.repeat(np.arange(len(sizes)), sizes)[inside]] = True
