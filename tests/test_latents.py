@@ -77,6 +77,21 @@ def test_a_variance_of_zero_is_exactly_zero_and_said(case, centred, fits) -> Non
 
 
 @pytest.mark.parametrize("centred", FORMS)
+@pytest.mark.parametrize("case", LATENT_CASES)
+def test_profile_intervals_are_the_published_ones(case, centred, fits) -> None:
+    expected, names = truth(case), LATENT_CASES[case][1]
+    found = pmlik.interval_profile(fit(case, centred, fits), var_names=names, progressbar=False)
+    ends = np.concatenate([found[name].to_numpy().reshape(-1, 2) for name in names])
+    se = numbers(expected["se"])
+    unit = np.where(np.isnan(se), 1.0, se)[:, None]
+    published = np.array(list(expected["profile_ci95"].values()))
+    np.testing.assert_allclose((ends - published) / unit, 0, atol=1e-5)
+    at_zero = published[:, 0] == 0
+    assert at_zero.any() == (case in ("05_dyestuff2_boundary", "06_eight_schools_marginal"))
+    assert (ends[at_zero, 0] == 0).all()
+
+
+@pytest.mark.parametrize("centred", FORMS)
 def test_conditional_modes_are_lme4s_ranef(centred, fits) -> None:
     for case in ("05_dyestuff", "05_cbpp_glmm"):
         modes = fit(case, centred, fits).latents.values["u"]
