@@ -13,7 +13,7 @@ import xarray as xr
 
 from pmlik.attribution import Attribution
 from pmlik.background import Background
-from pmlik.errors import Flag, Severity, ValuesError
+from pmlik.errors import Flag, FlagCode, Severity, ValuesError
 from pmlik.estimates import (
     PointEstimate,
     PosteriorEstimate,
@@ -202,7 +202,25 @@ class Comparison(Exports):
             flags=self.flags,
             n_observations=self.mle.n_observations,
             trusted=self.trusted,
+            latents=self._latent_labels,
+            joint_flags=self._joint_flags,
         )
+
+    @property
+    def _latent_labels(self) -> frozenset[str]:
+        """The rows that the likelihood integrates over, and what these move."""
+        if not any(flag.code is FlagCode.INTEGRATED_OUT for flag in self.mle.flags):
+            return frozenset()
+        rows = self.dataset.sel({"method": "mle", "statistic": "estimate"}, drop=True)
+        hidden = rows.drop_vars([name for name in rows.data_vars if name in self.mle.values])
+        return frozenset(labelled(hidden))
+
+    @property
+    def _joint_flags(self) -> tuple[Flag, ...]:
+        """Those of the joint mode that no other estimate has."""
+        others = [e for e in (self.mle, self.map, self.posterior) if e is not None]
+        shared = {flag for estimate in others for flag in estimate.flags}
+        return tuple(f for f in (self.joint.flags if self.joint else ()) if f not in shared)
 
     def sheet(self) -> Sheet:
         """The comparison as a table of strings."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from pmlik.errors import Flag, Severity
+from pmlik.errors import Flag, FlagCode, Severity
+from pmlik.outliers import describe_apart, describe_unbounded, find_apart
 from pmlik.rendering import MINUS, count, format_number, format_to
 
 __all__ = [
@@ -83,6 +84,10 @@ class Evidence:
     flags : tuple of Flag
     n_observations : int
     trusted : bool
+    latents : frozenset of str
+        Rows of latents, and of what they move: the likelihood integrates over them.
+    joint_flags : tuple of Flag
+        Of the joint mode alone.
     """
 
     table: pd.DataFrame
@@ -92,6 +97,8 @@ class Evidence:
     flags: tuple[Flag, ...]
     n_observations: int
     trusted: bool
+    latents: frozenset[str] = frozenset()
+    joint_flags: tuple[Flag, ...] = ()
 
 
 def differs(table: pd.DataFrame) -> pd.Series:
@@ -113,14 +120,18 @@ def find_findings(evidence: Evidence) -> tuple[Finding, ...]:
     found, agree = [], []
     differ = differs(table)
     for label in table.index:
+        if label in evidence.latents:
+            continue
         if np.isnan(table.at[label, "shift in sd"]):
             found.append(_without(evidence, label))
         elif differ[label]:
             found.append(_difference(evidence, label))
         else:
             agree.append(label)
+    found += [*_outlier(evidence), *_about_latents(evidence)]
     found.sort(key=lambda finding: -finding.importance)
-    return (*found, *_agreement(table, agree))
+    whole = len(agree) == len(table) - len(evidence.latents)
+    return (*found, *_agreement(agree, whole=whole))
 
 
 def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[Finding, ...]:
@@ -146,7 +157,11 @@ def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[
 
 
 def _refusals(evidence: Evidence) -> tuple[Finding, ...]:
-    errors = [flag for flag in evidence.flags if flag.severity is Severity.ERROR]
+    errors = [
+        flag
+        for flag in evidence.flags
+        if flag.severity is Severity.ERROR and flag not in evidence.joint_flags
+    ]
     said = [
         Finding(
             flag.variables,
@@ -161,7 +176,37 @@ def _refusals(evidence: Evidence) -> tuple[Finding, ...]:
         text = "No verdict: there is no posterior to hold against the MLE and the MAP."
         action = "Call compare with sample=True, or sample_posterior."
         said.append(Finding((), "not trusted", text, action, np.inf))
-    return tuple(said)
+    return (*said, *(finding for finding in _outlier(evidence) if not finding.labels))
+
+
+def _outlier(evidence: Evidence) -> list[Finding]:
+    """Which of the four answers of a model with latents stands apart."""
+    falling = [f for f in evidence.joint_flags if f.code is FlagCode.UNBOUNDED]
+    falling = [flag for flag in falling if flag.severity is Severity.ERROR]
+    if falling:
+        text = describe_unbounded(falling[0].variables, evidence.table)
+        return [Finding((), "integration", text, _ACTIONS["integration"], np.inf)]
+    apart = find_apart(evidence.table)
+    if apart is None or apart.distance <= SHIFT:
+        return []
+    text = describe_apart(apart, evidence.table)
+    joint = apart.method == "joint mode"
+    action = _ACTIONS["integration"] if joint else ""
+    reason = "integration" if joint else "outlier"
+    return [Finding((apart.label,), reason, text, action, apart.distance)]
+
+
+def _about_latents(evidence: Evidence) -> list[Finding]:
+    """One word on all rows without an MLE that have none since they are integrated over."""
+    if not evidence.latents:
+        return []
+    names = list(dict.fromkeys(label.split("[")[0] for label in evidence.table.index
+                               if label in evidence.latents))
+    text = (
+        f"{', '.join(names)}: not compared. The likelihood is of the parameters, and integrates "
+        "over latents; their modes given the MLE are in comparison.mle.latents."
+    )
+    return [Finding(tuple(sorted(evidence.latents)), "latents", text, "", 0.0)]
 
 
 def _sentence(flag: Flag) -> str:
@@ -263,17 +308,12 @@ def _interval_sentence(evidence: Evidence, label: str) -> str:
     return f"The interval is {' and '.join(shown)}." if shown else ""
 
 
-def _agreement(table: pd.DataFrame, labels: Sequence[str]) -> list[Finding]:
+def _agreement(labels: Sequence[str], *, whole: bool) -> list[Finding]:
     if not labels:
         return []
     shown = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
-    whole = (
-        "Likelihood and posterior agree on everything"
-        if len(labels) == len(table)
-        else (f"Likelihood and posterior agree on {shown}")
-    )
     text = (
-        f"{whole}: no mean is further than {SHIFT:g} posterior sd from the MLE, no posterior sd "
+        f"Likelihood and posterior agree on {'everything' if whole else shown}: no mean is further than {SHIFT:g} posterior sd from the MLE, no posterior sd "
         f"more than {100 * SPREAD:g}% off the standard error."
     )
     action = "Either may be reported for these."
@@ -302,6 +342,10 @@ _ACTIONS = {
     ),
     "skewness": "A standard error is symmetric and this is not: report an interval.",
     "tail": "The mean follows the tail: report the median and an interval.",
+    "integration": (
+        "Do not report what pm.find_MAP of this model returns: report MLE or MAP with the latents "
+        "integrated out, or the posterior."
+    ),
     "narrow": "See what the prior adds before the smaller error is reported.",
     "wide": "Report an interval by profile or posterior, not MLE and standard error.",
 }

@@ -455,6 +455,34 @@ def test_a_joint_mode_where_there_is_one_is_that_of_pymc() -> None:
     assert float(comparison.joint.values["tau"]) == 0.0
 
 
+@pytest.mark.slow
+def test_the_integration_step_leads_from_pymcs_own_mode_to_the_marginal_one() -> None:
+    model = cbpp(centred=False)
+    comparison = pmlik.compare(
+        model,
+        random_seed=1,
+        progressbar=False,
+        profile=False,
+        sample_kwargs={"draws": 1000, "tune": 1000},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        start = pm.find_MAP(model=model, progressbar=False)
+        theirs = pm.find_MAP(start, model=model, progressbar=False)
+    table, steps = comparison.table, comparison.attribution.table
+    assert table.at["sd", "joint mode"] == pytest.approx(float(theirs["sd"]), rel=1e-3)
+    gap = (table["MAP"] - table["joint mode"]) / table["sd"]
+    np.testing.assert_allclose(steps["integration"], gap[steps.index], equal_nan=True)
+    assert abs(steps.at["sd", "integration"]) > 1
+    # The other steps are the way from MLE to mean without it.
+    total = (table["posterior mean"] - table["MLE"]) / table["sd"]
+    names = ["prior", "scale", "skewness", "tail"]
+    known = total.dropna().index
+    np.testing.assert_allclose(steps.loc[known, names].sum(axis=1), total[known], atol=1e-9)
+    finding = next(f for f in comparison.findings(all=True) if f.reason == "integration")
+    assert finding.labels == ("sd",)
+
+
 def test_a_bambi_model_passes_through_unchanged() -> None:
     bambi = pytest.importorskip("bambi")
     frame = data("05_sleepstudy_slope").astype({"Subject": str})

@@ -1,0 +1,101 @@
+"""A model with latents has four answers: which of them stands apart from the others, and why."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pmlik.rendering import format_number, format_to
+
+__all__ = ["Apart", "describe_apart", "describe_unbounded", "find_apart"]
+
+_METHODS = ("MLE", "MAP", "joint mode", "posterior mean")
+
+
+class Apart(NamedTuple):
+    """The answer that is furthest from the median of the other three.
+
+    Parameters
+    ----------
+    method, label : str
+        The column and the row of the table.
+    distance : float
+        In posterior standard deviations.
+    """
+
+    method: str
+    label: str
+    distance: float
+
+
+def find_apart(table: pd.DataFrame) -> Apart | None:
+    """The answer that stands apart the most, over all rows that have four.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        `Comparison.table`.
+
+    Returns
+    -------
+    Apart or None
+        None where there is no joint mode, or no row with all four.
+    """
+    if "joint mode" not in table:
+        return None
+    found = []
+    for label, row in table[[*_METHODS, "sd"]].iterrows():
+        values = row[list(_METHODS)].to_numpy(dtype=float)
+        if not np.isfinite(values).all() or not row["sd"] > 0:
+            continue
+        for i, method in enumerate(_METHODS):
+            others = np.median(np.delete(values, i))
+            found.append(Apart(method, str(label), float(abs(values[i] - others) / row["sd"])))
+    return max(found, key=lambda apart: apart.distance, default=None)
+
+
+def describe_apart(apart: Apart, table: pd.DataFrame) -> str:
+    """The outlier in a sentence, with the four numbers and the reason."""
+    row = table.loc[apart.label]
+    unit = np.nanmin([row["SE"], row["sd"]])
+    others = ", ".join(
+        f"{name} {format_to(row[name], unit)}" for name in _METHODS if name != apart.method
+    )
+    return (
+        f"Of the four answers the {apart.method} stands apart, most in {apart.label}: "
+        f"{format_to(row[apart.method], unit)} against {others} "
+        f"({format_number(apart.distance, 2)} posterior sd from the median of these). "
+        f"{_REASONS[apart.method]}"
+    )
+
+
+def describe_unbounded(labels: tuple[str, ...], table: pd.DataFrame) -> str:
+    """Why there is no joint mode, and what the other answers are."""
+    known = [
+        f"{label} {format_to(row['MAP'], row['SE'] if row['SE'] > 0 else row['sd'])}"
+        for label, row in table.iterrows()
+        if np.isfinite(row["MAP"])
+    ]
+    shown = f" The MAP with the latents integrated out exists: {', '.join(known[:4])}."
+    return (
+        "Of the four answers the joint mode stands apart: it has no value. The density of "
+        f"parameters and latents together grows without bound as {', '.join(labels)} goes to the "
+        "border, where the latents' own density is a spike that no data hold down. pm.find_MAP "
+        f"looks for it, and where it stops is an accident.{shown if known else ''}"
+    )
+
+
+_REASONS = {
+    "MLE": "It alone knows no prior.",
+    "MAP": "It maximises in the user's units, with the latents integrated out.",
+    "joint mode": (
+        "It alone maximises over the latents, where the others integrate over them: such a mode is "
+        "far from where the mass is, and moves with the way the latents are written."
+    ),
+    "posterior mean": (
+        "It alone is an average over all values, where the others are maxima, which may sit on a "
+        "border."
+    ),
+}
