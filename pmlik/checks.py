@@ -9,10 +9,10 @@ import numpy as np
 from pmlik.directions import describe_direction
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, PointEstimate
-from pmlik.functions import Density
 from pmlik.importance import LaplaceError
 from pmlik.marginal import MarginalDensity
 from pmlik.objective import Optimum
+from pmlik.problem import Problem
 from pmlik.roles import Potentials, Roles
 
 __all__ = [
@@ -53,14 +53,15 @@ def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
     return flags
 
 
-def check_latents(roles: Roles, likelihood: Density | MarginalDensity) -> list[Flag]:
+def check_latents(roles: Roles, problem: Problem) -> list[Flag]:
     """Who is integrated out and how, and whether there are enough of them.
 
     Parameters
     ----------
     roles : Roles
-    likelihood : Density or MarginalDensity
+    problem : Problem
     """
+    likelihood = problem.likelihood
     if not isinstance(likelihood, MarginalDensity):
         return []
     how = "by Laplace's approximation"
@@ -70,15 +71,43 @@ def check_latents(roles: Roles, likelihood: Density | MarginalDensity) -> list[F
         how = f"by adaptive quadrature with {likelihood.n_nodes} nodes each"
     action = f"parameters={list(roles.latents)!r} would maximise over them instead."
     flags = [Flag(FlagCode.INTEGRATED_OUT, Severity.INFO, roles.latents, action, f"Taken {how}.")]
-    sizes = dict(zip(roles.latents, likelihood.integrand.sizes, strict=True))
-    few = tuple(name for name in roles.scales if sizes[name] <= len(roles.scales[name]))
-    if few:
-        detail = "; ".join(
-            f"{name}: {sizes[name]}, with {', '.join(roles.scales[name])}" for name in few
-        )
-        action = "A prior has to tell the rest; the MLE may not exist or sit on a border."
-        flags.append(Flag(FlagCode.FEW_LATENTS, Severity.WARNING, few, action, f"{detail}."))
-    return flags
+    return [*flags, *_check_few(roles, problem, likelihood), *_check_coefficients(roles)]
+
+
+def _check_few(roles: Roles, problem: Problem, likelihood: MarginalDensity) -> list[Flag]:
+    """Latents that are no more than the parameters of their distribution, scalar by scalar."""
+    shapes = zip(roles.parameters, problem.unconstrained.shapes, strict=True)
+    size = {name: int(np.prod(shape, dtype=int)) for name, shape in shapes}
+    latents = dict(zip(roles.latents, likelihood.sizes, strict=True))
+    few = {
+        name: sum(size[scale] for scale in scales)
+        for name, scales in roles.scales.items()
+        if name not in roles.gaps and latents[name] <= sum(size[scale] for scale in scales)
+    }
+    if not few:
+        return []
+    detail = "; ".join(
+        f"{name}: {latents[name]}, with {count} in {', '.join(roles.scales[name])}"
+        for name, count in few.items()
+    )
+    action = "A prior has to tell the rest; the MLE may not exist or sit on a border."
+    return [Flag(FlagCode.FEW_LATENTS, Severity.WARNING, tuple(few), action, f"{detail}.")]
+
+
+def _check_coefficients(roles: Roles) -> list[Flag]:
+    """Whether latents are coefficients under a shrinkage prior, and how to have their MLE."""
+    if not roles.coefficients:
+        return []
+    centred = [name for name in roles.coefficients if name not in roles.whitened]
+    what = "the unpenalised MLE of the coefficients"
+    detail = "They multiply a matrix of covariates (ridge, horseshoe and the like)."
+    action = (
+        f"parameters={centred!r} gives {what}."
+        if centred
+        else f"For {what} write their prior on the coefficients themselves, centred, and name "
+        "these in parameters=[...]."
+    )
+    return [Flag(FlagCode.SHRINKAGE, Severity.INFO, roles.coefficients, action, detail)]
 
 
 def check_laplace(found: LaplaceError | None) -> list[Flag]:

@@ -71,6 +71,7 @@ class FlagCode(StrEnum):
     INTEGRATED_OUT = "Latents: integrated out of the likelihood."
     NO_JOINT_MODE = "The mode of parameters and latents together was left out: it takes too long."
     FEW_LATENTS = "Hardly more latents than parameters of their distribution."
+    SHRINKAGE = "Coefficients under a prior with free scales read as latents, not as parameters."
     LAPLACE_CHECKED = "Laplace's approximation was checked by importance sampling at the MLE."
     LAPLACE_NOT_CHECKED = "Laplace's approximation could not be checked by importance sampling."
     NOT_IN_LIKELIHOOD = "The likelihood does not depend on it, so its MLE does not exist."

@@ -79,7 +79,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     certificate = _certificate(fit, before, error)
     flags = [
         *check_roles(prepared.roles, prepared.potentials),
-        *check_latents(prepared.roles, problem.likelihood),
+        *check_latents(prepared.roles, problem),
         *(check_laplace(_laplace_error(fit)) if kind == "mle" else ()),
         *_check_search(fit, reached, certificate, error),
         *_check_variances(fit, variances, unused, asked),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from pymc.model.fgraph import fgraph_from_model, model_from_fgraph
+from pymc.model.fgraph import model_from_fgraph
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
@@ -19,7 +19,7 @@ from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem, build_problem
 from pmlik.roles import Latent, Potentials, Roles, read_roles
 from pmlik.space import FloatArray
-from pmlik.submodels import as_tensor, carry_over, without_initial_values
+from pmlik.submodels import as_tensor, carry_over, graph_of
 
 __all__ = ["marginal_model", "parameters_model"]
 
@@ -145,7 +145,7 @@ def marginal_model(
 
 def parameters_model(model: pm.Model, roles: Roles, problem: Problem) -> pm.Model:
     """The model of a problem's parameters, with its likelihood as a potential."""
-    graph, memo = fgraph_from_model(without_initial_values(model))
+    graph, memo = graph_of(model)
     kept = {memo[model[name]] for name in (*roles.parameters, *problem.derived.names)}
     for place in reversed(range(len(graph.outputs))):
         if graph.outputs[place] not in kept:

@@ -11,6 +11,7 @@ from pymc.distributions.distribution import PartialObservedRV
 from pytensor.graph.traversal import ancestors
 
 from pmlik.admission import refuse_discrete, refuse_unusable, refuse_without_likelihood
+from pmlik.coefficients import find_coefficients
 from pmlik.errors import ModelError
 from pmlik.whitening import Whitened, find_whitened
 
@@ -39,6 +40,12 @@ class Roles:
         The rest, in the model's order.
     scales : mapping of str to tuple of str
         Of each latent, the parameters that its distribution has.
+    gaps : tuple of str
+        Those latents that are missing values.
+    coefficients : tuple of str
+        Those that multiply a dense matrix of data, as coefficients under a shrinkage prior do.
+    whitened : tuple of str
+        Those with a constant standard prior.
     """
 
     parameters: tuple[str, ...]
@@ -48,6 +55,9 @@ class Roles:
     potentials: tuple[str, ...]
     derived: tuple[str, ...]
     scales: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    gaps: tuple[str, ...] = ()
+    coefficients: tuple[str, ...] = ()
+    whitened: tuple[str, ...] = ()
 
 
 def read_roles(
@@ -106,6 +116,9 @@ def read_roles(
         potentials=tuple(potential.name for potential in model.potentials),
         derived=tuple(var.name for var in model.deterministics),
         scales={n: _scales(model, n, whitened, latents) for n in others if n in latents},
+        gaps=tuple(name for name in _missing(model) if name in latents),
+        coefficients=find_coefficients(model, [name for name in others if name in latents]),
+        whitened=tuple(name for name in whitened if name in latents),
     )
 
 

@@ -10,7 +10,12 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 from pymc.initial_point import make_initial_point_fn
-from pymc.model.fgraph import fgraph_from_model, model_from_fgraph
+from pymc.model.fgraph import (
+    ModelDeterministic,
+    ModelVar,
+    fgraph_from_model,
+    model_from_fgraph,
+)
 from pymc.model.transform.conditioning import remove_value_transforms
 from pytensor.compile import view_op
 from pytensor.graph import FunctionGraph
@@ -27,6 +32,7 @@ __all__ = [
     "as_tensor",
     "carry_over",
     "factor_graphs",
+    "graph_of",
     "likelihood_model",
     "likelihood_terms",
     "open_data",
@@ -127,10 +133,28 @@ def terms_model(
     exact_constants : bool
         Hold the constants of the clone's graph in double precision.
     """
-    graph, _ = fgraph_from_model(without_initial_values(model))
+    graph, _ = graph_of(model)
     if exact_constants:
         graph = _with_exact_constants(graph)
     return _as_terms_model(model_from_fgraph(graph, mutate_fgraph=True), model, terms)
+
+
+def graph_of(model: pm.Model) -> tuple[Any, dict[Any, Any]]:
+    """The model as a graph, with the way from its variables to the graph's.
+
+    A deterministic that is nothing but another named variable gets a node of its own: PyMC's way
+    back would give both the same name.
+    """
+    graph, memo = fgraph_from_model(without_initial_values(model))
+    nodes = [out.owner for out in graph.outputs if isinstance(out.owner.op, ModelVar)]
+    nodes.sort(key=lambda node: isinstance(node.op, ModelDeterministic))
+    taken = set()
+    for node in nodes:
+        inner = node.inputs[0]
+        if inner in taken:
+            graph.change_node_input(node, 0, view_op(inner), import_missing=True)
+        taken.add(inner)
+    return graph, memo
 
 
 def open_data(model: TermsModel, names: Iterable[str]) -> dict[str, Any]:

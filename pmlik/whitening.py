@@ -16,7 +16,7 @@ from pymc.pytensorf import constant_fold
 from pytensor.graph.traversal import ancestors
 from pytensor.scan.op import Scan
 
-__all__ = ["Whitened", "find_whitened"]
+__all__ = ["MATRIX_PRODUCTS", "MOVES", "Whitened", "find_whitened", "operation_names", "users_of"]
 
 # Distributions by name, and the parameters that make them standard: 0 and 1 stand for
 # themselves, "I" for the identity matrix, None for anything.
@@ -30,8 +30,8 @@ _STANDARD: dict[str, tuple[Any, ...]] = {
     "ICARRV": (None, 1, None),
 }
 
-# Operations that only move numbers about, in PyTensor's own arrays and in its labelled ones.
-_MOVES = {
+#: Operations that only move numbers about, in PyTensor's own arrays and in its labelled ones.
+MOVES = {
     "AdvancedSubtensor", "AdvancedSubtensor1", "Alloc", "Broadcast", "Concat", "CumOp",
     "DimShuffle", "ExpandDims", "Index", "Join", "MakeVector", "Rename", "Reshape",
     "SpecifyShape", "Squeeze",
@@ -39,7 +39,8 @@ _MOVES = {
     "XTensorFromTensor",
 }  # fmt: skip
 _SHAPES = {"Shape", "Shape_i"}
-_MATRIX_PRODUCTS = {"Dot", "Einsum", "BatchedDot"}
+#: Products of arrays, by the name of their core operation.
+MATRIX_PRODUCTS = {"Dot", "Einsum", "BatchedDot"}
 _SOLVES = {"SolveTriangular", "Solve", "CholeskySolve"}
 
 
@@ -121,14 +122,14 @@ class _Walk:
         self._random = set(model.basic_RVs) - {rv}
         self._potentials = set(model.potentials)
         self.partners: set[Any] = set()
-        users = _users([*self._random, *model.potentials])
+        users = users_of([*self._random, *model.potentials])
         linear, stack, self.meets_products_only = {rv}, [rv], True
         while stack and self.meets_products_only:
             var = stack.pop()
             if var in self._potentials:
                 self.meets_products_only = False
             for node in users.get(var, ()):
-                if _names(node.op)[1] in _SHAPES:
+                if operation_names(node.op)[1] in _SHAPES:
                     continue
                 partners = self._partners(node, var)
                 if partners:
@@ -149,8 +150,8 @@ class _Walk:
         if isinstance(node.op, Scan):
             sequences = node.inputs[1 : 1 + node.op.info.n_seqs]
             return self._free(rest) if any(var in ancestors([s]) for s in sequences) else set()
-        scalar, core = _names(node.op)
-        multiplied = scalar == "mul" or core in _MATRIX_PRODUCTS
+        scalar, core = operation_names(node.op)
+        multiplied = scalar == "mul" or core in MATRIX_PRODUCTS
         divided = scalar == "true_div" and node.inputs[0] is var
         solved = core in _SOLVES and node.inputs[-1] is var
         return self._free(rest) if multiplied or divided or solved else set()
@@ -158,8 +159,8 @@ class _Walk:
     def _stays_linear(self, node: Any, linear: set[Any]) -> bool:
         if any(out in self._random for out in node.outputs):
             return False
-        scalar, core = _names(node.op)
-        if core in _MOVES or scalar in ("neg", "second", "identity"):
+        scalar, core = operation_names(node.op)
+        if core in MOVES or scalar in ("neg", "second", "identity"):
             return True
         if scalar in ("add", "sub"):  # not with data: that makes a residual, not an effect
             return all(inp in linear or self._free([inp]) for inp in node.inputs)
@@ -167,7 +168,7 @@ class _Walk:
             return True  # by a constant: with a free variable it would be a partner
         if scalar == "true_div":
             return node.inputs[0] in linear
-        if core in _MATRIX_PRODUCTS:
+        if core in MATRIX_PRODUCTS:
             return all(_selects(inp) for inp in node.inputs if inp not in linear)
         return False
 
@@ -180,14 +181,15 @@ def _selects(matrix: Any) -> bool:
     return bool(((value != 0).sum(axis=1) <= 1).all())
 
 
-def _names(op: Any) -> tuple[str, str]:
+def operation_names(op: Any) -> tuple[str, str]:
     """Name of the scalar operation of an elementwise one, and class name of the core one."""
     scalar = getattr(op, "scalar_op", None)
     core = getattr(op, "core_op", op)
     return (str(getattr(scalar, "name", None) or scalar or ""), type(core).__name__)
 
 
-def _users(ends: Iterable[Any]) -> dict[Any, list[Any]]:
+def users_of(ends: Iterable[Any]) -> dict[Any, list[Any]]:
+    """Of each variable above the given ones, the nodes that take it as an input."""
     users: dict[Any, list[Any]] = {}
     for node in {var.owner for var in ancestors(list(ends)) if var.owner}:
         for var in set(node.inputs):
