@@ -75,7 +75,8 @@ def refuse_discrete(model: pm.Model, names: Collection[str]) -> None:
     if discrete:
         raise ModelError(
             f"{', '.join(discrete)}: discrete free variable, which has no gradient. Marginalise "
-            "it: write the sum out with pm.Mixture, or use pymc_extras.marginalize."
+            "it: write the sum out with pm.Mixture, or install pymc-extras, with which finite ones "
+            "are summed out."
         )
 
 

@@ -48,6 +48,8 @@ def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
         other = {"likelihood": "prior", "prior": "likelihood"}[potentials]
         action = f"potentials={other!r} counts it the other way."
         flags.append(Flag(code, Severity.INFO, roles.potentials, action))
+    if roles.summed:
+        flags.append(Flag(FlagCode.SUMMED_OUT, Severity.INFO, roles.summed))
     if roles.missing:
         flags.append(Flag(FlagCode.MISSING_INTEGRATED_OUT, Severity.INFO, roles.missing))
     return flags

@@ -70,6 +70,7 @@ class FlagCode(StrEnum):
     MISSING_INTEGRATED_OUT = "Missing observations are integrated out of the likelihood exactly."
     INTEGRATED_OUT = "Latents: integrated out of the likelihood."
     NO_JOINT_MODE = "The mode of parameters and latents together was left out: it takes too long."
+    SUMMED_OUT = "Discrete latents are summed out of the likelihood exactly, by pymc-extras."
     FEW_LATENTS = "Hardly more latents than parameters of their distribution."
     SHRINKAGE = "Coefficients under a prior with free scales read as latents, not as parameters."
     LAPLACE_CHECKED = "Laplace's approximation was checked by importance sampling at the MLE."

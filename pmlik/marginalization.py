@@ -14,6 +14,7 @@ from pytensor.graph.op import Op
 
 from pmlik.admission import resolve_model
 from pmlik.errors import ModelError
+from pmlik.enumeration import sum_out_discrete
 from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem, build_problem
@@ -130,7 +131,7 @@ def marginal_model(
     >>> print(f"{found.values['mu']:.4f} {found.std_error['mu']:.4f}")
     4.0000 3.6056
     """
-    model = resolve_model(model)
+    model, _ = sum_out_discrete(resolve_model(model))
     roles = read_roles(model, potentials, latent=latent, parameters=parameters)
     if not roles.latents:
         raise ModelError(

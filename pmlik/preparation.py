@@ -16,6 +16,7 @@ from pmlik.admission import resolve_model
 from pmlik.compilation import compile_mode
 from pmlik.conditional import conditional_modes
 from pmlik.curvature import DENSE_LIMIT
+from pmlik.enumeration import sum_out_discrete
 from pmlik.errors import ModelError, StartError
 from pmlik.estimates import LatentModes
 from pmlik.naturals import NaturalLikelihood
@@ -122,13 +123,12 @@ def prepare(arguments: Arguments) -> Prepared:
     ValuesError
         For a start that does not fit the model.
     """
-    model = resolve_model(arguments.model)
-    roles = read_roles(
-        model,
-        arguments.potentials,
-        latent=arguments.latent,
-        parameters=arguments.parameters,
-    )
+    model, summed = sum_out_discrete(resolve_model(arguments.model))
+    latent = arguments.latent
+    if summed and not isinstance(latent, str):
+        latent = [name for name in latent if name not in summed]
+    roles = read_roles(model, arguments.potentials, latent=latent, parameters=arguments.parameters)
+    roles = replace(roles, summed=summed)
     _check_names(model, arguments.var_names)
     compile_mode(arguments.backend)
     _check_count("n_starts", arguments.n_starts)

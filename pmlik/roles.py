@@ -46,6 +46,8 @@ class Roles:
         Those that multiply a dense matrix of data, as coefficients under a shrinkage prior do.
     whitened : tuple of str
         Those with a constant standard prior.
+    summed : tuple of str
+        Discrete latents that were summed out of the model before it was read.
     """
 
     parameters: tuple[str, ...]
@@ -58,6 +60,7 @@ class Roles:
     gaps: tuple[str, ...] = ()
     coefficients: tuple[str, ...] = ()
     whitened: tuple[str, ...] = ()
+    summed: tuple[str, ...] = ()
 
 
 def read_roles(
