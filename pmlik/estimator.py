@@ -30,7 +30,7 @@ from pmlik.functions import BoolArray
 from pmlik.gradients import gradient_error, gradient_error_at
 from pmlik.importance import LaplaceError, laplace_error
 from pmlik.limits import End, Ending
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal import MarginalDensity, calm
 from pmlik.objective import Kind, Minimised, Objective, Optimum
 from pmlik.optimizer import Start, search
 from pmlik.outcome import Outcome, decide
@@ -220,7 +220,8 @@ def _laplace_error(fit: Fit) -> LaplaceError | None:
     n_draws = min(_LAPLACE_DRAWS, _LAPLACE_TERMS // max(1, fit.problem.n_observations))
     if mode is None or n_draws < _LEAST_LAPLACE_DRAWS:
         return None
-    return laplace_error(likelihood.laplace, mode, n_draws, fit.prepared.seed)
+    with calm(sum(likelihood.sizes)):
+        return laplace_error(likelihood.laplace, mode, n_draws, fit.prepared.seed)
 
 
 def _gradient_error(fit: Fit, start: FloatArray) -> float:

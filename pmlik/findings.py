@@ -200,8 +200,11 @@ def _about_latents(evidence: Evidence) -> list[Finding]:
     """One word on all rows without an MLE that have none since they are integrated over."""
     if not evidence.latents:
         return []
-    names = list(dict.fromkeys(label.split("[")[0] for label in evidence.table.index
-                               if label in evidence.latents))
+    names = list(
+        dict.fromkeys(
+            label.split("[")[0] for label in evidence.table.index if label in evidence.latents
+        )
+    )
     text = (
         f"{', '.join(names)}: not compared. The likelihood is of the parameters, and integrates "
         "over latents; their modes given the MLE are in comparison.mle.latents."
@@ -313,8 +316,9 @@ def _agreement(labels: Sequence[str], *, whole: bool) -> list[Finding]:
         return []
     shown = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
     text = (
-        f"Likelihood and posterior agree on {'everything' if whole else shown}: no mean is further than {SHIFT:g} posterior sd from the MLE, no posterior sd "
-        f"more than {100 * SPREAD:g}% off the standard error."
+        f"Likelihood and posterior agree on {'everything' if whole else shown}: no mean is "
+        f"further than {SHIFT:g} posterior sd from the MLE, no posterior sd more than "
+        f"{100 * SPREAD:g}% off the standard error."
     )
     action = "Either may be reported for these."
     return [Finding(tuple(labels), "agree", text, action, 0.0)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import cache, cached_property
 from threading import RLock
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from pmlik.admission import describe_not_finite
 from pmlik.blocks import Blocks, NotAloneError, find_blocks
@@ -20,7 +22,7 @@ from pmlik.quadrature import Quadrature
 from pmlik.space import FloatArray
 from pmlik.weighting import BlockRule, LaplaceByBlock, Weighted
 
-__all__ = ["MarginalDensity"]
+__all__ = ["MarginalDensity", "calm"]
 
 # Differences over this share of a standard error: what they leave out and what rounding adds
 # are both about 1e-9 of a curvature.
@@ -28,6 +30,29 @@ _STEP = 1e-4
 _WIDEST, _FIRST_WIDTH = 30.0, 0.06
 _MISJUDGED = 30.0
 _REMEMBERED = 8
+_ALONE = 500
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@contextmanager
+def calm(size: int) -> Iterator[None]:
+    """No warnings of numbers; and one thread in linear algebra where matrices are small.
+
+    More threads wait for each other: a triangular solve of fifty rows takes a hundred times as
+    long with two of them on a busy machine.
+
+    Parameters
+    ----------
+    size : int
+        Rows of the largest matrix.
+    """
+    alone = _libraries().limit(limits=1) if size <= _ALONE else nullcontext()
+    with alone, np.errstate(all="ignore"):
+        yield
 
 
 class MarginalDensity:
@@ -130,12 +155,12 @@ class MarginalDensity:
 
     def mode(self, x: FloatArray) -> Mode | None:
         """The conditional mode of the latents at ``x``."""
-        with self._lock, np.errstate(all="ignore"):
+        with self._lock, calm(sum(self.sizes)):
             return self.laplace.mode(np.asarray(x, dtype=float))
 
     def value_and_gradient(self, x: FloatArray) -> tuple[float, FloatArray]:
         """Marginal log-likelihood, all constants included, and its gradient (p,)."""
-        with self._lock, np.errstate(all="ignore"):
+        with self._lock, calm(sum(self.sizes)):
             self.n_gradients += 1
             key = np.asarray(x, dtype=float).tobytes()
             if key not in self._known:
@@ -207,7 +232,7 @@ class MarginalDensity:
             raise ValueError(f"{what}: the marginal likelihood has no terms by observation.")
         results: list[float | FloatArray] = []
         for done, point in enumerate(points):
-            with self._lock, np.errstate(all="ignore"):
+            with self._lock, calm(sum(self.sizes)):
                 if what == "value":
                     results.append(self._rule.log_integral(np.array(point, dtype=float)))
                 else:
@@ -247,7 +272,9 @@ class MarginalDensity:
     @cached_property
     def _by_block(self) -> BlockRule:
         rule = self._rule
-        return LaplaceByBlock(rule, self.integrand) if isinstance(rule, Laplace) else rule
+        return (
+            rule if isinstance(rule, Quadrature) else LaplaceByBlock(self.laplace, self.integrand)
+        )
 
     def log_integrals(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The log-likelihood piece by piece.
@@ -259,7 +286,7 @@ class MarginalDensity:
         blocks : array (k,)
             The logarithm of each block's integral. NaN where the latents have no mode.
         """
-        with self._lock, np.errstate(all="ignore"):
+        with self._lock, calm(sum(self.sizes)):
             found = self._by_block.log_integrals(np.array(x, dtype=float), self.blocks)
         if found is None:
             nothing = np.full(len(self.blocks.terms), np.nan)

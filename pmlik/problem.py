@@ -21,7 +21,7 @@ from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError
 from pmlik.functions import BoolArray, Density, Values
 from pmlik.integrand import Integrand
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal import MarginalDensity, calm
 from pmlik.precision import in_double_precision
 from pmlik.roles import Potentials, Roles
 from pmlik.space import FloatArray, Space
@@ -195,7 +195,8 @@ def _seconds_ahead(problem: Problem) -> float:
     if isinstance(likelihood, MarginalDensity):
         integrand = likelihood.integrand
         once = partial(integrand.value_and_gradient, initial, integrand.start)
-        return _seconds(once) * _EVALUATIONS_TO_INTEGRATE
+        with calm(sum(likelihood.sizes)):
+            return _seconds(once) * _EVALUATIONS_TO_INTEGRATE
     n = len(initial)
     seconds = _seconds(partial(likelihood.value_and_gradient, initial))
     if problem.n_observations > LARGE_DATA and n <= DENSE_LIMIT:

@@ -87,9 +87,7 @@ class Weighted:
         block are the same. The latents' own terms have the weight of their block.
     """
 
-    def __init__(
-        self, rule: BlockRule, blocks: Blocks, weights: Callable[[], FloatArray]
-    ) -> None:
+    def __init__(self, rule: BlockRule, blocks: Blocks, weights: Callable[[], FloatArray]) -> None:
         self._rule, self._blocks, self._weights = rule, blocks, weights
 
     def _spread(self) -> tuple[FloatArray, FloatArray]:

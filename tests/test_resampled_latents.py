@@ -270,7 +270,7 @@ def walk() -> pm.Model:
 def test_latents_that_are_one_block_can_only_be_simulated(build) -> None:
     mle = fit(build())
     for kind in ("nonparametric", "bayesian"):
-        with pytest.raises(pmlik.ModelError, match="one block.*parametric"):
+        with pytest.raises(pmlik.ModelError, match=r"one block.*parametric"):
             resample(mle, 10, kind=kind)
     with pytest.raises(pmlik.ModelError, match="one block"):
         pmlik.make_robust(mle)
