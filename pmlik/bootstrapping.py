@@ -16,7 +16,7 @@ from pmlik.errors import Flag, FlagCode, ModelError, Severity
 from pmlik.estimates import PointEstimate, display_rows, labelled, space_of
 from pmlik.preparation import Prepared, seed_of
 from pmlik.progress import counting
-from pmlik.refitting import Refit, Refits
+from pmlik.refits import Refit, Refits
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
 from pmlik.resampling import BootstrapKind, Resampler, refit_all
 from pmlik.space import FloatArray

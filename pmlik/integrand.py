@@ -194,7 +194,7 @@ class Integrand:
     def terms(self, theta: FloatArray, points: FloatArray) -> FloatArray:
         """All terms, end to end, at each ``u`` of ``points``: (k, n) to (k, m)."""
         numbers = len(points) * points.shape[1]
-        together = self._all_terms if 1 < len(points) and numbers <= _NUMBERS_AT_ONCE else None
+        together = self._all_terms if len(points) > 1 and numbers <= _NUMBERS_AT_ONCE else None
         if together is None:
             alone = self._terms
             return np.array([alone(theta, u)[0] for u in points], dtype=float)
@@ -225,7 +225,7 @@ class Integrand:
 
         In ``theta`` (p,), and in each ``u`` of ``points`` (k, n).
         """
-        few = 1 < len(points) and weights.size <= _NUMBERS_AT_ONCE
+        few = len(points) > 1 and weights.size <= _NUMBERS_AT_ONCE
         together = self._all_weighted if few else None
         if together is None:
             alone = self._weighted

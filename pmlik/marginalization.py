@@ -13,8 +13,8 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
 from pmlik.admission import resolve_model
-from pmlik.errors import ModelError
 from pmlik.enumeration import sum_out_discrete
+from pmlik.errors import ModelError
 from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem, build_problem

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytensor
@@ -26,10 +25,11 @@ from pmlik.optimizer import CONTRACTION, TOLERANCE, Start, climb, search
 from pmlik.outcome import Outcome, decide
 from pmlik.preparation import Prepared
 from pmlik.problem import open_problem
+from pmlik.refits import Refit, Refits
 from pmlik.replicates import Replicated
 from pmlik.space import FloatArray
 
-__all__ = ["BUILDING", "Refit", "Refits", "Refitter"]
+__all__ = ["BUILDING", "Refitter"]
 
 # Replicates are worked on in blocks of at most so many; the size depends on nothing but the
 # model, so that neither the number of replicates nor of workers changes a digit.
@@ -43,45 +43,6 @@ BUILDING = threading.RLock()
 _WELL_CONDITIONED = 1e-6
 # Curvature below a thousandth of that at the estimate has faded: the optimum may not be regular.
 _CRITERION = Criterion(TOLERANCE, CONTRACTION, least=1e-3)
-
-
-class Refit(StrEnum):
-    """How a refit ended."""
-
-    CERTIFIED = "certified"
-    PARTIAL = "certified, but for what the new data say nothing about"
-    BOUNDARY = "at the boundary"
-    INFINITY = "no finite maximum (estimate at infinity)"
-    UNBOUNDED = "unbounded likelihood"
-    NOT_CONVERGED = "no optimum could be certified"
-    UNDEFINED = "the likelihood of the new data is zero or undefined at every start"
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether there is an estimate."""
-        return self in (Refit.CERTIFIED, Refit.PARTIAL, Refit.BOUNDARY)
-
-
-class Refits(NamedTuple):
-    """A batch of ``b`` refits: natural ``values`` (b, m) and the rest (b,).
-
-    NaN where there is no estimate; the ``distance`` to the optimum is in standard errors.
-    """
-
-    values: FloatArray
-    log_likelihood: FloatArray
-    distance: FloatArray
-    outcome: list[Refit]
-
-    @classmethod
-    def join(cls, parts: Sequence[Refits], n: int) -> Refits:
-        """The first ``n`` of several batches, end to end."""
-        return cls(
-            np.concatenate([part.values for part in parts])[:n],
-            np.concatenate([part.log_likelihood for part in parts])[:n],
-            np.concatenate([part.distance for part in parts])[:n],
-            [end for part in parts for end in part.outcome][:n],
-        )
 
 
 @dataclass(eq=False)

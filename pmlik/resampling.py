@@ -23,7 +23,8 @@ from threadpoolctl import threadpool_limits
 from pmlik.admission import resolve_model
 from pmlik.objective import Kind
 from pmlik.preparation import Arguments, Prepared, prepare
-from pmlik.refitting import BUILDING, Refits, Refitter
+from pmlik.refits import Refits
+from pmlik.refitting import BUILDING, Refitter
 from pmlik.simulation import Simulate, simulator
 from pmlik.space import FloatArray
 from pmlik.transport import read_registrations, register

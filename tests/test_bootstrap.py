@@ -13,7 +13,8 @@ import zoo
 
 import pmlik
 from pmlik.errors import FlagCode, Severity
-from pmlik.refitting import Refit, Refitter
+from pmlik.refits import Refit
+from pmlik.refitting import Refitter
 from pmlik.sparsity import Pattern
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))

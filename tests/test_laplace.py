@@ -7,14 +7,8 @@ import pytest
 from scipy import integrate, stats
 
 from pmlik.blocks import NotAloneError, find_groups
-from pmlik.factorization import (
-    BandPlan,
-    BlockPlan,
-    DensePlan,
-    Plan,
-    SparsePlan,
-    make_plan,
-)
+from pmlik.factorization import BlockPlan, Plan, make_plan
+from pmlik.factors import BandPlan, DensePlan, SparsePlan
 from pmlik.importance import laplace_error
 from pmlik.laplace import Laplace, OneByOne
 from pmlik.quadrature import Quadrature

@@ -18,7 +18,8 @@ from reference_models import data, design
 from scipy import stats
 
 import pmlik
-from pmlik.refitting import Refit, Refitter
+from pmlik.refits import Refit
+from pmlik.refitting import Refitter
 from pmlik.resampling import Resampler
 from pmlik.scores import unit_scores
 from pmlik.simulation import simulator
