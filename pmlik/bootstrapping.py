@@ -151,7 +151,9 @@ def bootstrap(
         Parametric: data are simulated from the model at the estimate, by PyMC's own forward
         sampling, covariates and the pattern of missing values held. Nonparametric: each
         observation counts as often as it is drawn with replacement. Bayesian: it counts with
-        Dirichlet weights that sum to the number of observations [2]_.
+        Dirichlet weights that sum to the number of observations [2]_. In a model with latents
+        the first draws latents and data anew, and the others draw independent blocks of latents
+        with all that depends on them.
     cluster : str, array or mapping, optional
         Units to resample in place of observations: a dim of the observed variables (each label
         one cluster), the name of a ``pm.Data`` of labels along their dims, an array with
@@ -173,13 +175,15 @@ def bootstrap(
     ------
     ModelError
         If the estimate has no finite optimum, PyMC can't simulate the model, or the likelihood
-        is not one of independent terms (a time series; use ``kind="parametric"``).
+        is not one of independent terms (a time series, crossed effects, a chain of states; use
+        ``kind="parametric"``).
 
     Notes
     -----
     An observation is an entry of the pointwise log-likelihood: an element of scalar data, a row
     of multivariate data. Observed variables with the same named dims are measured on the same
     units and resampled together; any others are resampled each by itself, keeping its size.
+    Observations that share a latent are one unit; blocks of the same variables are one pool.
 
     References
     ----------

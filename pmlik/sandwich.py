@@ -35,7 +35,9 @@ def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEst
     estimate : PointEstimate
         Of `find_MLE`.
     cluster : str, array or mapping, optional
-        As in `bootstrap`: observations within a cluster may depend on each other.
+        As in `bootstrap`: observations within a cluster may depend on each other. In a model
+        with latents the default is the independent blocks of latents, and clusters are unions
+        of them.
 
     Returns
     -------
