@@ -68,17 +68,21 @@ def fit(rows: int, family: str) -> None:
         else:
             pm.Normal("y", eta, pm.HalfNormal("sigma", 2), observed=y)
     xr.DataArray(0.0)  # imports what xarray imports late: that is no part of a fit
-    begin = time.perf_counter()
+    begin = time.perf_counter(), time.process_time()
     prepared = prepare(Arguments(model, random_seed=1, n_starts=1))
     prepared.problem.likelihood.value_and_gradient(prepared.start)  # compiles what is used
-    built = time.perf_counter()
+    built = time.perf_counter(), time.process_time()
     mle = estimate_point(prepared, "mle")
-    done = time.perf_counter()
+    done = time.perf_counter(), time.process_time()
+    (build, build_cpu), (fitted, fit_cpu) = (
+        tuple(after - before for before, after in zip(one, two, strict=True))
+        for one, two in ((begin, built), (built, done))
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     backend = prepared.problem.backend or "interpreted"
     print(
-        f"pmlik      build {built - begin:6.1f} s  fit {done - built:7.2f} s  {backend}  peak "
-        f"{peak:.1f} GB  log L {mle.log_likelihood:.4f}  sd {float(mle.values['sd']):.5f}  "
+        f"pmlik      build {build:6.1f} s  fit {fitted:7.2f} s (CPU {build_cpu:.1f}, {fit_cpu:.2f})  "
+        f"{backend}  peak {peak:.1f} GB  log L {mle.log_likelihood:.4f}  sd {float(mle.values['sd']):.5f}  "
         f"{mle.certificate.n_gradients} gradients, {mle.certificate}",
         flush=True,
     )
