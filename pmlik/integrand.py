@@ -401,7 +401,7 @@ def _agree(seeded: Seeded, alone: OneByOne) -> bool:
         (pattern.to_sparse(entries) @ v, whole.product(theta, u, v)[1]),
         *zip(bent, whole.third(theta, u, w, v), strict=True),
     ]
-    # Against the largest: a kernel's derivatives have rounding errors of a millionth of a small one.
+    # Against the largest: rounding errors of a kernel's derivatives are large beside small ones.
     return all(
         np.allclose(a, b, rtol=0, atol=1e-8 * (1 + np.abs(b).max(initial=0)), equal_nan=True)
         for a, b in pairs

@@ -81,8 +81,9 @@ def fit(rows: int, family: str) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     backend = prepared.problem.backend or "interpreted"
     print(
-        f"pmlik      build {build:6.1f} s  fit {fitted:7.2f} s (CPU {build_cpu:.1f}, {fit_cpu:.2f})  "
-        f"{backend}  peak {peak:.1f} GB  log L {mle.log_likelihood:.4f}  sd {float(mle.values['sd']):.5f}  "
+        f"pmlik      build {build:6.1f} s  fit {fitted:7.2f} s "
+        f"(CPU {build_cpu:.1f}, {fit_cpu:.2f})  {backend}  peak {peak:.1f} GB  "
+        f"log L {mle.log_likelihood:.4f}  sd {float(mle.values['sd']):.5f}  "
         f"{mle.certificate.n_gradients} gradients, {mle.certificate}",
         flush=True,
     )
