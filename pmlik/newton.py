@@ -240,7 +240,7 @@ class _Batch:
         stale, done = [], []
         for i, z, value, gradient in zip(map(int, which), trial, values, gradients, strict=True):
             if not value <= self.value[i] + 1e-10 * (1 + abs(self.value[i])):
-                if not self._is_own[i]:
+                if self._criterion.costly and not self._is_own[i]:
                     stale.append(i)
                     continue
                 self.share[i] /= 4

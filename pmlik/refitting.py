@@ -394,8 +394,8 @@ class Refitter:
 
         if not len(basis):
             return None
-        costly = replace(_CRITERION, costly=self._is_regular)
-        refined = refine(slope, bend, np.zeros((1, len(basis))), costly)
+        costly, start = replace(_CRITERION, costly=self._is_regular), np.zeros((1, len(basis)))
+        refined = refine(slope, bend, start, costly, self._frame[1], near=self._is_regular)
         if not refined.certified[0]:
             return None
         return self._certified(self._place(refined.z)[0], float(refined.distance[0]))
