@@ -396,7 +396,7 @@ class Refitter:
             return None
         costly, start = replace(_CRITERION, costly=self._is_regular), np.zeros((1, len(basis)))
         refined = refine(slope, bend, start, costly, self._frame[1], near=self._is_regular)
-        if not refined.certified[0]:
+        if not refined.certified[0] or refined.absent.any():
             return None
         return self._certified(self._place(refined.z)[0], float(refined.distance[0]))
 
