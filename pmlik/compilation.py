@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,12 +18,12 @@ from pytensor.graph.utils import MethodNotDefined
 from pytensor.tensor.blas import BatchedDot, Gemv
 from pytensor.tensor.blas.gemm import GemmRelated
 from pytensor.tensor.math import Dot
-from threadpoolctl import ThreadpoolController
 
 from pmlik.elementwise import whole_arrays
 from pmlik.errors import ModelError
 from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
+from pmlik.threads import SMALL, one_thread
 
 __all__ = ["BACKENDS", "NO_GRADIENT", "NO_VALUE", "compile_mode", "compile_quiet", "plain_arrays"]
 
@@ -90,36 +89,35 @@ def compile_quiet(
             return function(*args)
 
     def alone(*args: FloatArray) -> Any:
-        with _pools().limit(limits=1, user_api="blas"):
+        with one_thread():
             return quiet(*args)
 
-    return alone if _multiplies_long(function.maker.fgraph.apply_nodes) else quiet
+    return alone if _is_better_alone(function.maker.fgraph.apply_nodes) else quiet
 
 
-@cache
-def _pools() -> ThreadpoolController:
-    return ThreadpoolController()
+def _is_better_alone(nodes: Iterable[Any]) -> bool:
+    """Whether all linear algebra is of small or of long thin matrices, and there is any.
 
-
-def _multiplies_long(nodes: Iterable[Any]) -> bool:
-    """Whether long thin matrices are multiplied, and nothing else asks for linear algebra.
-
-    Such a product waits for memory, and for other threads where the machine is busy: thirty
-    times as long has been seen. One thread is hardly slower where it is idle.
+    A long thin product waits for memory: one thread is hardly slower where the machine is idle.
     """
-    long = False
+    found = False
     for node in nodes:
         op = getattr(node.op, "core_op", node.op)
-        if type(op).__module__.startswith("pytensor.tensor.linalg"):
-            return False
-        if not isinstance(op, Dot | BatchedDot | Gemv | GemmRelated):
+        solves = type(op).__module__.startswith("pytensor.tensor.linalg")
+        if not solves and not isinstance(op, Dot | BatchedDot | Gemv | GemmRelated):
             continue
-        matrices = [variable.type for variable in node.inputs if variable.type.ndim]
-        sizes = [size for matrix in matrices for size in matrix.shape[-2:] if size is not None]
-        if min(sizes, default=_THICK) >= _THICK:
+        sizes = [size for matrix in node.inputs for size in _sides(matrix)]
+        if min(sizes, default=0) > (SMALL if solves else _THICK):
             return False
-        long |= max(sizes) >= _LONG
-    return long
+        found |= solves or max(sizes, default=0) >= _LONG
+    return found
+
+
+def _sides(matrix: Any) -> list[int]:
+    """The sides of a matrix that are known."""
+    if not matrix.type.ndim:
+        return []
+    return [size for size in matrix.type.shape[-2:] if size is not None]
 
 
 def plain_arrays(graphs: Sequence[Any]) -> list[Any]:

@@ -30,7 +30,7 @@ from pmlik.functions import BoolArray
 from pmlik.gradients import gradient_error, gradient_error_at
 from pmlik.importance import LaplaceError, laplace_error
 from pmlik.limits import End, Ending
-from pmlik.marginal import MarginalDensity, calm
+from pmlik.marginal import MarginalDensity
 from pmlik.objective import Kind, Minimised, Objective, Optimum
 from pmlik.optimizer import Start, search
 from pmlik.outcome import Outcome, decide
@@ -41,6 +41,7 @@ from pmlik.space import FloatArray
 from pmlik.starting import describe_point
 from pmlik.starts import count_starts, first_start, list_starts
 from pmlik.symmetry import is_switched
+from pmlik.threads import calm
 
 __all__ = ["Fit", "estimate_point"]
 

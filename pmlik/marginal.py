@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from functools import cache, cached_property
+from collections.abc import Mapping
+from functools import cached_property
 from threading import RLock
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from pmlik.admission import describe_not_finite
 from pmlik.blocks import Blocks, NotAloneError, find_blocks
@@ -20,9 +18,10 @@ from pmlik.laplace import Laplace, Mode
 from pmlik.progress import Say
 from pmlik.quadrature import Quadrature
 from pmlik.space import FloatArray
+from pmlik.threads import calm
 from pmlik.weighting import BlockRule, LaplaceByBlock, Weighted
 
-__all__ = ["MarginalDensity", "calm"]
+__all__ = ["MarginalDensity"]
 
 # Differences over this share of a standard error: what they leave out and what rounding adds
 # are both about 1e-9 of a curvature.
@@ -30,29 +29,6 @@ _STEP = 1e-4
 _WIDEST, _FIRST_WIDTH = 30.0, 0.06
 _MISJUDGED = 30.0
 _REMEMBERED = 8
-_ALONE = 500
-
-
-@cache
-def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-@contextmanager
-def calm(size: int) -> Iterator[None]:
-    """No warnings of numbers; and one thread in linear algebra where matrices are small.
-
-    More threads wait for each other: a triangular solve of fifty rows takes a hundred times as
-    long with two of them on a busy machine.
-
-    Parameters
-    ----------
-    size : int
-        Rows of the largest matrix.
-    """
-    alone = _libraries().limit(limits=1) if size <= _ALONE else nullcontext()
-    with alone, np.errstate(all="ignore"):
-        yield
 
 
 class MarginalDensity:

@@ -21,7 +21,7 @@ from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError
 from pmlik.functions import BoolArray, Density, Values
 from pmlik.integrand import Integrand
-from pmlik.marginal import MarginalDensity, calm
+from pmlik.marginal import MarginalDensity
 from pmlik.precision import in_double_precision
 from pmlik.roles import Potentials, Roles
 from pmlik.space import FloatArray, Space
@@ -34,6 +34,7 @@ from pmlik.submodels import (
     prior_terms,
     terms_model,
 )
+from pmlik.threads import calm
 
 __all__ = [
     "LARGE_DATA",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pymc as pm
 import pytest
+from threadpoolctl import ThreadpoolController
 
-from pmlik.compilation import _multiplies_long
+from pmlik.compilation import _is_better_alone
 from pmlik.elementwise import softplus
 from pmlik.preparation import Arguments, prepare
+from pmlik.threads import calm, one_thread
 
 RNG = np.random.default_rng(6)
 GROUP = np.repeat(np.arange(20), 7)
@@ -81,13 +83,23 @@ def test_long_thin_products_are_told_from_short_ones(rows, columns, long) -> Non
         beta = pm.Flat("beta", shape=columns)
         pm.Normal("y", design @ beta, 1.0, observed=np.zeros(rows))
     graph = model.compile_fn(model.logp()).f.maker.fgraph
-    assert _multiplies_long(graph.apply_nodes) is long
+    assert _is_better_alone(graph.apply_nodes) is long
 
 
-def test_linear_algebra_keeps_its_threads() -> None:
-    covariance = np.eye(30)
+@pytest.mark.parametrize(("n", "alone"), [(30, True), (600, False)])
+def test_large_linear_algebra_keeps_its_threads(n, alone) -> None:
     with pm.Model() as model:
         scale = pm.HalfNormal("scale")
-        pm.MvNormal("y", np.zeros(30), scale * covariance, observed=np.ones(30))
+        pm.MvNormal("y", np.zeros(n), np.eye(n) + scale, observed=np.ones(n))
     graph = model.compile_fn(model.logp()).f.maker.fgraph
-    assert not _multiplies_long(graph.apply_nodes)
+    assert _is_better_alone(graph.apply_nodes) is alone
+
+
+def test_one_thread_is_for_a_while() -> None:
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in ThreadpoolController().info()]
+
+    before = threads()
+    with one_thread(), calm(10):
+        assert set(threads()) == {1}
+    assert threads() == before
