@@ -14,7 +14,7 @@ from pmlik.curves import leading_labels
 from pmlik.errors import Flag, Severity
 from pmlik.estimates import describe_chains, labelled
 from pmlik.exhibits import draw_exhibits, list_key
-from pmlik.findings import DIFFER, SHIFT, SPREAD, Finding, differs
+from pmlik.findings import DIFFER, OUTLIER, SHIFT, SPREAD, Finding, differs
 from pmlik.graphs import lay_out_graph
 from pmlik.rendering import count, format_to, printable
 from pmlik.weighing import weigh_fit, weigh_information
@@ -141,6 +141,7 @@ def _rows(comparison: Comparison, order: list[str]) -> list[dict[str, Any]]:
     reasons = {
         label: finding.reason
         for finding in comparison.findings(all=True)
+        if finding.reason != OUTLIER
         for label in finding.labels
     }
     rows, columns = [], _columns(comparison)

@@ -14,6 +14,7 @@ from pmlik.rendering import MINUS, count, format_number, format_to
 
 __all__ = [
     "DIFFER",
+    "OUTLIER",
     "SHIFT",
     "SPREAD",
     "Evidence",
@@ -30,6 +31,9 @@ SPREAD = 0.25
 
 #: What a finding of a difference begins with, after what it is about.
 DIFFER = "likelihood and posterior differ."
+
+#: The reason of the finding that says which of four answers stands apart.
+OUTLIER = "outlier"
 
 # So many differences fit on a screen.
 _MOST = 5
@@ -48,7 +52,8 @@ class Finding:
     labels : tuple of str
         The scalars that it is about; empty: all.
     reason : str
-        The leading one: a step's name, ``width``, ``agree``, ``no estimate`` or ``not trusted``.
+        The leading one: a step's name, ``width``, ``agree``, ``outlier``, ``latents``,
+        ``no estimate`` or ``not trusted``.
     text : str
         What is found and what it means.
     action : str
@@ -190,10 +195,8 @@ def _outlier(evidence: Evidence) -> list[Finding]:
     if apart is None or apart.distance <= SHIFT:
         return []
     text = describe_apart(apart, evidence.table)
-    joint = apart.method == "joint mode"
-    action = _ACTIONS["integration"] if joint else ""
-    reason = "integration" if joint else "outlier"
-    return [Finding((apart.label,), reason, text, action, apart.distance)]
+    action = _ACTIONS["integration"] if apart.method == "joint mode" else ""
+    return [Finding((apart.label,), OUTLIER, text, action, apart.distance)]
 
 
 def _about_latents(evidence: Evidence) -> list[Finding]:

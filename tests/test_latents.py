@@ -479,7 +479,7 @@ def test_the_integration_step_leads_from_pymcs_own_mode_to_the_marginal_one() ->
     names = ["prior", "scale", "skewness", "tail"]
     known = total.dropna().index
     np.testing.assert_allclose(steps.loc[known, names].sum(axis=1), total[known], atol=1e-9)
-    finding = next(f for f in comparison.findings(all=True) if f.reason == "integration")
+    finding = next(f for f in comparison.findings(all=True) if f.reason == "outlier")
     assert finding.labels == ("sd",)
 
 
