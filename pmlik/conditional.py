@@ -10,7 +10,6 @@ from pytensor.graph.traversal import ancestors
 
 from pmlik.compilation import compile_mode
 from pmlik.estimates import LatentModes
-from pmlik.functions import Values
 from pmlik.laplace import Laplace, Mode
 from pmlik.marginal import MarginalDensity
 from pmlik.precision import in_double_precision
@@ -18,6 +17,7 @@ from pmlik.problem import Problem, label_space
 from pmlik.roles import Roles
 from pmlik.space import FloatArray
 from pmlik.submodels import as_tensor
+from pmlik.values import Values
 
 __all__ = ["conditional_modes"]
 

@@ -26,7 +26,6 @@ from pmlik.curvature import Curvature, IterativeCurvature, Variances, variances_
 from pmlik.directions import describe_direction, simplify
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, Counts, PointEstimate, SearchEnd
-from pmlik.functions import BoolArray
 from pmlik.gradients import gradient_error, gradient_error_at
 from pmlik.importance import LaplaceError, laplace_error
 from pmlik.limits import End, Ending
@@ -37,7 +36,7 @@ from pmlik.outcome import Outcome, decide
 from pmlik.preparation import Prepared
 from pmlik.problem import LARGE_DATA, Problem
 from pmlik.sandwich import make_robust
-from pmlik.space import FloatArray
+from pmlik.space import BoolArray, FloatArray
 from pmlik.starting import describe_point
 from pmlik.starts import count_starts, first_start, list_starts
 from pmlik.symmetry import is_switched

@@ -1,37 +1,35 @@
-"""Compiled functions of one flat unconstrained vector: densities and natural values."""
+"""Compiled log-densities of one flat unconstrained vector."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pytensor.tensor as pt
-from numpy.typing import NDArray
 from pymc.pytensorf import rewrite_pregrad
 from pytensor.compile.mode import Mode
 from pytensor.gradient import grad
 from pytensor.graph.replace import vectorize_graph
-from pytensor.graph.traversal import ancestors, walk
+from pytensor.graph.traversal import ancestors
 from pytensor.tensor.blockwise import Blockwise
 
 from pmlik.admission import describe_not_finite
 from pmlik.batching import Batched
-from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
+from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet
 from pmlik.curvature import hessian_from_products
 from pmlik.errors import ModelError
 from pmlik.progress import Say
-from pmlik.space import FloatArray
+from pmlik.space import BoolArray, FloatArray
 from pmlik.sparsity import Pattern, find_pattern
 from pmlik.submodels import TermsModel
 
-__all__ = ["MANY", "BoolArray", "Density", "Values"]
+__all__ = ["MANY", "Density"]
 
 #: From so many coordinates it is asked whether the Hessian is mostly zeros.
 MANY = 12
 
-BoolArray = NDArray[np.bool_]
 # Products with many vectors are made in chunks of about this many numbers.
 _PRODUCT_ELEMENTS = 200_000
 
@@ -40,22 +38,6 @@ _PICKS = {"AdvancedSubtensor", "AdvancedSubtensor1"}
 _MIXES = {"Dot", "Blockwise", "Scan", "CumOp", "Dot22", "BatchedDot"}
 
 What = Literal["value", "gradient", "pointwise"]
-
-_STEPS = {"floor", "ceil", "trunc", "round_half_even", "round_half_away", "sign", "int_div"}
-
-
-def _is_step_function(graph: Any, x: Any) -> bool:
-    """Whether a graph depends on ``x`` only through roundings, comparisons and the like.
-
-    PyTensor gives these a derivative of zero, which says nothing of their uncertainty.
-    """
-
-    def smooth_inputs(var: Any) -> list[Any]:
-        scalar = getattr(getattr(var.owner and var.owner.op, "scalar_op", None), "name", None)
-        steps = getattr(var.type, "dtype", "")[:5] != "float" or scalar in _STEPS
-        return [] if var.owner is None or steps else var.owner.inputs
-
-    return x in set(ancestors([graph])) and x not in set(walk([graph], smooth_inputs))
 
 
 class Density:
@@ -340,110 +322,3 @@ class Density:
         """The inputs that are not finite and may be why a term is undefined."""
         rv = self._model[name]
         return describe_not_finite(rv) if rv in self._model.basic_RVs else []
-
-
-class Values:
-    """The natural values of ``x``, end to end: parameters first, then derived quantities.
-
-    Parameters
-    ----------
-    graphs : sequence of variables
-        One a variable.
-    x : vector variable
-    model : TermsModel
-    mode : Mode
-    n_parameters : int
-        How many of the variables are parameters.
-    """
-
-    def __init__(
-        self, graphs: Sequence[Any], x: Any, model: TermsModel, mode: Mode, n_parameters: int = 0
-    ) -> None:
-        self._graphs = plain_arrays(graphs)
-        self._x, self._model, self._mode = x, model, mode
-        self._n_parameters = n_parameters
-
-    @property
-    def graphs(self) -> tuple[Any, list[Any]]:
-        """``x`` and one graph a variable."""
-        return self._x, self._graphs
-
-    @cached_property
-    def _function(self) -> Callable[..., Any]:
-        return compile_quiet([self._x], self._graphs, self._model, self._mode)
-
-    def arrays(self, x: FloatArray) -> list[FloatArray]:
-        """One array a variable, in its shape."""
-        return [np.asarray(value, dtype=float) for value in self._function(x)]
-
-    def __call__(self, x: FloatArray) -> FloatArray:
-        """All values (m,)."""
-        return np.concatenate([np.zeros(0), *(array.ravel() for array in self.arrays(x))])
-
-    def are_parameters(self, x: FloatArray) -> BoolArray:
-        """Which of the ``m`` values are parameters: the first ones."""
-        arrays = self.arrays(x)
-        parts = [np.full(a.size, i < self._n_parameters) for i, a in enumerate(arrays)]
-        return np.concatenate([np.zeros(0, bool), *parts])
-
-    @cached_property
-    def _smooth(self) -> list[bool]:
-        return [self._is_smooth(graph) for graph in self._graphs]
-
-    def _is_smooth(self, graph: Any) -> bool:
-        if _is_step_function(graph, self._x):
-            return False
-        try:
-            _ = grad(graph.sum(), self._x, disconnected_inputs="ignore", null_gradients="raise")
-        except NO_GRADIENT:
-            return False
-        return True
-
-    def smooth(self, x: FloatArray) -> BoolArray:
-        """Which of the ``m`` values have a derivative."""
-        parts = [
-            np.full(array.size, smooth)
-            for array, smooth in zip(self.arrays(x), self._smooth, strict=True)
-        ]
-        return np.concatenate([np.zeros(0, bool), *parts])
-
-    @cached_property
-    def _cotangent(self) -> tuple[Any, Any]:
-        """``(u, J' u)`` as graphs, with nothing for values that have no derivative."""
-        u = pt.vector("u", dtype="float64")
-        total, start = pt.zeros(()) + 0 * self._x.sum(), pt.as_tensor(0)
-        for graph, smooth in zip(self._graphs, self._smooth, strict=True):
-            stop = start + graph.size
-            if smooth:
-                total = total + (pt.flatten(graph) * u[start:stop]).sum()
-            start = stop
-        return u, grad(total, self._x)
-
-    @cached_property
-    def _cotangent_function(self) -> Callable[..., Any]:
-        u, image = self._cotangent
-        return compile_quiet([self._x, u], [image], self._model, self._mode)
-
-    def cotangent(self, x: FloatArray, u: FloatArray) -> FloatArray:
-        """``J' u`` (n,) for the Jacobian ``J`` (m, n) at ``x``."""
-        return np.array(self._cotangent_function(x, u)[0], dtype=float)
-
-    @cached_property
-    def _tangent_function(self) -> Callable[..., Any] | None:
-        # J v is the derivative of v' J' u in u, at any u since that is linear in u.
-        u, image = self._cotangent
-        v = pt.vector("v", dtype=self._x.dtype)
-        try:
-            pushed = grad((image * v).sum() + 0 * u.sum(), u)
-        except NO_GRADIENT:
-            return None
-        return compile_quiet([self._x, v, u], [pushed], self._model, self._mode)
-
-    def tangents(self, x: FloatArray) -> Callable[[FloatArray], FloatArray]:
-        """The map ``v -> J v`` (m,) at ``x``."""
-        m = len(self(x))
-        if self._tangent_function is not None:
-            function, anywhere = self._tangent_function, np.zeros(m)
-            return lambda v: np.array(function(x, v, anywhere)[0], dtype=float)
-        jacobian = np.stack([self.cotangent(x, row) for row in np.eye(m)])
-        return lambda v: np.asarray(jacobian @ v)

@@ -12,12 +12,11 @@ import numpy as np
 from pmlik.admission import describe_not_finite
 from pmlik.blocks import Blocks, NotAloneError, find_blocks
 from pmlik.errors import ModelError
-from pmlik.functions import BoolArray
 from pmlik.integrand import Integrand
 from pmlik.laplace import Laplace, Mode
 from pmlik.progress import Say
 from pmlik.quadrature import Quadrature
-from pmlik.space import FloatArray
+from pmlik.space import BoolArray, FloatArray
 from pmlik.threads import calm
 from pmlik.weighting import BlockRule, LaplaceByBlock, Weighted
 

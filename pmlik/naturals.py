@@ -14,12 +14,12 @@ from pytensor.xtensor import as_xtensor
 from pmlik.batching import Batched
 from pmlik.compilation import compile_mode
 from pmlik.errors import ValuesError
-from pmlik.functions import BoolArray, Density
+from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
 from pmlik.precision import in_double_precision
 from pmlik.problem import Problem
 from pmlik.progress import Say
-from pmlik.space import FloatArray
+from pmlik.space import BoolArray, FloatArray
 from pmlik.submodels import as_tensor, factor_graphs, untransformed_model
 
 __all__ = ["NaturalLikelihood"]

@@ -10,10 +10,11 @@ from typing import Literal, Protocol
 import numpy as np
 
 from pmlik.curvature import DENSE_LIMIT, Curvature, IterativeCurvature
-from pmlik.functions import BoolArray, Density, Values
+from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem
-from pmlik.space import FloatArray
+from pmlik.space import BoolArray, FloatArray
+from pmlik.values import Values
 
 __all__ = ["NEAR", "Examiner", "Kind", "Minimised", "Objective", "Optimum"]
 

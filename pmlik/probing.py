@@ -12,13 +12,12 @@ import numpy as np
 from scipy import optimize
 
 from pmlik.borders import border_values
-from pmlik.functions import BoolArray
 from pmlik.limits import FALLING, is_noisy_between
 from pmlik.marginal import MarginalDensity
 from pmlik.objective import Objective, Optimum
 from pmlik.optimizer import climb
 from pmlik.restriction import Restricted
-from pmlik.space import FloatArray
+from pmlik.space import BoolArray, FloatArray
 
 __all__ = ["find_unbounded"]
 

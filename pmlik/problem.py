@@ -19,12 +19,12 @@ from pmlik.centring import standard_terms, standardise_latents
 from pmlik.compilation import compile_mode
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError
-from pmlik.functions import BoolArray, Density, Values
+from pmlik.functions import Density
 from pmlik.integrand import Integrand
 from pmlik.marginal import MarginalDensity
 from pmlik.precision import in_double_precision
 from pmlik.roles import Potentials, Roles
-from pmlik.space import FloatArray, Space
+from pmlik.space import BoolArray, FloatArray, Space
 from pmlik.submodels import (
     TermsModel,
     as_tensor,
@@ -35,6 +35,7 @@ from pmlik.submodels import (
     terms_model,
 )
 from pmlik.threads import calm
+from pmlik.values import Values
 
 __all__ = [
     "LARGE_DATA",

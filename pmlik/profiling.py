@@ -9,13 +9,12 @@ from itertools import product
 import numpy as np
 
 from pmlik.constrained import Failure, Point, correct
-from pmlik.functions import BoolArray
 from pmlik.naturals import NaturalLikelihood
 from pmlik.objective import Objective
 from pmlik.optimizer import climb
 from pmlik.progress import Say
 from pmlik.quantities import Profiled, Rounded
-from pmlik.space import FloatArray
+from pmlik.space import BoolArray, FloatArray
 
 __all__ = ["Profiler", "profile_grid"]
 

@@ -14,10 +14,11 @@ from pytensor.graph.replace import graph_replace, vectorize_graph
 from pytensor.graph.rewriting.utils import rewrite_graph
 
 from pmlik.compilation import compile_quiet
-from pmlik.functions import MANY, Density, Values
+from pmlik.functions import MANY, Density
 from pmlik.space import FloatArray
 from pmlik.sparsity import Pattern, find_pattern
 from pmlik.submodels import TermsModel
+from pmlik.values import Values
 
 __all__ = ["Replicated"]
 

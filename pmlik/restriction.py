@@ -6,10 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
-from pmlik.functions import BoolArray, Density, Values
+from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
 from pmlik.objective import Objective
-from pmlik.space import FloatArray
+from pmlik.space import BoolArray, FloatArray
+from pmlik.values import Values
 
 __all__ = ["Restricted"]
 

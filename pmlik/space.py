@@ -14,8 +14,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FloatArray", "Space"]
+__all__ = ["BoolArray", "FloatArray", "Space"]
 
+BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 
 
