@@ -236,6 +236,8 @@ def _number(optimum: Optimum, clusters: Sequence[Optimum]) -> int:
         return -1
     for i, known in enumerate(clusters):
         level = abs(optimum.value - known.value) <= 1e-6 * (1 + abs(known.value))
-        if known is optimum or (level and (known.is_flat or is_beside(known, optimum.z))):
+        # One that has stopped short is a little lower, and still the same.
+        same = are_equal(optimum, known) and is_beside(known, optimum.z)
+        if known is optimum or same or (level and known.is_flat):
             return i
     return -1
