@@ -127,13 +127,11 @@ class Integrand:
         self, theta: FloatArray, u: FloatArray
     ) -> tuple[float, FloatArray, FloatArray]:
         """``f``, ``f_theta`` (p,) and ``f_u`` (n,); NaN where it has no value."""
-        self.n_evaluations += 1
-        function = self._first
-        try:
-            value, ahead, across = function(theta, u)
-        except NO_VALUE:
+        found = self.evaluate(self._first, theta, u)
+        if found is None:
             return np.nan, np.full(len(theta), np.nan), np.full(len(u), np.nan)
-        return float(value), np.array(ahead, dtype=float), np.array(across, dtype=float)
+        value, ahead, across = found
+        return float(value), ahead, across
 
     def product(
         self, theta: FloatArray, u: FloatArray, v: FloatArray
@@ -369,15 +367,12 @@ class _Together:
         self, theta: FloatArray, u: FloatArray
     ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
         """See `Seeded`."""
-        self._integrand.n_evaluations += 1
-        function = self._curved
-        try:
-            value, ahead, across, *images = function(theta, u)
-        except NO_VALUE:
+        found = self._integrand.evaluate(self._curved, theta, u)
+        if found is None:
             nothing, entries = np.full(len(u), np.nan), np.full(len(self._pattern.rows), np.nan)
             return np.nan, np.full(len(theta), np.nan), nothing, entries
-        one, two, three = (np.array(part, dtype=float) for part in (ahead, across, images))
-        return float(value), one, two, self._pattern.read(three)
+        value, ahead, across, *images = found
+        return float(value), ahead, across, self._pattern.read(np.array(images))
 
     def bent(
         self, theta: FloatArray, u: FloatArray, weights: FloatArray

@@ -87,6 +87,11 @@ class Objective:
         return active if self.held is None else active & ~self.held
 
     @property
+    def is_integral(self) -> bool:
+        """Whether latents are integrated out, so that an evaluation takes a search of its own."""
+        return any(isinstance(density, MarginalDensity) for density in self.densities)
+
+    @property
     def size(self) -> int:
         """How many coordinates are optimised."""
         return int(self.active.sum())

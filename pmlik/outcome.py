@@ -10,7 +10,6 @@ import numpy as np
 from pmlik.borders import border_values, is_short_of_border
 from pmlik.curvature import Curvature
 from pmlik.limits import Ending, Limit, find_limit, is_noisy_between
-from pmlik.marginal import MarginalDensity
 from pmlik.objective import Minimised, Objective, Optimum
 from pmlik.optimizer import are_equal, is_beside
 from pmlik.probing import find_unbounded
@@ -112,8 +111,7 @@ def decide(
 
 def _is_large_integral(objective: Objective, n_observations: int) -> bool:
     """Whether asking whether a certified optimum is sound would take longer than the search."""
-    integral = any(isinstance(density, MarginalDensity) for density in objective.densities)
-    return integral and n_observations > _MOST_INTEGRATED
+    return objective.is_integral and n_observations > _MOST_INTEGRATED
 
 
 def _beside(limit: Limit, clusters: Sequence[Optimum]) -> list[Optimum]:

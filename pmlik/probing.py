@@ -13,7 +13,6 @@ from scipy import optimize
 
 from pmlik.borders import border_values
 from pmlik.limits import FALLING, is_noisy_between
-from pmlik.marginal import MarginalDensity
 from pmlik.objective import Objective, Optimum
 from pmlik.optimizer import climb
 from pmlik.restriction import Restricted
@@ -50,8 +49,7 @@ def find_unbounded(objective: Objective, optimum: Optimum, n_observations: int) 
         held = np.zeros(len(optimum.z), bool)
         held[place] = True
         # Second derivatives of an integral are dear: a rough walk comes before an exact one.
-        rough = any(isinstance(d, MarginalDensity) for d in objective.densities)
-        ways = (_descend, _climb) if rough else (_climb,)
+        ways = (_descend, _climb) if objective.is_integral else (_climb,)
         if all(_falls(objective, optimum, held, sign, hopeless, way) for way in ways):
             found.append(place)
     return found

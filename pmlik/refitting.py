@@ -337,7 +337,7 @@ class Refitter:
     @np.errstate(all="ignore")
     def _search(self) -> _One:
         objective, base = self._objective, self._objective.base
-        quick = self._refine() if self._is_integral else None
+        quick = self._refine() if self._objective.is_integral else None
         climbed = None if quick is not None else self._climb()
         if climbed is not None and climbed.converged and self._is_like(climbed):
             quick = self._certified(objective.expand(climbed.z), climbed.distance)
@@ -350,7 +350,7 @@ class Refitter:
         start = base[objective.active]
         if not np.isfinite(objective.value_and_gradient(start)[0]):
             start = self._x[objective.active]
-        n, probe = self._problem.n_observations, not self._is_integral
+        n, probe = self._problem.n_observations, not self._objective.is_integral
         outcome = decide(objective, reached, start, n, probe=probe)
         end = _end(outcome)
         if not end.is_usable:
@@ -367,15 +367,11 @@ class Refitter:
         """Where climbs from the estimate and, where nothing is certified, the start end."""
         base = self._objective.base
         starts = [Start("estimate", lambda: self._x), Start("initial point", lambda: base)]
-        if climbed is None or not self._is_integral:
+        if climbed is None or not self._objective.is_integral:
             return search(self._objective, starts, 1)
         if climbed.converged and not climbed.is_flat:
             return [climbed]
         return [climbed, *search(self._objective, starts[1:], 1)]
-
-    @property
-    def _is_integral(self) -> bool:
-        return isinstance(self._likelihood, MarginalDensity)
 
     def _refine(self) -> _One | None:
         """The optimum near the estimate, by Newton steps that share second derivatives.

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from pmlik.blocks import Blocks, Terms
-from pmlik.laplace import Laplace
+from pmlik.laplace import Laplace, Mode
 from pmlik.space import FloatArray
 
 __all__ = ["BlockRule", "LaplaceByBlock", "Weighted"]
@@ -56,7 +56,7 @@ class LaplaceByBlock:
         if mode is None:
             return None
         terms = self._terms.terms(theta, mode.u[None])[0]
-        widths = (np.log(2 * np.pi) - mode.factor.log_pivots) / 2
+        widths = _log_widths(mode)
         return terms, blocks.gather(terms) + np.bincount(blocks.latents, widths, blocks.size)
 
     def weighted(
@@ -67,7 +67,7 @@ class LaplaceByBlock:
         if mode is None:
             return np.nan, np.full(len(theta), np.nan)
         each = self._terms.terms(theta, mode.u[None])[0]
-        widths = (np.log(2 * np.pi) - mode.factor.log_pivots) / 2
+        widths = _log_widths(mode)
         value = _product(terms, each).sum() + (latents * widths).sum()
         slope, _ = self._terms.weighted(theta, mode.u[None], terms[None])
         inverse = mode.factor.inverse_entries() * latents[self._laplace.pattern.rows]
@@ -115,6 +115,11 @@ class Weighted:
         by_block = np.zeros(self._blocks.size)
         by_block[self._blocks.latents] = latents
         return float(_product(weights, terms)[alone].sum() + _product(by_block, blocks).sum())
+
+
+def _log_widths(mode: Mode) -> FloatArray:
+    """What each latent's curvature adds to the logarithm of its block's integral (n,)."""
+    return np.asarray((np.log(2 * np.pi) - mode.factor.log_pivots) / 2)
 
 
 def _product(weights: FloatArray, terms: FloatArray) -> FloatArray:
