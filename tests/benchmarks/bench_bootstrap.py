@@ -34,13 +34,13 @@ def challenger() -> pm.Model:
 
 
 def birthwt() -> pm.Model:
-    import reference_models
+    from oracles import reference_models
 
     return reference_models.birthwt_logit()
 
 
 def negative_binomial() -> pm.Model:
-    import reference_models
+    from oracles import reference_models
 
     return reference_models.quine_negbin_additive()
 

@@ -5,7 +5,7 @@
 Both get the MLE and the same compiled log-likelihood with its gradient; MINOS has its own
 approximate second derivatives, pmlik exact ones. Seconds are the least of three runs, with every
 function built before. Ends are compared with the published ones, in standard errors. The cases
-are the generalised linear models of tests/reference.
+are the generalised linear models of tests/oracles/reference.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ import numpy as np
 from iminuit import Minuit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from reference_models import CASES, truth
-
 import pmlik
+from oracles.reference_models import CASES, truth
 
 GLMS = [
     "01_gamma_aircondit",

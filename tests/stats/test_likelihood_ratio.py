@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pymc as pm
 import pytest
-from reference_models import (
+from scipy import stats
+
+import pmlik
+from oracles.reference_models import (
     birthwt_logit,
     data,
     gamma_aircondit,
@@ -16,9 +19,6 @@ from reference_models import (
     warpbreaks_poisson,
     weibull_lung,
 )
-from scipy import stats
-
-import pmlik
 
 #: Case, which of its tests, full model, the null on its scalars.
 PUBLISHED = [

@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from records import (
+
+import pmlik
+from oracles.records import (
     HOSTILE,
     RECORDS,
     make_comparison,
@@ -24,8 +26,6 @@ from records import (
     many,
     plain,
 )
-
-import pmlik
 from pmlik.errors import FileError, Flag, FlagCode, Severity
 from pmlik.reports import write_report
 

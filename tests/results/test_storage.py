@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from dataclasses import fields
 from pathlib import Path
@@ -16,58 +15,16 @@ import pandas as pd
 import pymc as pm
 import pytest
 import xarray as xr
-from records import RECORDS, plain
 
 import pmlik
+from oracles.equality import assert_equal, strip_ids
+from oracles.records import RECORDS, plain
 from pmlik.codec import CLASSES
 from pmlik.errors import FileError, FlagCode
 
 matplotlib.use("Agg")
 
 SUFFIXES = [".nc", ".zarr"]
-
-
-def assert_equal(one: pmlik.Comparison, other: pmlik.Comparison) -> None:
-    """Everything but what is compiled."""
-    pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
-    assert one.flags == other.flags
-    assert dict(one.timings) == dict(other.timings)
-    assert dict(one.versions) == dict(other.versions)
-    assert one.random_seed == other.random_seed
-    assert one.dataset.identical(other.dataset)
-    for name in ("mle", "map"):
-        a, b = getattr(one, name), getattr(other, name)
-        assert a.values.identical(b.values)
-        assert a.std_error.identical(b.std_error)
-        assert (a.covariance is None) == (b.covariance is None)
-        assert a.covariance is None or a.covariance.identical(b.covariance)
-        assert a.certificate == b.certificate
-        np.testing.assert_array_equal(a.certificate.x, b.certificate.x)
-        assert (a.flags, a.counts, a.kind) == (b.flags, b.counts, b.kind)
-        np.testing.assert_array_equal(
-            [a.log_likelihood, a.log_prior], [b.log_likelihood, b.log_prior]
-        )
-    assert_posterior_equal(one, other)
-    assert one.background.model == other.background.model
-    assert one.background.edges == other.background.edges
-    assert one.background.call == other.background.call
-    if one.attribution is not None:
-        table = other.attribution.table
-        pd.testing.assert_frame_equal(one.attribution.table, table, check_exact=True)
-    assert str(one) == str(other)
-    assert one._repr_html_() == other._repr_html_()
-    assert one.findings(all=True) == other.findings(all=True)
-
-
-def assert_posterior_equal(one: pmlik.Comparison, other: pmlik.Comparison) -> None:
-    assert (one.posterior is None) == (other.posterior is None)
-    if one.posterior is None or other.posterior is None:
-        return
-    for name in ("values", "std_error", "interval"):
-        assert getattr(one.posterior, name).identical(getattr(other.posterior, name))
-    assert one.posterior.tree.identical(other.posterior.tree)
-    assert dict(one.posterior.diagnostics) == dict(other.posterior.diagnostics)
-    assert one.posterior.flags == other.posterior.flags
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -114,11 +71,6 @@ def test_the_loaded_one_draws_and_reports_the_same(fitted, tmp_path) -> None:
     assert loaded.to_json() == fitted.to_json()
     pages = [strip_ids(c.to_html()) for c in (fitted, loaded)]
     assert pages[0] == pages[1]
-
-
-def strip_ids(page: str) -> str:
-    """Matplotlib makes the names of clip paths of sizes to the last digit."""
-    return re.sub(r"\bf\d+-(p[0-9a-f]{10})?", "f-", page)
 
 
 def test_a_plot_that_needs_the_model_says_so(fitted, tmp_path) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
-from latent_models import LATENT_CASES, cbpp, eight_schools, one_way, sleepstudy
-from reference_models import data, truth
 from scipy import optimize, stats
 from scipy.special import gammaln
 
 import pmlik
+from oracles.latent_models import LATENT_CASES, cbpp, eight_schools, one_way, sleepstudy
+from oracles.reference_models import data, truth
 
 FORMS = [True, False]
 Fits = dict[tuple[str, bool], pmlik.PointEstimate]

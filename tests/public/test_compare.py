@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,6 @@ import pytest
 from scipy import stats
 
 import pmlik
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +64,7 @@ def test_everything_in_challenger_can_be_trusted(challenger) -> None:
 
 
 def test_the_readme_shows_what_the_quickstart_prints(challenger) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     block = readme.split("```")[1].strip().splitlines()
     printed = str(challenger).splitlines()
     assert block[:3] == printed[:3]

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import pytest
-from reference_models import truth
-from test_storage import assert_equal
 
 import pmlik
+from oracles.equality import assert_equal
+from oracles.reference_models import truth
 from pmlik.attribution import STEPS
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = [
     "quickstart",
     "eight_schools",

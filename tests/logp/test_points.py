@@ -10,10 +10,10 @@ import pandas as pd
 import pymc as pm
 import pytest
 import xarray as xr
-import zoo
 from scipy import stats
 
 import pmlik
+from oracles import zoo
 
 Y = np.array([2.3, 4.1, 3.3, 5.2, 2.9, 4.4])
 X = np.column_stack([np.arange(6.0), np.array([1.0, -1.0, 0.0, 2.0, 0.5, 1.5])])

@@ -6,12 +6,12 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
-import zoo
 from pymc.distributions import transforms as tr
 from pymc.logprob.transforms import Transform
 from scipy import optimize, special, stats
 
 import pmlik
+from oracles import zoo
 from pmlik import FlagCode
 
 RNG = np.random.default_rng(20240501)

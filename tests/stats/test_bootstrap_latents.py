@@ -13,11 +13,11 @@ import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
-from latent_models import cbpp, one_way, sleepstudy
-from reference_models import data, design
 from scipy import stats
 
 import pmlik
+from oracles.latent_models import cbpp, one_way, sleepstudy
+from oracles.reference_models import data, design
 from pmlik.refits import Refit
 from pmlik.refitting import Refitter
 from pmlik.resampling import Resampler

@@ -8,13 +8,13 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
-import zoo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymc.distributions import transforms as tr
 from scipy import stats
 
 import pmlik
+from oracles import zoo
 
 # An example is a model to build, so there are few of them, the same every time.
 few = settings(

@@ -13,13 +13,13 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 import xarray as xr
-import zoo
 from pymc.distributions import transforms as tr
 from pymc.exceptions import ImputationWarning
-from reference_models import CASES, truth
 from scipy import optimize, special, stats
 
 import pmlik
+from oracles import zoo
+from oracles.reference_models import CASES, truth
 
 RNG = np.random.default_rng(20250611)
 Y = np.array([2.3, 4.1, 3.3, 5.2, 2.9, 4.4])

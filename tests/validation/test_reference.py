@@ -1,12 +1,12 @@
-"""Published answers of R's packages; their sources are in tests/reference/*/NOTE.md."""
+"""Published answers of R's packages; their sources are in tests/oracles/reference/*/NOTE.md."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from reference_models import CASES, gev_portpirie, truth
 
 import pmlik
+from oracles.reference_models import CASES, gev_portpirie, truth
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,8 @@ def test_the_unbounded_t_likelihood_is_not_chased(fits) -> None:
 
 def test_complete_separation_gives_no_finite_estimate() -> None:
     import pymc as pm
-    from reference_models import data
+
+    from oracles.reference_models import data
 
     iris = data("04_separation_iris")
     with pm.Model() as model:

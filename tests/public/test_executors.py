@@ -8,15 +8,12 @@ import sys
 import textwrap
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pymc as pm
 import pytest
 
 import pmlik
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
 N = 700  # three blocks of the model's
 

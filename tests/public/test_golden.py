@@ -1,6 +1,7 @@
 """Every text format on records that are hard to show, against files that were read and approved.
 
-``python tests/test_golden.py`` writes the files anew; read what changed before it is committed.
+``PYTHONPATH=tests python tests/public/test_golden.py`` writes the files anew; read what
+changed before it is committed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from records import RECORDS
 
+from oracles.records import RECORDS
 from pmlik.comparison import Comparison
 from pmlik.rendering import to_text
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pymc as pm
 import pytest
-import zoo
 
 import pmlik
+from oracles import zoo
 from pmlik import FlagCode, Severity
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pymc as pm
 import pytest
 import statsmodels.api as sm
-import zoo
 
 import pmlik
+from oracles import zoo
 from pmlik.errors import FlagCode
 from pmlik.scores import unit_scores
 from pmlik.units import read_units

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from records import RECORDS, WIDE, make_comparison, make_point, make_posterior, many, plain
 
+from oracles.records import RECORDS, WIDE, make_comparison, make_point, make_posterior, many, plain
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.rendering import MINUS, format_to
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import decimal
 import math
-import sys
-from pathlib import Path
 
 import arviz as az
 import numpy as np
 import pytest
-import zoo
 from scipy import integrate, optimize, special, stats
 
-import pmlik
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 import likelihood_vs_posterior as example
+import pmlik
+from oracles import zoo
 
 Y = example.INCHES
 N, MEAN, SD = len(Y), float(np.mean(Y)), float(np.sqrt(np.mean((Y - np.mean(Y)) ** 2)))

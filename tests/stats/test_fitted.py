@@ -8,11 +8,11 @@ import arviz as az
 import numpy as np
 import pymc as pm
 import pytest
-from records import many, plain
 from scipy import stats
-from test_storage import strip_ids
 
 import pmlik
+from oracles.equality import strip_ids
+from oracles.records import many, plain
 from pmlik import appraisal
 from pmlik.appraisal import keep_appraisal
 from pmlik.background import Predictive

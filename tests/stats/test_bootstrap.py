@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pymc as pm
 import pytest
 import statsmodels.api as sm
-import zoo
 
 import pmlik
+from oracles import zoo
 from pmlik.errors import FlagCode, Severity
 from pmlik.refits import Refit
 from pmlik.refitting import Refitter
 from pmlik.sparsity import Pattern
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
 N = 80
 RNG = np.random.default_rng(11)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pymc as pm
 import pytest
-from records import make_comparison, make_point, make_posterior
 from scipy import stats
 
 import pmlik
+from oracles.records import make_comparison, make_point, make_posterior
 from pmlik.attribution import STEPS, lay_out
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
 # Rubin (1981), doi:10.3102/10769986006004377: effects and their known errors.
 EFFECT = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])

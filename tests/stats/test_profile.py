@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pymc as pm
 import pytest
-from reference_models import CASES, truth
 from scipy import optimize, stats
 
 import pmlik
+from oracles.reference_models import CASES, truth
 
 LEVEL = stats.chi2.ppf(0.95, 1) / 2
 # In this case R's search stops on a lesser optimum: see the test further down.
@@ -73,7 +73,7 @@ def test_the_one_end_that_differs_is_not_on_the_profile(fits) -> None:
     found = pmlik.profile(mle, var_names="s", progressbar=False)
     assert np.isnan(found.interval["s"][0])
     assert [flag.code for flag in found.flags] == [pmlik.FlagCode.PROFILE_BREAKS]
-    from reference_models import data, design
+    from oracles.reference_models import data, design
 
     curve = found.curves["s"]
     near = curve.isel(value=int(np.abs(curve["value"].values - end).argmin()))
@@ -219,7 +219,7 @@ def test_wald_on_the_unconstrained_scale_is_symmetric_there(of_normal) -> None:
 
 
 def test_separation_has_one_finite_end() -> None:
-    from reference_models import data
+    from oracles.reference_models import data
 
     iris = data("04_separation_iris")
     with pm.Model() as model:

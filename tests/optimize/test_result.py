@@ -7,10 +7,10 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
-from reference_models import data, mixture_faithful, t_regression_stackloss, truth
 from scipy import optimize, special, stats
 
 import pmlik
+from oracles.reference_models import data, mixture_faithful, t_regression_stackloss, truth
 from pmlik import FlagCode, Severity
 from pmlik.directions import describe_direction, simplify
 from pmlik.gradients import gradient_error_at

@@ -10,11 +10,11 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
-import zoo
 from pymc.exceptions import ImputationWarning
 from scipy import special, stats
 
 import pmlik
+from oracles import zoo
 from pmlik import FlagCode
 
 RNG = np.random.default_rng(7)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pymc as pm
-from reference_models import data, design
+
+from oracles.reference_models import data, design
 
 
 def eight_schools(*, centred: bool) -> pm.Model:
