@@ -3,45 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.traversal import ancestors
 
 from pmlik.compilation import compile_mode
-from pmlik.estimates import LatentModes
 from pmlik.laplace import Laplace, Mode
 from pmlik.marginal import MarginalDensity
 from pmlik.precision import in_double_precision
-from pmlik.problem import Problem, label_space
+from pmlik.problem import label_space
 from pmlik.roles import Roles
 from pmlik.space import FloatArray
-from pmlik.submodels import as_tensor
+from pmlik.submodels import TermsModel, as_tensor
 from pmlik.values import Values
 
-__all__ = ["conditional_modes"]
+__all__ = ["ConditionalModes", "conditional_modes"]
 
 _MOST_ROWS = 2000
 
 
-def conditional_modes(problem: Problem, roles: Roles, x: FloatArray) -> LatentModes | None:
-    """Where the latents are given ``x``, in natural units, with the derived quantities they move.
+class ConditionalModes(NamedTuple):
+    """Labelled conditional modes and standard deviations of latents, constrained scale.
 
-    Returns
-    -------
-    LatentModes or None
-        None for a model without latents.
+    ``exact`` tells if the latents are Gaussian given the parameters.
     """
-    likelihood = problem.likelihood
-    if not isinstance(likelihood, MarginalDensity):
-        return None
-    model = problem.model
+
+    values: xr.Dataset
+    std_error: xr.Dataset
+    exact: bool
+
+
+def conditional_modes(
+    model: TermsModel,
+    roles: Roles,
+    likelihood: MarginalDensity,
+    x: FloatArray,
+    backend: str | None = None,
+) -> ConditionalModes:
+    """Return the latents' modes given ``x``, with the derived quantities that they move.
+
+    Parameters
+    ----------
+    model : TermsModel
+        The model that the likelihood was compiled from.
+    roles : Roles
+    likelihood : MarginalDensity
+    x : array (n,)
+        The parameters, unconstrained.
+    backend : str, optional
+    """
     latents = {model[name] for name in roles.latents}
     missing = {model[name] for name in roles.missing}
     above = {name: set(ancestors([model[name]])) for name in roles.derived}
     moved = [n for n in roles.derived if above[n] & latents and not above[n] & missing]
     names = [*roles.latents, *moved]
-    values = _natural_values(problem, roles, names)
+    values = _natural_values(model, roles, names, backend)
     mode = likelihood.mode(x)
     u = likelihood.integrand.start if mode is None else mode.u
     with np.errstate(all="ignore"):
@@ -50,21 +69,22 @@ def conditional_modes(problem: Problem, roles: Roles, x: FloatArray) -> LatentMo
     flat = space.join(dict(zip(names, arrays, strict=True)))
     if mode is None:
         nothing = space.to_dataset(np.full(space.size, np.nan))
-        return LatentModes(nothing, nothing, likelihood.is_exact)
+        return ConditionalModes(nothing, nothing, likelihood.is_exact)
     errors = _standard_deviations(values, x, mode, likelihood.laplace)
     smooth = values.smooth(np.concatenate([x, u]))
     errors = np.where(smooth, errors, np.nan)
-    return LatentModes(space.to_dataset(flat), space.to_dataset(errors), likelihood.is_exact)
+    return ConditionalModes(space.to_dataset(flat), space.to_dataset(errors), likelihood.is_exact)
 
 
-def _natural_values(problem: Problem, roles: Roles, names: list[str]) -> Values:
-    model = problem.model
+def _natural_values(
+    model: TermsModel, roles: Roles, names: list[str], backend: str | None
+) -> Values:
     graphs = [as_tensor(g) for g in model.replace_rvs_by_values([model[n] for n in names])]
     inputs = [model.rvs_to_values[model[name]] for name in (*roles.parameters, *roles.latents)]
     joined, x = join_nonshared_inputs(
         point=model.initial_point(0), outputs=in_double_precision(graphs), inputs=inputs
     )
-    return Values(list(joined), x, model, compile_mode(problem.backend))
+    return Values(list(joined), x, model, compile_mode(backend))
 
 
 def _standard_deviations(values: Values, x: FloatArray, mode: Mode, laplace: Laplace) -> FloatArray:

@@ -10,7 +10,6 @@ import numpy as np
 from scipy import linalg
 
 from pmlik.constrained import Failure, Point, correct, first_point
-from pmlik.objective import Objective
 from pmlik.problem import Problem
 from pmlik.quantities import Profiled, Rounded
 from pmlik.space import FloatArray
@@ -96,7 +95,7 @@ class Walker:
 
     def __init__(self, problem: Problem, x: FloatArray, faded: Faded | None = None) -> None:
         self.problem, self.x, self._faded = problem, x, faded
-        self._objective = Objective.of(problem, "mle", x)
+        self._objective = problem.objective("mle", x)
         self._z = x[self._objective.active]
         basis = np.eye(len(self._z))
         if faded is not None and self._directions.size:

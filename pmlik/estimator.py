@@ -30,11 +30,11 @@ from pmlik.gradients import gradient_error, gradient_error_at
 from pmlik.importance import LaplaceError, laplace_error
 from pmlik.limits import End, Ending
 from pmlik.marginal import MarginalDensity
-from pmlik.objective import Kind, Minimised, Objective, Optimum
+from pmlik.objective import LARGE_DATA, Kind, Minimised, Objective, Optimum
 from pmlik.optimizer import Start, search
 from pmlik.outcome import Outcome, decide
 from pmlik.preparation import Prepared
-from pmlik.problem import LARGE_DATA, Problem
+from pmlik.problem import Problem
 from pmlik.sandwich import make_robust
 from pmlik.space import BoolArray, FloatArray
 from pmlik.starting import describe_point
@@ -64,7 +64,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     """
     problem = prepared.problem
     before = problem.likelihood.n_gradients, problem.likelihood.n_products
-    objective = Objective.of(problem, kind, prepared.start)
+    objective = problem.objective(kind, prepared.start)
     starts = [*first, *list_starts(prepared, kind)]
     count = len(first) + count_starts(prepared)
     if prepared.roles.latents:  # where nothing is certified inside, there are limits to look for

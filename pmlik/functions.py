@@ -59,6 +59,8 @@ class Density:
         Which coordinates the density depends on at all.
     """
 
+    is_integral = False
+
     def __init__(
         self,
         factors: Mapping[str, Any],

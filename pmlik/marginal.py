@@ -47,6 +47,7 @@ class MarginalDensity:
     """
 
     by_differences = True
+    is_integral = True
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
@@ -10,24 +11,61 @@ from typing import Literal, Protocol
 import numpy as np
 
 from pmlik.curvature import DENSE_LIMIT, Curvature, IterativeCurvature
-from pmlik.functions import Density
-from pmlik.marginal import MarginalDensity
-from pmlik.problem import Problem
 from pmlik.space import BoolArray, FloatArray
-from pmlik.values import Values
 
-__all__ = ["NEAR", "Examiner", "Kind", "Minimised", "Objective", "Optimum"]
+__all__ = [
+    "LARGE_DATA",
+    "NEAR",
+    "DensityLike",
+    "Examiner",
+    "Kind",
+    "Minimised",
+    "Objective",
+    "Optimum",
+    "ValuesLike",
+]
 
 Kind = Literal["mle", "map"]
 
 #: Nearer than this many standard errors to an optimum, Newton steps finish by themselves.
 NEAR = 1e-2
 
+#: With more observations than this an evaluation takes so long that fewer questions are asked.
+LARGE_DATA = 50_000
+
 # So many evaluations are kept: what is asked one standard error away is asked twice.
 _REMEMBERED = 200
 
 # More slope than this along a direction without curvature, and nothing bounds the step.
 _FLAT_GRADIENT = 1e-6
+
+
+class DensityLike(Protocol):
+    """A log-density of a flat vector ``x`` (n,), with derivatives.
+
+    ``active`` (n,) tells which coordinates it depends on, ``is_bounded`` if it is known to have an
+    upper bound, ``is_integral`` if each evaluation is an integral over latents, and
+    ``by_differences`` if its Hessian comes from differences of the gradient.
+    """
+
+    active: BoolArray
+    is_bounded: bool
+    is_integral: bool
+
+    @property
+    def by_differences(self) -> bool: ...  # noqa: D102
+    def value_and_gradient(self, x: FloatArray, /) -> tuple[float, FloatArray]: ...  # noqa: D102
+    def hessian(self, x: FloatArray, /) -> FloatArray: ...  # noqa: D102
+    def product(self, x: FloatArray, v: FloatArray, /) -> FloatArray: ...  # noqa: D102
+
+
+class ValuesLike(Protocol):
+    """The constrained values (m,) of a flat vector ``x`` (n,), with products of their Jacobian."""
+
+    def __call__(self, x: FloatArray, /) -> FloatArray: ...  # noqa: D102
+    def are_parameters(self, x: FloatArray, /) -> BoolArray: ...  # noqa: D102
+    def cotangent(self, x: FloatArray, u: FloatArray, /) -> FloatArray: ...  # noqa: D102
+    def tangents(self, x: FloatArray, /) -> Callable[[FloatArray], FloatArray]: ...  # noqa: D102
 
 
 class Minimised(Protocol):
@@ -37,9 +75,9 @@ class Minimised(Protocol):
     """
 
     @property
-    def densities(self) -> tuple[Density | MarginalDensity, ...]: ...  # noqa: D102
+    def densities(self) -> tuple[DensityLike, ...]: ...  # noqa: D102
     @property
-    def values(self) -> Values: ...  # noqa: D102
+    def values(self) -> ValuesLike: ...  # noqa: D102
     @property
     def base(self) -> FloatArray: ...  # noqa: D102
     @property
@@ -59,9 +97,9 @@ class Objective:
 
     Parameters
     ----------
-    densities : tuple of Density
+    densities : tuple of DensityLike
         ``(likelihood,)`` for the MLE, ``(likelihood, prior)`` for the MAP.
-    values : Values
+    values : ValuesLike
         The natural values.
     base : array (n,)
         Supplies the coordinates that are not active, and a point inside the support.
@@ -69,16 +107,10 @@ class Objective:
         Coordinates that stay at their base although a density depends on them.
     """
 
-    densities: tuple[Density | MarginalDensity, ...]
-    values: Values
+    densities: tuple[DensityLike, ...]
+    values: ValuesLike
     base: FloatArray
     held: BoolArray | None = None
-
-    @classmethod
-    def of(cls, problem: Problem, kind: Kind, base: FloatArray) -> Objective:
-        """The objective of an estimate of the given kind."""
-        prior = (problem.prior,) if kind == "map" else ()
-        return cls((problem.likelihood, *prior), problem.values, base)
 
     @cached_property
     def active(self) -> BoolArray:
@@ -89,7 +121,7 @@ class Objective:
     @property
     def is_integral(self) -> bool:
         """Whether latents are integrated out, so that an evaluation takes a search of its own."""
-        return any(isinstance(density, MarginalDensity) for density in self.densities)
+        return any(density.is_integral for density in self.densities)
 
     @property
     def size(self) -> int:

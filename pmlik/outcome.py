@@ -10,10 +10,9 @@ import numpy as np
 from pmlik.borders import border_values, is_short_of_border
 from pmlik.curvature import Curvature
 from pmlik.limits import Ending, Limit, find_limit, is_noisy_between
-from pmlik.objective import Minimised, Objective, Optimum
+from pmlik.objective import LARGE_DATA, Minimised, Objective, Optimum
 from pmlik.optimizer import are_equal, is_beside
 from pmlik.probing import find_unbounded
-from pmlik.problem import LARGE_DATA
 from pmlik.space import FloatArray
 
 __all__ = ["Outcome", "decide"]

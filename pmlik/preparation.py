@@ -19,6 +19,7 @@ from pmlik.curvature import DENSE_LIMIT
 from pmlik.enumeration import sum_out_discrete
 from pmlik.errors import ModelError, StartError
 from pmlik.estimates import LatentModes
+from pmlik.marginal import MarginalDensity
 from pmlik.naturals import NaturalLikelihood
 from pmlik.points import check_names, read_points
 from pmlik.problem import Problem, build_problem
@@ -93,7 +94,11 @@ class Prepared:
 
     def latents_at(self, x: FloatArray) -> LatentModes | None:
         """Conditional modes of the latents at ``x`` (n,); None for a model without latents."""
-        return conditional_modes(self.problem, self.roles, x)
+        problem, likelihood = self.problem, self.problem.likelihood
+        if not isinstance(likelihood, MarginalDensity):
+            return None
+        found = conditional_modes(problem.model, self.roles, likelihood, x, problem.backend)
+        return LatentModes(*found)
 
     def unconstrained(self, values: xr.Dataset) -> FloatArray:
         """The unconstrained vectors (b, n) of a Dataset of draws, chain by chain.

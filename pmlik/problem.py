@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-import pytensor
 from pymc.distributions import timeseries
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.traversal import ancestors
@@ -22,12 +21,14 @@ from pmlik.errors import ModelError
 from pmlik.functions import Density
 from pmlik.integrand import Integrand
 from pmlik.marginal import MarginalDensity
+from pmlik.objective import LARGE_DATA, Kind, Objective
 from pmlik.precision import in_double_precision
 from pmlik.roles import Potentials, Roles
 from pmlik.space import BoolArray, FloatArray, Space
 from pmlik.submodels import (
     TermsModel,
     as_tensor,
+    evaluate,
     factor_graphs,
     likelihood_terms,
     open_data,
@@ -38,7 +39,6 @@ from pmlik.threads import calm
 from pmlik.values import Values
 
 __all__ = [
-    "LARGE_DATA",
     "OpenProblem",
     "Problem",
     "build_problem",
@@ -48,9 +48,6 @@ __all__ = [
     "open_problem",
     "sampled_prior",
 ]
-
-#: With more observations than this an evaluation takes so long that fewer questions are asked.
-LARGE_DATA = 50_000
 
 # Interpreting is left for compiling when the work ahead would take longer than this.
 _PATIENCE_SECONDS = 20.0
@@ -97,6 +94,18 @@ class Problem:
     values: Values
     model: TermsModel
     backend: str | None
+
+    def objective(self, kind: Kind, base: FloatArray) -> Objective:
+        """Return the objective of an estimate: the MLE's likelihood, or times the prior for a MAP.
+
+        Parameters
+        ----------
+        kind : {"mle", "map"}
+        base : array (n,)
+            A point inside the support, unconstrained.
+        """
+        prior = (self.prior,) if kind == "map" else ()
+        return Objective((self.likelihood, *prior), self.values, base)
 
     @cached_property
     def n_observations(self) -> int:
@@ -410,13 +419,12 @@ def observed_values(model: pm.Model) -> dict[str, FloatArray]:
     """The data, by the name of the observed variable."""
     names = [rv.name for rv in model.observed_RVs]
     graphs = [as_tensor(model.rvs_to_values[rv]) for rv in model.observed_RVs]
-    arrays = pytensor.function([], graphs, mode=compile_mode(None))()
-    return dict(zip(names, map(np.asarray, arrays), strict=True))
+    return dict(zip(names, evaluate(graphs), strict=True))
 
 
 def _observed_shape(value: Any) -> tuple[int, ...]:
     static = value.type.shape
     if None not in static:
         return tuple(static)
-    shape = pytensor.function([], as_tensor(value).shape, mode=compile_mode(None))()
+    shape = evaluate([as_tensor(value).shape])[0]
     return tuple(int(n) for n in shape)

@@ -146,7 +146,7 @@ class Refitter:
     def _agrees(self, together: Replicated) -> bool:
         """Whether two replicates of the data as they are have the estimate's own derivatives."""
         z = self._x[self._objective.active]
-        original = Objective.of(self._prepared.problem, self._kind, self._prepared.start)
+        original = self._prepared.problem.objective(self._kind, self._prepared.start)
         points = np.tile(self._x, (2, 1))
         inputs = [np.stack([one.get_value()] * 2) for one in self._inputs.values()]
         try:
@@ -421,7 +421,7 @@ class Refitter:
     def _curvature(self) -> FloatArray:
         """The Hessian of the estimate itself."""
         z = self._x[self._objective.active]
-        original = Objective.of(self._prepared.problem, self._kind, self._prepared.start)
+        original = self._prepared.problem.objective(self._kind, self._prepared.start)
         return original.hessian(z)
 
     @cached_property

@@ -6,11 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from pmlik.functions import Density
-from pmlik.marginal import MarginalDensity
-from pmlik.objective import Objective
+from pmlik.objective import DensityLike, Objective, ValuesLike
 from pmlik.space import BoolArray, FloatArray
-from pmlik.values import Values
 
 __all__ = ["Restricted"]
 
@@ -38,12 +35,12 @@ class Restricted:
         return cls(objective, origin, np.eye(len(origin))[:, ~held])
 
     @property
-    def densities(self) -> tuple[Density | MarginalDensity, ...]:
+    def densities(self) -> tuple[DensityLike, ...]:
         """Those of the objective."""
         return self._objective.densities
 
     @property
-    def values(self) -> Values:
+    def values(self) -> ValuesLike:
         """The natural values."""
         return self._objective.values
 

@@ -10,7 +10,6 @@ import xarray as xr
 from pmlik.curvature import DENSE_LIMIT, Curvature
 from pmlik.errors import Flag, FlagCode, ModelError, Severity
 from pmlik.estimates import PointEstimate
-from pmlik.objective import Objective
 from pmlik.preparation import Prepared
 from pmlik.scores import unit_scores
 from pmlik.space import FloatArray
@@ -106,7 +105,7 @@ def _check(estimate: PointEstimate) -> Prepared:
 
 def _roots(prepared: Prepared, x: FloatArray, scores: FloatArray) -> FloatArray:
     """A root (m, k) of the covariance of all natural values."""
-    objective = Objective.of(prepared.problem, "mle", prepared.start)
+    objective = prepared.problem.objective("mle", prepared.start)
     active = objective.active
     curvature = Curvature.of(objective.hessian(x[active]))
     meat = np.linalg.qr(scores[:, active], mode="r")

@@ -79,7 +79,7 @@ def find_start(problem: Problem, seed: int) -> FloatArray | None:
     Otherwise the best of twenty jittered initial points, as near as there are any. None where
     there is no such point among them.
     """
-    joint = Objective.of(problem, "map", problem.initial)
+    joint = problem.objective("map", problem.initial)
 
     def value(x: FloatArray) -> float:
         return joint.value_and_gradient(x[joint.active])[0] if np.isfinite(x).all() else np.inf

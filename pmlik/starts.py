@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,13 +13,15 @@ from pmlik.curvature import DENSE_LIMIT
 from pmlik.descent import WAYS
 from pmlik.host import find_MAP_point, prior_draws
 from pmlik.marginalization import parameters_model
-from pmlik.objective import Kind, Objective
+from pmlik.objective import LARGE_DATA, Kind
 from pmlik.optimizer import Start, climb
-from pmlik.preparation import Prepared
-from pmlik.problem import LARGE_DATA, Problem
+from pmlik.problem import Problem
 from pmlik.space import FloatArray
 from pmlik.starting import best_placed
 from pmlik.submodels import likelihood_terms, prior_terms, terms_model
+
+if TYPE_CHECKING:
+    from pmlik.preparation import Prepared
 
 __all__ = ["FROM_DRAW", "count_starts", "first_start", "list_starts"]
 
@@ -58,10 +61,10 @@ def first_start(problem: Problem) -> str:
 def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
     """Where to search from, in order; the later ones only while nothing is certified."""
     problem, start, seed = prepared.problem, prepared.start, prepared.seed
-    objective = Objective.of(problem, kind, start)
+    objective = problem.objective(kind, start)
 
     def from_map() -> FloatArray:
-        joint = Objective.of(problem, "map", start)
+        joint = problem.objective("map", start)
         return joint.expand(climb(joint, start[joint.active], "MAP").z)
 
     def jittered(i: int, width: float) -> FloatArray:

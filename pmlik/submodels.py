@@ -18,6 +18,7 @@ from pymc.model.fgraph import (
 )
 from pymc.model.transform.conditioning import remove_value_transforms
 from pytensor.compile import view_op
+from pytensor.compile.mode import Mode
 from pytensor.graph import FunctionGraph
 from pytensor.graph.basic import Constant, Variable
 from pytensor.xtensor import as_xtensor
@@ -26,11 +27,13 @@ from pmlik.admission import resolve_model
 from pmlik.errors import ModelError
 from pmlik.precision import in_double_precision
 from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
+from pmlik.space import FloatArray
 
 __all__ = [
     "TermsModel",
     "as_tensor",
     "carry_over",
+    "evaluate",
     "factor_graphs",
     "graph_of",
     "likelihood_model",
@@ -218,6 +221,12 @@ def factor_graphs(
             f"or add the term as a pm.Potential. ({str(error).splitlines()[0]})"
         ) from error
     return dict(zip(names, map(as_tensor, graphs), strict=True))
+
+
+def evaluate(graphs: Sequence[Any]) -> list[FloatArray]:
+    """Return the values of graphs without inputs, such as data."""
+    mode = Mode("py", optimizer="fast_compile")
+    return [np.asarray(array) for array in pytensor.function([], list(graphs), mode=mode)()]
 
 
 def as_tensor(graph: Any) -> Any:

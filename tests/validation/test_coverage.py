@@ -12,7 +12,6 @@ from scipy import stats
 
 import pmlik
 from pmlik.endpoints import Walker
-from pmlik.objective import Objective
 from pmlik.optimizer import climb
 
 pytestmark = pytest.mark.slow
@@ -34,7 +33,7 @@ def covered(model: pm.Model, data: np.ndarray, place: int, true: float) -> dict[
     hits = {"wald": 0, "profile": 0}
     for y in data:
         shared.set_value(y)
-        optimum = climb(Objective.of(problem, "mle", start), start, "start")
+        optimum = climb(problem.objective("mle", start), start, "start")
         assert optimum.usable
         walker = Walker(problem, optimum.z)
         ends = walker.ends(place, LEVEL)
