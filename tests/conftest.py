@@ -1,4 +1,7 @@
-"""What all tests share."""
+"""What all tests share: likelihoods that are built once.
+
+The fixtures import PyMC themselves: it takes seconds, and xdist's controller can do without it.
+"""
 
 from __future__ import annotations
 
@@ -8,3 +11,24 @@ pytest.register_assert_rewrite("oracles")
 
 # No tests in them; with --doctest-modules they would be imported a second time.
 collect_ignore_glob = ["oracles/*", "benchmarks/*"]
+
+
+@pytest.fixture(scope="session")
+def normal():
+    from oracles.likelihoods import normal
+
+    return normal()
+
+
+@pytest.fixture(scope="session")
+def line():
+    from oracles.likelihoods import line
+
+    return line()
+
+
+@pytest.fixture(scope="session")
+def shares():
+    from oracles.likelihoods import shares
+
+    return shares()
