@@ -29,7 +29,8 @@ class Exports:
         Raises
         ------
         FileError
-            For another suffix.
+            For another suffix, for anything in that place but a file (or for Zarr, a store that
+            pmlik wrote), and where it can't be written.
         """
         from pmlik.storage import save
 

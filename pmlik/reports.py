@@ -13,7 +13,7 @@ from pmlik.contents import gather_contents
 from pmlik.errors import FileError, ValuesError
 from pmlik.markup import to_latex, to_markdown
 from pmlik.rendering import Sheet, to_text
-from pmlik.storage import save, to_json, write_text
+from pmlik.storage import check_replaceable, save, to_json, write_text
 
 __all__ = ["SUFFIXES", "report_html", "report_latex", "report_markdown", "write_report"]
 
@@ -146,4 +146,5 @@ def write_report(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
     writer = _WRITERS.get(target.suffix.lower())
     if writer is None:
         raise FileError(f"{target}: need a name that ends in {', '.join(_WRITERS)}, .nc or .zarr.")
+    check_replaceable(target)
     return write_text(target, writer(comparison))
