@@ -17,15 +17,19 @@ from pmlik.comparison import Comparison
 from pmlik.criteria import pointwise_log_likelihood, score_loo, sensitivity
 from pmlik.errors import PmlikError
 from pmlik.information import InformationShares, share_information
-from pmlik.rendering import count, printable
+from pmlik.labels import printable
+from pmlik.rendering import count
 
 __all__ = ["keep_appraisal"]
+
 
 # So many numbers, draws times observations, are kept; so many are computed for PSIS-LOO.
 _MOST_KEPT = 1_000_000
 _MOST_TERMS = 4_000_000
+
 # Shares take a dense matrix and four gradients a coordinate.
 _MOST_COORDINATES = 200
+
 # Evaluations over all draws are left out where they would take longer.
 _PATIENCE_SECONDS = 5.0
 _TRIALS = 8

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pmlik.estimates import labelled
-from pmlik.space import FloatArray
+from pmlik._typing import FloatArray
+from pmlik.labels import labelled
 
 __all__ = ["STEPS", "WAYPOINTS", "Attribution"]
+
 
 #: The points on the way, in order.
 WAYPOINTS = ("mle", "map", "sampled mode", "median", "mean")
@@ -25,7 +26,6 @@ STEPS = {
     "skewness": "median",
     "tail": "mean",
 }
-
 _NAMES = {
     "mle": "MLE",
     "map": "MAP",

@@ -6,21 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.chain_checks import check_near, check_no_higher
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
 from pmlik.optimizer import Start
 from pmlik.preparation import Prepared
-from pmlik.space import FloatArray
 from pmlik.starts import FROM_DRAW
 
 __all__ = ["audit"]
 
+
 # So many evaluations of one observation are made at most, and at least so many draws looked at.
 _MOST_EVALUATIONS = 200_000_000
 _LEAST_DRAWS = 200
-
 _HOPELESS = (FlagCode.AT_INFINITY, FlagCode.UNBOUNDED)
 
 

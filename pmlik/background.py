@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pmlik._typing import FloatArray
 from pmlik.attribution import Attribution
-from pmlik.space import FloatArray
 
 __all__ = ["Background", "Curves", "Predictive"]
 

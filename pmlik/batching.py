@@ -14,12 +14,13 @@ from pytensor.compile.mode import Mode
 from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.rewriting.utils import rewrite_graph
 
+from pmlik._runtime import ProgressCallback
+from pmlik._typing import FloatArray
 from pmlik.compilation import NO_VALUE, compile_quiet, plain_arrays
-from pmlik.progress import Say
-from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
 
 __all__ = ["Batched"]
+
 
 # Chunks of about this size stay in the processor's cache, which is also where they are fastest.
 _CHUNK_BYTES = 2_000_000
@@ -71,7 +72,7 @@ class Batched:
         except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
             return None
 
-    def __call__(self, points: FloatArray, say: Say | None = None) -> list[FloatArray]:
+    def __call__(self, points: FloatArray, say: ProgressCallback | None = None) -> list[FloatArray]:
         """Evaluate at each row of ``points`` (b, n).
 
         Parameters

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
+from pmlik._typing import FloatArray, IntArray
 from pmlik.laplace import Laplace
-from pmlik.space import FloatArray
-from pmlik.sparsity import IntArray
 
 __all__ = ["Blocks", "NotAloneError", "Terms", "find_blocks", "find_groups"]
 

@@ -12,17 +12,19 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from pmlik._runtime import counting
+from pmlik._typing import FloatArray
 from pmlik.errors import Flag, FlagCode, ModelError, Severity
-from pmlik.estimates import PointEstimate, display_rows, labelled, space_of
+from pmlik.estimates import PointEstimate, display_rows
+from pmlik.labels import labelled, space_of
 from pmlik.preparation import Prepared, seed_of
-from pmlik.progress import counting
 from pmlik.refits import Refit, Refits
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
 from pmlik.resampling import BootstrapKind, Resampler, refit_all
-from pmlik.space import FloatArray
 from pmlik.units import Cluster, read_units
 
 __all__ = ["Bootstrap", "bootstrap", "interval_bootstrap"]
+
 
 # Beyond this share of failures the others are no sample of the estimator.
 _MOST_FAILED = 0.1

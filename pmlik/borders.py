@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.objective import Objective
-from pmlik.space import FloatArray
 
 __all__ = ["BEYOND", "border_values", "is_short_of_border", "joint_border"]
+
 
 #: A step this long in x takes any transform to the border of its support.
 BEYOND = 1e3

@@ -9,9 +9,10 @@ import xarray as xr
 from arviz_plots import PlotCollection
 
 from pmlik.errors import ValuesError
-from pmlik.rendering import printable
+from pmlik.labels import printable
 
 __all__ = ["COLOURS", "HEIGHTS", "MARKERS", "NAMES", "STEP_COLOURS", "mark", "panels", "shorten"]
+
 
 #: Okabe and Ito's palette, told apart with any kind of colour vision, and by line style too.
 COLOURS = {
@@ -23,6 +24,7 @@ COLOURS = {
     "mean": "#009E73",
     "reference": "#CC79A7",
 }
+
 #: Of the steps from MLE to posterior mean.
 STEP_COLOURS = {
     "prior": "#E69F00",
@@ -30,10 +32,13 @@ STEP_COLOURS = {
     "skewness": "#CC79A7",
     "tail": "#009E73",
 }
+
 #: How estimates are marked.
 MARKERS = {"MLE": "^", "MAP": "D", "mean": "o", "reference": "*"}
+
 #: Each mark has its height under the curves, so that none hides another.
 HEIGHTS = {"MLE": -0.07, "MAP": -0.14, "mean": -0.21}
+
 #: What they are called in a legend.
 NAMES = {"MLE": "MLE", "MAP": "MAP", "mean": "posterior mean"}
 

@@ -21,6 +21,7 @@ from pmlik.submodels import TermsModel, as_tensor
 __all__ = ["standardise_latents", "standard_terms"]
 
 _PRODUCTS = ("Dot", "Matmul", "MatMul")
+
 # Chains are left as they are, since in standard units each state meets all before it.
 _MOST_LEVELS = 2
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.curvature import Curvature
 from pmlik.objective import Examiner, Minimised, Optimum
-from pmlik.space import FloatArray
 
 __all__ = ["find_lower", "is_inside"]
+
 
 # One standard error away from a regular optimum a log-density has fallen by about 1/2.
 _RISE = 0.01

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.space import FloatArray
 
 __all__ = ["check_chains", "check_draws", "check_near", "check_no_higher"]
 

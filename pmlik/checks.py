@@ -31,8 +31,10 @@ __all__ = [
     "check_unbounded",
 ]
 
+
 # An automatic gradient that is further off than this is no gradient.
 _GRADIENT_ERROR = 1e-3
+
 # A log-likelihood that is off by more than this may move an estimate by much of its error.
 _LAPLACE_ERROR = 0.1
 

@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pmlik._typing import EigenvalueSigns
 from pmlik.attribution import Attribution
 from pmlik.background import Background, Curves, Predictive
 from pmlik.comparison import Comparison
-from pmlik.curvature import EigenvalueSigns
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, Counts, PointEstimate, PosteriorEstimate, SearchEnd
 from pmlik.information import InformationShares
 
 __all__ = ["CLASSES", "decode", "encode", "plain_number", "read_number"]
+
 
 #: What may be read from a file, by name.
 CLASSES: dict[str, Any] = {
@@ -49,6 +50,7 @@ CLASSES: dict[str, Any] = {
 
 # Not kept: compiled functions.
 _LEFT_OUT = {"prepared"}
+
 # Groups that go by another name than the way that leads to them.
 _NAMES = {
     "dataset": "comparison",

@@ -20,6 +20,7 @@ from pmlik.whitening import MATRIX_PRODUCTS, MOVES, operation_names, users_of
 
 __all__ = ["find_coefficients"]
 
+
 # A matrix of covariates has more entries than zeros; one that assigns groups to rows has not.
 _DENSE = 0.5
 _LINEAR = ("neg", "second", "identity", "add", "sub", "mul")

@@ -17,7 +17,8 @@ import pymc as pm
 from pmlik.comparison import Comparison
 from pmlik.errors import PmlikError, Severity
 from pmlik.estimation import compare
-from pmlik.rendering import printable, to_text
+from pmlik.labels import printable
+from pmlik.rendering import to_text
 from pmlik.reports import SUFFIXES, write_report
 
 __all__ = ["main"]

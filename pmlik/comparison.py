@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pmlik._typing import FloatArray
 from pmlik.attribution import Attribution
 from pmlik.background import Background
 from pmlik.errors import Flag, FlagCode, Severity, ValuesError
@@ -20,14 +21,12 @@ from pmlik.estimates import (
     describe_chains,
     describe_interval,
     display_rows,
-    labelled,
-    space_of,
 )
 from pmlik.exports import Exports
 from pmlik.findings import Evidence, Finding, differs, find_findings, select_findings
+from pmlik.labels import labelled, space_of
 from pmlik.references import add_reference, reference_names
 from pmlik.rendering import Sheet, count, format_fixed, format_number, format_to, to_html, to_text
-from pmlik.space import FloatArray
 
 __all__ = ["Comparison", "merge_estimates"]
 

@@ -19,13 +19,14 @@ from pytensor.tensor.blas import BatchedDot, Gemv
 from pytensor.tensor.blas.gemm import GemmRelated
 from pytensor.tensor.math import Dot
 
+from pmlik._runtime import SMALL, one_thread
+from pmlik._typing import FloatArray
 from pmlik.elementwise import whole_arrays
 from pmlik.errors import ModelError
-from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
-from pmlik.threads import SMALL, one_thread
 
 __all__ = ["BACKENDS", "NO_GRADIENT", "NO_VALUE", "compile_mode", "compile_quiet", "plain_arrays"]
+
 
 #: PyMC's words for compiled backends.
 BACKENDS = ("numba", "jax", "c")

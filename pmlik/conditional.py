@@ -10,13 +10,13 @@ import xarray as xr
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.traversal import ancestors
 
+from pmlik._typing import FloatArray
 from pmlik.compilation import compile_mode
 from pmlik.laplace import Laplace, Mode
 from pmlik.marginal import MarginalDensity
 from pmlik.precision import in_double_precision
 from pmlik.problem import label_space
 from pmlik.roles import Roles
-from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel, as_tensor
 from pmlik.values import Values
 

@@ -15,13 +15,15 @@ from typing import Protocol
 import numpy as np
 from scipy import linalg
 
-from pmlik.space import FloatArray
+from pmlik._typing import FloatArray
 
 __all__ = ["Failure", "Ground", "Point", "correct", "first_point"]
+
 
 # A point of a profile is certified when it is estimated to be nearer than this to the constrained
 # optimum, in standard errors; the log-likelihood is then known to half its square.
 _TOLERANCE = 1e-6
+
 # Where rounding stops the iteration, what has still to be reached.
 _ROUNDING = 1e-4
 _ITERATIONS = 30

@@ -12,11 +12,12 @@ from pmlik.attribution import STEPS
 from pmlik.comparison import Comparison, is_about
 from pmlik.curves import leading_labels
 from pmlik.errors import Flag, Severity
-from pmlik.estimates import describe_chains, labelled
+from pmlik.estimates import describe_chains
 from pmlik.exhibits import draw_exhibits, list_key
 from pmlik.findings import DIFFER, OUTLIER, SHIFT, SPREAD, Finding, differs
 from pmlik.graphs import lay_out_graph
-from pmlik.rendering import count, format_to, printable
+from pmlik.labels import labelled, printable
+from pmlik.rendering import count, format_to
 from pmlik.weighing import weigh_fit, weigh_information
 
 __all__ = ["gather_contents"]

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pmlik._runtime import quiet_host
+from pmlik._typing import FloatArray
 from pmlik.background import Predictive
 from pmlik.comparison import Comparison
 from pmlik.errors import Flag, FlagCode, Severity, ValuesError
-from pmlik.host import quiet_host
 from pmlik.likelihood import Likelihood
 from pmlik.rendering import Sheet, format_fixed, to_html, to_text
-from pmlik.space import FloatArray
 
 __all__ = [
     "ModelComparison",

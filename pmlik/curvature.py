@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh
 
-from pmlik.space import FloatArray
+from pmlik._typing import EigenvalueSigns, FloatArray, Product
 
 __all__ = [
     "DENSE_LIMIT",
     "Curvature",
-    "EigenvalueSigns",
     "IterativeCurvature",
     "Variances",
     "hessian_from_products",
     "variances_by_solves",
 ]
+
 
 #: Above this many coordinates no dense matrix is formed.
 DENSE_LIMIT = 2000
@@ -37,16 +37,6 @@ _FLAT_SHARE = 1e-10
 
 # Random products a round when a large Hessian is scaled.
 _PROBES = 8
-
-Product = Callable[[FloatArray], FloatArray]
-
-
-class EigenvalueSigns(NamedTuple):
-    """How many eigenvalues of the observed information are positive, zero and negative."""
-
-    positive: int
-    zero: int
-    negative: int
 
 
 class Variances(NamedTuple):

@@ -12,17 +12,17 @@ import numpy as np
 import xarray as xr
 from scipy import interpolate
 
+from pmlik._typing import FloatArray
 from pmlik.background import Curves
 from pmlik.comparison import Comparison
 from pmlik.errors import PmlikError, ValuesError
-from pmlik.estimates import PointEstimate, labelled
+from pmlik.estimates import PointEstimate
+from pmlik.labels import labelled
 from pmlik.likelihood import Likelihood
 from pmlik.profile_curves import refine_roots
 from pmlik.profiles import can_profile, label_curve, places_of, walk_profiles
-from pmlik.space import FloatArray
 
 __all__ = [
-    "Curves",
     "Joint",
     "curves_of",
     "draw_curves",
@@ -32,19 +32,25 @@ __all__ = [
     "select_labels",
 ]
 
+
 # Points where a profile is really computed; a spline of the log-likelihood draws the curve.
 _KNOTS = 41
 _JOINT_KNOTS = 25
+
 # So many scalars have their curves saved and shown in a report.
 _MOST_KEPT = 12
+
 # Once their profiles have taken as long as this, the others are left out.
 _PATIENCE_SECONDS = 10.0
+
 # About so many Hessians are computed for an optimum at a knot, and for a walk.
 _HESSIANS_A_KNOT, _HESSIANS_A_WALK = 3, 40
+
 # Up to so many coordinates a Hessian is quick enough to be timed.
 _SMALL = 100
 _FINE = 300
 _REACH = 4.0
+
 # How far the profile of a derived quantity is walked, and in about how many points a side.
 _WALKED_PROB, _WALKED_POINTS = 0.997, 20
 

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 
+from pmlik._typing import FloatArray
 from pmlik.objective import NEAR, Examiner
-from pmlik.space import FloatArray
 
 __all__ = ["WAYS", "Scales", "Way", "descend", "find_scales"]
+
 
 # Along a scale the slope is constant this far out, in logarithms.
 _FAR = (30.0, 40.0)

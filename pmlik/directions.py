@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import linalg
 
-from pmlik.space import FloatArray
+from pmlik._typing import FloatArray
 
 __all__ = ["describe_direction", "simplify"]
 

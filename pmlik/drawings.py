@@ -14,9 +14,9 @@ from matplotlib import pyplot as plt
 
 __all__ = ["in_page_style", "to_svg"]
 
+
 # A colour that nothing else has, to be replaced by the colour of the text around.
 _INK = "#010203"
-
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pmlik",
@@ -33,7 +33,6 @@ _STYLE: Any = {
     "savefig.facecolor": "none",
     "font.size": 10.0,
 }
-
 _numbers = count()
 
 

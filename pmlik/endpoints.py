@@ -9,22 +9,27 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg
 
+from pmlik._typing import FloatArray
 from pmlik.constrained import Failure, Point, correct, first_point
 from pmlik.problem import Problem
 from pmlik.quantities import Profiled, Rounded
-from pmlik.space import FloatArray
 from pmlik.tracing import Finish, Trace, approach, trace
 
 __all__ = ["Ends", "Faded", "Walker"]
 
+
 # A step this long in x takes any transform to the border of its support.
 _BEYOND = 1e3
+
 # How far beyond an end a curve is drawn, and in how many steps.
 _BEYOND_END, _MORE = 1.25, 2
+
 # A curve is drawn towards a limit until it is this near its supremum, as a share of the level.
 _NEARLY = 1e-3
+
 # Curvature below this share of that at the start has faded.
 _FADED_SHARE = 1e-3
+
 # Released from a border, a coordinate has to bring at least this to be followed.
 _RELEASED = 1e-9
 

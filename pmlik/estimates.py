@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import xarray as xr
 
-from pmlik.curvature import EigenvalueSigns
+from pmlik._typing import EigenvalueSigns, FloatArray
 from pmlik.errors import Flag, Severity
+from pmlik.labels import ParameterSpace, labelled, space_of
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
-from pmlik.space import FloatArray, Space
 
 __all__ = [
     "Certificate",
@@ -22,7 +22,6 @@ __all__ = [
     "PointEstimate",
     "PosteriorEstimate",
     "SearchEnd",
-    "labelled",
 ]
 
 
@@ -335,12 +334,14 @@ class DisplayRow(NamedTuple):
     numbers: Mapping[str, float]
 
 
-def display_rows(space: Space, columns: Mapping[str, Mapping[str, float]]) -> list[DisplayRow]:
+def display_rows(
+    space: ParameterSpace, columns: Mapping[str, Mapping[str, float]]
+) -> list[DisplayRow]:
     """One row a scalar; three for a variable of more than a handful: min, median and max.
 
     Parameters
     ----------
-    space : Space
+    space : ParameterSpace
         The variables.
     columns : mapping of str to mapping
         Numbers by column and label.
@@ -372,21 +373,3 @@ _SUMMARIES: dict[str, Callable[[FloatArray], Any]] = {
 def _over_finite(function: Callable[[FloatArray], Any], values: Sequence[float]) -> float:
     known = np.array([value for value in values if not np.isnan(value)])
     return float(function(known)) if known.size else np.nan
-
-
-def labelled(dataset: xr.Dataset) -> dict[str, float]:
-    """All scalars of a dataset by label, ``name`` or ``name[coord, coord]``."""
-    space = space_of(dataset)
-    flat = space.join({str(name): array for name, array in dataset.data_vars.items()})
-    return dict(zip(space.labels, map(float, flat), strict=True))
-
-
-def space_of(dataset: xr.Dataset) -> Space:
-    """The space of a dataset's variables."""
-    arrays = list(dataset.data_vars.values())
-    return Space(
-        names=tuple(str(name) for name in dataset.data_vars),
-        shapes=tuple(array.shape for array in arrays),
-        dims=tuple(tuple(str(dim) for dim in array.dims) for array in arrays),
-        coords={str(dim): np.asarray(index) for dim, index in dataset.coords.items()},
-    )

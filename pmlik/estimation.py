@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pymc as pm
 
+from pmlik._runtime import ProgressCallback, Timer, steps
 from pmlik.admission import resolve_model
 from pmlik.audit import audit
 from pmlik.checks import check_joint, check_order
@@ -22,15 +23,7 @@ from pmlik.explanation import explain
 from pmlik.intervals import intervals_beside
 from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
-from pmlik.preparation import (
-    Arguments,
-    CovarianceKind,
-    Prepared,
-    prepare,
-    prepare_joint,
-    seed_of,
-)
-from pmlik.progress import Clock, Say, steps
+from pmlik.preparation import Arguments, CovarianceKind, Prepared, prepare, prepare_joint, seed_of
 from pmlik.references import add_reference, check_reference
 from pmlik.roles import Latent, Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
@@ -367,7 +360,7 @@ def compare(
         covariance_kind,
         cluster,
     )
-    clock = Clock()
+    clock = Timer()
     with steps(progressbar) as say:
         prepared = _prepare(arguments, say, clock)
         names = [name for name in prepared.names if var_names is None or name in var_names]
@@ -427,19 +420,19 @@ _KINDS: dict[Kind, str] = {
 }
 
 
-def _prepare(arguments: Arguments, say: Say, clock: Clock) -> Prepared:
+def _prepare(arguments: Arguments, say: ProgressCallback, clock: Timer) -> Prepared:
     say("Building the likelihood")
     with clock("building"):
         return prepare(arguments)
 
 
-def _estimate(prepared: Prepared, kind: Kind, say: Say, clock: Clock) -> PointEstimate:
+def _estimate(prepared: Prepared, kind: Kind, say: ProgressCallback, clock: Timer) -> PointEstimate:
     say(_KINDS[kind])
     with clock(kind.upper()):
         return estimate_point(prepared, kind)
 
 
-def _joint_mode(prepared: Prepared, say: Say, clock: Clock) -> PointEstimate | None:
+def _joint_mode(prepared: Prepared, say: ProgressCallback, clock: Timer) -> PointEstimate | None:
     """The mode of everything at once, latents too: what ``pm.find_MAP`` of the model looks for."""
     if not prepared.roles.latents:
         return None
@@ -454,7 +447,7 @@ def _sample(
     options: Mapping[str, Any],
     ci_kind: CiKind | None,
     ci_prob: float | None,
-    clock: Clock,
+    clock: Timer,
 ) -> tuple[PosteriorEstimate | None, list[Flag]]:
     """The posterior of a prepared model, or the flag that says why there is none."""
     request = partial(
@@ -473,7 +466,7 @@ def _sample(
 
 
 def _one_point(arguments: Arguments, kind: Kind, strict: bool) -> PointEstimate:
-    clock = Clock()
+    clock = Timer()
     with steps(arguments.progressbar) as say:
         estimate = _estimate(_prepare(arguments, say, clock), kind, say, clock)
     raise_if_strict(estimate.flags, strict)

@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
+from pmlik._runtime import quiet_single_thread
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.checks import (
     check_certificate,
     check_gradient,
@@ -36,13 +38,12 @@ from pmlik.outcome import Outcome, decide
 from pmlik.preparation import Prepared
 from pmlik.problem import Problem
 from pmlik.sandwich import make_robust
-from pmlik.space import BoolArray, FloatArray
 from pmlik.starting import describe_point
 from pmlik.starts import count_starts, first_start, list_starts
 from pmlik.symmetry import is_switched
-from pmlik.threads import calm
 
 __all__ = ["Fit", "estimate_point"]
+
 
 # So many standard errors at the start further, what has a limit is there.
 _FAR = 1e8
@@ -220,7 +221,7 @@ def _laplace_error(fit: Fit) -> LaplaceError | None:
     n_draws = min(_LAPLACE_DRAWS, _LAPLACE_TERMS // max(1, fit.problem.n_observations))
     if mode is None or n_draws < _LEAST_LAPLACE_DRAWS:
         return None
-    with calm(sum(likelihood.sizes)):
+    with quiet_single_thread(sum(likelihood.sizes)):
         return laplace_error(likelihood.laplace, mode, n_draws, fit.prepared.seed)
 
 

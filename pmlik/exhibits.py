@@ -15,12 +15,12 @@ from pmlik.comparison import Comparison
 from pmlik.curves import keep_curves, leading_labels
 from pmlik.drawings import in_page_style, to_svg
 from pmlik.errors import FlagCode, Severity
-from pmlik.estimates import labelled
+from pmlik.labels import labelled, printable
 from pmlik.panels import list_rows, plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_waterfall
-from pmlik.rendering import printable
 
 __all__ = ["Exhibit", "Key", "draw_exhibits", "list_key"]
+
 
 # What makes the ends of the searches, or the chains themselves, worth a look.
 _SEARCH = {

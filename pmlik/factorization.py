@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
+from pmlik._typing import FloatArray, IntArray
 from pmlik.factors import BandPlan, DensePlan, SparsePlan
-from pmlik.space import FloatArray
-from pmlik.sparsity import IntArray, Pattern
+from pmlik.sparsity import Pattern
 
 __all__ = ["Factor", "Plan", "make_plan"]
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse.linalg import splu
 
-from pmlik.space import FloatArray
-from pmlik.sparsity import IntArray, Pattern
+from pmlik._typing import FloatArray, IntArray
+from pmlik.sparsity import Pattern
 
 __all__ = ["BandPlan", "DensePlan", "SparsePlan"]
 

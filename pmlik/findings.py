@@ -24,6 +24,7 @@ __all__ = [
     "select_findings",
 ]
 
+
 #: Beyond these likelihood and posterior are said to differ: posterior standard deviations
 #: between mean and MLE, and the factor (less one) between posterior sd and standard error.
 SHIFT = 0.25
@@ -37,8 +38,10 @@ OUTLIER = "outlier"
 
 # So many differences fit on a screen.
 _MOST = 5
+
 # A standard error so many times the posterior's: the likelihood says little.
 _WEAK = 3.0
+
 # A step below this much of a posterior sd is not worth a word.
 _NEGLIGIBLE = 0.05
 
@@ -337,7 +340,6 @@ _REASONS = {
     "skewness": "the skewness of the posterior",
     "tail": "the long tail of the posterior",
 }
-
 _ACTIONS = {
     "prior": (
         "Say what the prior is when you report it; if it is not meant to say that much, widen "

@@ -15,17 +15,18 @@ from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.blockwise import Blockwise
 
+from pmlik._runtime import ProgressCallback
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.admission import describe_not_finite
 from pmlik.batching import Batched
 from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet
 from pmlik.curvature import hessian_from_products
 from pmlik.errors import ModelError
-from pmlik.progress import Say
-from pmlik.space import BoolArray, FloatArray
 from pmlik.sparsity import Pattern, find_pattern
 from pmlik.submodels import TermsModel
 
 __all__ = ["MANY", "Density"]
+
 
 #: From so many coordinates it is asked whether the Hessian is mostly zeros.
 MANY = 12
@@ -36,7 +37,6 @@ _PRODUCT_ELEMENTS = 200_000
 # Operations that pick elements of an array, and those that mix all of them.
 _PICKS = {"AdvancedSubtensor", "AdvancedSubtensor1"}
 _MIXES = {"Dot", "Blockwise", "Scan", "CumOp", "Dot22", "BatchedDot"}
-
 What = Literal["value", "gradient", "pointwise"]
 
 
@@ -194,7 +194,9 @@ class Density:
         }[what]()
         return Batched(graphs, self._x, self._model, self._mode)
 
-    def many(self, what: What, points: FloatArray, say: Say | None = None) -> list[FloatArray]:
+    def many(
+        self, what: What, points: FloatArray, say: ProgressCallback | None = None
+    ) -> list[FloatArray]:
         """The log-density, its gradient or its terms at each row of ``points`` (b, n).
 
         Parameters

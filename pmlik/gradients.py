@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.curvature import Curvature
 from pmlik.objective import Minimised, Optimum
-from pmlik.space import FloatArray
 
 __all__ = ["gradient_error", "gradient_error_at"]
 

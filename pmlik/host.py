@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,31 +13,16 @@ from pymc.initial_point import make_initial_point_fn
 from pytensor.compile.mode import Mode
 from threadpoolctl import threadpool_limits
 
-from pmlik.space import FloatArray, Space
+from pmlik._runtime import SINCE_PYMC_6_4, quiet_host
+from pmlik._typing import FloatArray
+from pmlik.labels import ParameterSpace
 from pmlik.submodels import TermsModel
 
-__all__ = ["find_MAP_point", "prior_draws", "quiet_host"]
-
-# PyMC 6.4 has these; 6.3 has neither, returns the same dict, and compiles in the default mode.
-_SINCE_6_4 = {"jitter": False, "return_inferencedata": False}
-
-
-@contextmanager
-def quiet_host(logger: str = "pymc") -> Iterator[None]:
-    """Keep PyMC's warnings and log lines about pmlik's own call from the user."""
-    log = logging.getLogger(logger)
-    level = log.level
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        log.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            log.setLevel(level)
+__all__ = ["find_MAP_point", "prior_draws"]
 
 
 def find_MAP_point(
-    model: TermsModel, start: FloatArray | None, space: Space, mode: Mode
+    model: TermsModel, start: FloatArray | None, space: ParameterSpace, mode: Mode
 ) -> FloatArray | None:
     """Where ``pm.find_MAP`` stops on this model, as a flat unconstrained vector.
 
@@ -50,7 +32,7 @@ def find_MAP_point(
         Its log-density is what is maximised, without Jacobian.
     start : array (n,), optional
         Where it starts; default the model's initial point.
-    space : Space
+    space : ParameterSpace
         The value variables that ``start`` and the result hold.
     mode : Mode
         How PyMC is to compile.
@@ -61,7 +43,7 @@ def find_MAP_point(
         None where ``pm.find_MAP`` raised an error or ended outside the support.
     """
     accepted = inspect.signature(pm.find_MAP).parameters
-    arguments: dict[str, Any] = {k: v for k, v in _SINCE_6_4.items() if k in accepted}
+    arguments: dict[str, Any] = {k: v for k, v in SINCE_PYMC_6_4.items() if k in accepted}
     if start is not None:
         arguments["initvals" if "initvals" in accepted else "start"] = space.split(start)
     try:
@@ -76,7 +58,7 @@ def find_MAP_point(
     return x if np.isfinite(x).all() else None
 
 
-def prior_draws(model: pm.Model, space: Space) -> Callable[[int], FloatArray | None]:
+def prior_draws(model: pm.Model, space: ParameterSpace) -> Callable[[int], FloatArray | None]:
     """Draws from the prior, as flat unconstrained vectors by seed.
 
     A flat prior has no draws: its variables stay at the initial point.

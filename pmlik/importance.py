@@ -8,10 +8,11 @@ import numpy as np
 from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
+from pmlik._typing import FloatArray
 from pmlik.laplace import Laplace, Mode
-from pmlik.space import FloatArray
 
 __all__ = ["LaplaceError", "laplace_error"]
+
 
 #: Above this the importance sampling estimate is not to be trusted (Vehtari et al., 2024,
 #: jmlr.org/papers/v25/19-556.html).

@@ -8,15 +8,17 @@ import numpy as np
 import xarray as xr
 from scipy import linalg
 
+from pmlik._typing import FloatArray
 from pmlik.directions import describe_direction, simplify
 from pmlik.errors import Flag, FlagCode, Severity, ValuesError
-from pmlik.estimates import PointEstimate, labelled
+from pmlik.estimates import PointEstimate
+from pmlik.labels import labelled
 from pmlik.preparation import Prepared
 from pmlik.problem import Problem
 from pmlik.rendering import Sheet, format_fixed, to_html, to_text
-from pmlik.space import FloatArray
 
 __all__ = ["InformationShares", "share_information"]
+
 
 # A direction whose information comes from the data by less than this is the prior's alone.
 _PRIOR_ONLY = 1e-3

@@ -13,20 +13,22 @@ from pytensor.compile.mode import Mode
 from pytensor.gradient import grad, pushforward
 from pytensor.graph.replace import vectorize_graph
 
+from pmlik._typing import FloatArray
 from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
 from pmlik.errors import ModelError
 from pmlik.laplace import OneByOne, Seeded
 from pmlik.precision import in_double_precision, share_large_constants
-from pmlik.space import FloatArray
 from pmlik.sparsity import Pattern
 from pmlik.submodels import TermsModel
 from pmlik.termwise import TermByTerm, find_incidence
 
 __all__ = ["Integrand"]
 
+
 # Up to so many vectors the products are made by one function.
 _TOGETHER = 6
 _FEW = 2  # vectors for which term by term has nothing to win
+
 # Larger batches of terms are taken one by one.
 _NUMBERS_AT_ONCE = 2_000_000
 

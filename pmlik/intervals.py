@@ -14,7 +14,8 @@ from scipy import stats
 from pmlik.comparison import Comparison
 from pmlik.endpoints import Ends
 from pmlik.errors import Flag, Severity, ValuesError
-from pmlik.estimates import PointEstimate, PosteriorEstimate, labelled
+from pmlik.estimates import PointEstimate, PosteriorEstimate
+from pmlik.labels import labelled
 from pmlik.profiles import (
     can_profile,
     check_prob,
@@ -28,12 +29,12 @@ from pmlik.profiles import (
 
 __all__ = ["interval_profile", "interval_wald", "intervals_beside"]
 
+
 # By default a comparison has profiles of so many scalars at most, if they are expected to take no
 # longer than this: about so many Hessians a scalar.
 _MOST_SCALARS = 40
 _PATIENCE_SECONDS = 3.0
 _HESSIANS = 20
-
 Scale = Literal["natural", "unconstrained"]
 
 

@@ -15,17 +15,19 @@ from typing import Protocol
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.factorization import Factor, Plan, make_plan
-from pmlik.space import FloatArray
 from pmlik.sparsity import Pattern, find_pattern
 
 __all__ = ["Integrand", "Laplace", "Mode"]
+
 
 # The mode is found once a Newton step from within a millionth of a standard deviation was made,
 # or the next one would be shorter than rounding.
 _NEARLY, _EXACTLY = 1e-12, 1e-22
 _STALLED = 1e-9
 _STEPS, _HALVINGS = 200, 40
+
 # Where so many halvings were needed on the way, there is no mode worth the search.
 _MOST_HALVINGS = 150
 _REMEMBERED = 6

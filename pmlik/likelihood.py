@@ -11,17 +11,18 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from pmlik._runtime import steps
+from pmlik._typing import FloatArray
 from pmlik.comparison import Comparison
 from pmlik.errors import EstimationError, Severity, UnderflowWarning, ValuesError
 from pmlik.estimates import PointEstimate
 from pmlik.estimator import estimate_point
+from pmlik.labels import ParameterSpace
 from pmlik.points import Points, check_names, read_numbers, read_points
 from pmlik.preparation import Arguments, Prepared, prepare
 from pmlik.problem import label_space
 from pmlik.profiling import profile_grid
-from pmlik.progress import steps
 from pmlik.roles import Latent, Potentials
-from pmlik.space import FloatArray, Space
 
 __all__ = ["Likelihood"]
 
@@ -134,7 +135,7 @@ class Likelihood:
         self.natural = prepared.natural
 
     @property
-    def _space(self) -> Space:
+    def _space(self) -> ParameterSpace:
         return self._prepared.problem.parameters
 
     @property

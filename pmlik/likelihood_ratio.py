@@ -10,6 +10,7 @@ import numpy as np
 import pymc as pm
 from scipy import stats
 
+from pmlik._typing import FloatArray
 from pmlik.comparison import Comparison
 from pmlik.errors import EstimationError, NestingError, Severity, StartError, ValuesError
 from pmlik.estimates import PointEstimate
@@ -21,7 +22,6 @@ from pmlik.problem import observed_values
 from pmlik.profiles import mle_of, places_of
 from pmlik.profiling import Profiler
 from pmlik.rendering import Sheet, format_fixed, format_number, to_html, to_text
-from pmlik.space import FloatArray
 from pmlik.starts import list_starts
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
@@ -30,12 +30,16 @@ type Tested = PointEstimate | Comparison | pm.Model
 
 # A reduced model that is higher by more than this share is not nested.
 _SLACK = 1e-6
+
 # A statistic below this is rounding error.
 _ZERO = 1e-8
+
 # Searches under a null start at least so often.
 _STARTS = 2
+
 # Borders are looked at from so far out, where nothing should change any more.
 _FAR, _SETTLED = (15.0, 20.0), 1e-5
+
 # Half the width of a gap that is bridged, in the value's units.
 _GAP = 1e-4
 

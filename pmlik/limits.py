@@ -14,25 +14,21 @@ from enum import StrEnum
 import numpy as np
 from scipy import linalg
 
+from pmlik._typing import FloatArray
 from pmlik.borders import BEYOND, border_values, joint_border
 from pmlik.objective import Examiner, Minimised, Objective, Optimum
 from pmlik.optimizer import climb
 from pmlik.restriction import Restricted
-from pmlik.space import FloatArray
 
-__all__ = [
-    "FALLING",
-    "End",
-    "Ending",
-    "Limit",
-    "find_limit",
-    "is_noisy_between",
-]
+__all__ = ["FALLING", "End", "Ending", "Limit", "find_limit", "is_noisy_between"]
+
 
 # Curvature below this share of that at the start has faded.
 _FADED = 1e-3
+
 #: Still falling by more than this over one unit of the start's curvature, without curvature.
 FALLING = 1e-2
+
 # An objective that jitters by more than this, for steps too small to change it, is all rounding.
 _NOISE = 1e-8
 _MOST_NOISE = 1e-5

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from pmlik._runtime import ProgressCallback, quiet_single_thread
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.admission import describe_not_finite
 from pmlik.blocks import Blocks, NotAloneError, find_blocks
 from pmlik.errors import ModelError
 from pmlik.integrand import Integrand
 from pmlik.laplace import Laplace, Mode
-from pmlik.progress import Say
 from pmlik.quadrature import Quadrature
-from pmlik.space import BoolArray, FloatArray
-from pmlik.threads import calm
 from pmlik.weighting import BlockRule, LaplaceByBlock, Weighted
 
 __all__ = ["MarginalDensity"]
+
 
 # Differences over this share of a standard error: what they leave out and what rounding adds
 # are both about 1e-9 of a curvature.
@@ -131,12 +131,12 @@ class MarginalDensity:
 
     def mode(self, x: FloatArray) -> Mode | None:
         """The conditional mode of the latents at ``x``."""
-        with self._lock, calm(sum(self.sizes)):
+        with self._lock, quiet_single_thread(sum(self.sizes)):
             return self.laplace.mode(np.asarray(x, dtype=float))
 
     def value_and_gradient(self, x: FloatArray) -> tuple[float, FloatArray]:
         """Marginal log-likelihood, all constants included, and its gradient (p,)."""
-        with self._lock, calm(sum(self.sizes)):
+        with self._lock, quiet_single_thread(sum(self.sizes)):
             self.n_gradients += 1
             key = np.asarray(x, dtype=float).tobytes()
             if key not in self._known:
@@ -196,7 +196,9 @@ class MarginalDensity:
         u = self.integrand.start
         return self.integrand.pointwise(x, u, check_bounds=check_bounds)
 
-    def many(self, what: str, points: FloatArray, say: Say | None = None) -> list[FloatArray]:
+    def many(
+        self, what: str, points: FloatArray, say: ProgressCallback | None = None
+    ) -> list[FloatArray]:
         """The log-likelihood or its gradient at each row of ``points`` (b, p).
 
         Raises
@@ -208,7 +210,7 @@ class MarginalDensity:
             raise ValueError(f"{what}: the marginal likelihood has no terms by observation.")
         results: list[float | FloatArray] = []
         for done, point in enumerate(points):
-            with self._lock, calm(sum(self.sizes)):
+            with self._lock, quiet_single_thread(sum(self.sizes)):
                 if what == "value":
                     results.append(self._rule.log_integral(np.array(point, dtype=float)))
                 else:
@@ -262,7 +264,7 @@ class MarginalDensity:
         blocks : array (k,)
             The logarithm of each block's integral. NaN where the latents have no mode.
         """
-        with self._lock, calm(sum(self.sizes)):
+        with self._lock, quiet_single_thread(sum(self.sizes)):
             found = self._by_block.log_integrals(np.array(x, dtype=float), self.blocks)
         if found is None:
             nothing = np.full(len(self.blocks.terms), np.nan)

@@ -12,6 +12,7 @@ from pymc.model.fgraph import model_from_fgraph
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
+from pmlik._typing import FloatArray
 from pmlik.admission import resolve_model
 from pmlik.enumeration import sum_out_discrete
 from pmlik.errors import ModelError
@@ -19,7 +20,6 @@ from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem, build_problem
 from pmlik.roles import Latent, Potentials, Roles, read_roles
-from pmlik.space import FloatArray
 from pmlik.submodels import as_tensor, carry_over, graph_of
 
 __all__ = ["marginal_model", "parameters_model"]

@@ -6,12 +6,12 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from pmlik.rendering import MINUS, Sheet, printable
+from pmlik.labels import printable
+from pmlik.rendering import MINUS, Sheet
 
 __all__ = ["escape_latex", "escape_markdown", "to_latex", "to_markdown"]
 
 _NUMBER = re.compile(rf"[{MINUS}+]?[\d.]+(?:e[{MINUS}+]\d+)?|[{MINUS}]?\N{{INFINITY}}")
-
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -34,6 +34,7 @@ _LATEX = {
     "\N{INFINITY}": r"$\infty$",
     "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
 }
+
 # Capitals that look like Latin letters have no macro.
 _CAPITALS = (
     "Gamma",
@@ -75,15 +76,19 @@ _LATEX |= {
     "\N{RIGHT SINGLE QUOTATION MARK}": "'",
     "\N{EM DASH}": "---",
 }
+
 # Beyond these pdfLaTeX has no letters.
 _LAST_LETTER = "\u017f"
+
 # A longer name is divided into lines of this width.
 _LONG_NAME, _NAME_WIDTH = 32, r"0.3\linewidth"
+
 # Text is this wide in an article, in points. Sizes to choose from: the macro, the width of a
 # digit, the space on each side of a column.
 _TEXT_WIDTH = 345.0
 _SIZES = (("", 5.2, 6), (r"\small", 4.8, 4), (r"\footnotesize", 4.45, 3), (r"\scriptsize", 3.9, 2))
 _NARROW, _NARROW_WIDTH = frozenset(" .,[]()|'ijl"), 0.56
+
 # What means something in the middle of a line; nothing stands at its beginning.
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

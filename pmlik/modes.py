@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from pmlik._typing import FloatArray
 from pmlik.errors import PmlikError
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.functions import Density
@@ -13,7 +14,6 @@ from pmlik.optimizer import Start, search
 from pmlik.points import read_points
 from pmlik.preparation import Prepared
 from pmlik.problem import sampled_prior
-from pmlik.space import FloatArray
 
 __all__ = ["find_sampled_mode", "median_of"]
 

@@ -11,6 +11,8 @@ from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.replace import graph_replace
 from pytensor.xtensor import as_xtensor
 
+from pmlik._runtime import ProgressCallback
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.batching import Batched
 from pmlik.compilation import compile_mode
 from pmlik.errors import ValuesError
@@ -18,11 +20,10 @@ from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
 from pmlik.precision import in_double_precision
 from pmlik.problem import Problem
-from pmlik.progress import Say
-from pmlik.space import BoolArray, FloatArray
 from pmlik.submodels import as_tensor, factor_graphs, untransformed_model
 
 __all__ = ["NaturalLikelihood"]
+
 
 # A value on the border of the support belongs to it: it is moved inside by this before the
 # transform is asked.
@@ -173,7 +174,9 @@ class NaturalLikelihood:
         log_density = terms.reshape(len(grid), -1)[:, place - space.slices[name].start]
         return np.asarray(np.exp(np.where(self.inside(points), log_density, -np.inf)))
 
-    def many(self, what: Any, points: FloatArray, say: Say | None = None) -> list[FloatArray]:
+    def many(
+        self, what: Any, points: FloatArray, say: ProgressCallback | None = None
+    ) -> list[FloatArray]:
         """As `Density.many`; outside the support ``-inf``, for the gradient NaN."""
         outside = ~self.inside(points)
         results = self.density.many(what, points, say)
@@ -211,7 +214,9 @@ class NaturalMarginal:
         slope = self._likelihood.value_and_gradient(x)[1]
         return np.asarray(np.linalg.lstsq(jacobian, slope)[0])
 
-    def many(self, what: Any, points: FloatArray, say: Say | None = None) -> list[FloatArray]:
+    def many(
+        self, what: Any, points: FloatArray, say: ProgressCallback | None = None
+    ) -> list[FloatArray]:
         """As `Density.many`, except that there are no terms by observation.
 
         Raises

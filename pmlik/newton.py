@@ -10,26 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from pmlik.space import FloatArray
+from pmlik._typing import FloatArray
 
 __all__ = ["Criterion", "Refined", "never_rises", "refine"]
 
 Which = NDArray[np.intp]
 Slope = Callable[[FloatArray, Which], tuple[FloatArray, FloatArray]]
 Bend = Callable[[FloatArray, Which], FloatArray]
-
 _MOST_STEPS = 60
+
 # A step that shortens the distance by less than this is followed by new second derivatives;
 # where there are many coordinates they cost many steps, and are put off until the end is near.
 _FRESH, _FRESH_OF_MANY, _MANY = 0.05, 0.4, 10
 _SHORTEST = 1e-3
+
 # On a tail Newton steps shorten the distance by no more than this.
 _TAIL = 0.3
+
 # A tail is followed from the first of these distances to the second.
 _FAR_OUT, _TAIL_END = 1e-2, 1e-4
 _OVERSHOOT = 100
+
 # Where the Hessian is not positive, so much times the units' own curvature is added to it.
 _SHIFTS = (0.1, 1.0, 10.0, 100.0)
+
 # A certified point is gone on from until the next step leads to this share of the tolerance.
 _POLISHED = 1e-5
 _LEVEL, _LONG = 1e-4, 1.0

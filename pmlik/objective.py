@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.curvature import DENSE_LIMIT, Curvature, IterativeCurvature
-from pmlik.space import BoolArray, FloatArray
 
 __all__ = [
     "LARGE_DATA",

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize
 
+from pmlik._typing import FloatArray
 from pmlik.certification import find_lower, is_inside
 from pmlik.curvature import Curvature
 from pmlik.descent import WAYS, Way, descend, find_scales
 from pmlik.errors import StartError
 from pmlik.objective import NEAR, Examiner, Minimised, Optimum
-from pmlik.space import FloatArray
 
 __all__ = ["CONTRACTION", "TOLERANCE", "Start", "are_equal", "climb", "is_beside", "search"]
+
 
 #: An optimum is certified when it is estimated to be nearer than this, in standard errors.
 TOLERANCE = 1e-6
@@ -29,11 +30,13 @@ TOLERANCE = 1e-6
 #: than this; where the supremum is at infinity it does not.
 CONTRACTION = 0.1
 _ROUNDING_FLOOR = 1e-8
+
 # Beyond the tolerance Newton steps go on to here, since in a parameter with a large relative
 # error a millionth of that is not much; each step costs little, and about doubles the digits.
 _POLISHED = 1e-12
 _NEWTON_STEPS = 20
 _ROUNDS = 8
+
 # So many other climbs have to end as low before an optimum that is not regular is believed.
 _WITNESSES = 2
 _TRUST_STEPS = 60

@@ -7,19 +7,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.borders import border_values, is_short_of_border
 from pmlik.curvature import Curvature
 from pmlik.limits import Ending, Limit, find_limit, is_noisy_between
 from pmlik.objective import LARGE_DATA, Minimised, Objective, Optimum
 from pmlik.optimizer import are_equal, is_beside
 from pmlik.probing import find_unbounded
-from pmlik.space import FloatArray
 
 __all__ = ["Outcome", "decide"]
 
 _MOST_LIMITS, _MOST_TRIED = 3, 8
 _MOST_PROBED = 50
 _ADRIFT = 100.0
+
 # With latents and more observations than this a certified optimum is not probed further.
 _MOST_INTEGRATED = 10_000
 

@@ -15,7 +15,7 @@ from pmlik.canvas import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels, sh
 from pmlik.comparison import Comparison, bounds_of
 from pmlik.curves import curves_of, keep_curves, leading_labels
 from pmlik.errors import ValuesError
-from pmlik.estimates import labelled
+from pmlik.labels import labelled
 from pmlik.references import reference_names
 
 __all__ = ["choose_labels", "plot_attribution", "plot_compare", "plot_forest"]

@@ -9,9 +9,10 @@ import numpy as np
 from arviz_plots import PlotCollection
 from scipy import stats
 
+from pmlik.background import Curves
 from pmlik.canvas import COLOURS, HEIGHTS, mark, panels, shorten
 from pmlik.comparison import Comparison
-from pmlik.curves import Curves, Joint, draw_curves, draw_joint, select_labels
+from pmlik.curves import Joint, draw_curves, draw_joint, select_labels
 from pmlik.errors import ValuesError
 from pmlik.estimates import PointEstimate, SearchEnd
 from pmlik.likelihood import Likelihood

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
-from pmlik.space import FloatArray, Space
+from pmlik.labels import ParameterSpace
 
 __all__ = ["Points", "check_names", "read_numbers", "read_points"]
 
@@ -31,7 +32,7 @@ class Points:
     flat: FloatArray
     template: xr.DataArray
 
-    def label(self, array: FloatArray, space: Space, name: str) -> xr.DataArray:
+    def label(self, array: FloatArray, space: ParameterSpace, name: str) -> xr.DataArray:
         """Label results (b, ...) of a variable of ``space``: batch dims first, then its own."""
         own = space.empty(name)
         self.refuse(own.dims, name)
@@ -57,14 +58,18 @@ class Points:
 
 
 def check_names(
-    given: Iterable[str], space: Space, ignored: Iterable[str] = (), *, complete: bool = True
+    given: Iterable[str],
+    space: ParameterSpace,
+    ignored: Iterable[str] = (),
+    *,
+    complete: bool = True,
 ) -> None:
     """Raise unless exactly the space's variables are given.
 
     Parameters
     ----------
     given : iterable of str
-    space : Space
+    space : ParameterSpace
     ignored : iterable of str
         Other names that may be given.
     complete : bool
@@ -86,7 +91,7 @@ def check_names(
         raise ValuesError(f"{', '.join(lacking)}: no value given. The likelihood needs {known}.")
 
 
-def read_points(values: Mapping[Any, Any], space: Space) -> Points:
+def read_points(values: Mapping[Any, Any], space: ParameterSpace) -> Points:
     """Flat points of values given by name, broadcast against each other.
 
     Plain arrays have the parameter's own shape last and broadcast over the axes before it, by
@@ -96,7 +101,7 @@ def read_points(values: Mapping[Any, Any], space: Space) -> Points:
     ----------
     values : mapping of str to array-like
         All of the space's variables, and no others.
-    space : Space
+    space : ParameterSpace
 
     Raises
     ------
@@ -127,7 +132,7 @@ def read_points(values: Mapping[Any, Any], space: Space) -> Points:
     return Points(np.concatenate(columns, axis=1), template.rename(None))
 
 
-def _read(name: str, value: Any, space: Space) -> xr.DataArray | FloatArray:
+def _read(name: str, value: Any, space: ParameterSpace) -> xr.DataArray | FloatArray:
     own = space.empty(name)
     if isinstance(value, pd.Series) and own.ndim == 1 and not _is_numbered(value):
         value = xr.DataArray(value.to_numpy(), dims=own.dims, coords={own.dims[0]: value.index})
@@ -165,7 +170,9 @@ def read_numbers(name: str, value: Any) -> FloatArray:
     return array.astype(float)
 
 
-def _batch_shape(arrays: Mapping[str, xr.DataArray | FloatArray], space: Space) -> tuple[int, ...]:
+def _batch_shape(
+    arrays: Mapping[str, xr.DataArray | FloatArray], space: ParameterSpace
+) -> tuple[int, ...]:
     """The common shape of the axes of plain arrays before the parameters' own."""
     shapes = {
         name: array.shape[: array.ndim - space.empty(name).ndim]
@@ -205,7 +212,7 @@ def _align(name: str, value: xr.DataArray, own: xr.DataArray) -> xr.DataArray:
 
 
 def _label_axes(
-    name: str, value: xr.DataArray | FloatArray, batch_shape: tuple[int, ...], space: Space
+    name: str, value: xr.DataArray | FloatArray, batch_shape: tuple[int, ...], space: ParameterSpace
 ) -> xr.DataArray:
     """Name the batch axes of plain arrays alike."""
     if isinstance(value, xr.DataArray):

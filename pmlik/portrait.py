@@ -8,7 +8,7 @@ import pymc as pm
 from pymc.model_graph import ModelGraph
 from rich.console import Console
 
-from pmlik.host import quiet_host
+from pmlik._runtime import quiet_host
 
 __all__ = ["describe_edges", "describe_model"]
 

@@ -18,10 +18,10 @@ from pytensor.tensor.variable import TensorConstant
 
 __all__ = ["in_double_precision", "share_large_constants"]
 
+
 # Arrays from this size on are handed over as arguments: compiled into a function they cost
 # minutes and gigabytes.
 _LARGE = 10_000
-
 _WIDER = {"float32": "float64", "int8": "int64", "int16": "int64"}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from pmlik._typing import FloatArray
 from pmlik.admission import resolve_model
 from pmlik.compilation import compile_mode
 from pmlik.conditional import conditional_modes
@@ -24,14 +25,15 @@ from pmlik.naturals import NaturalLikelihood
 from pmlik.points import check_names, read_points
 from pmlik.problem import Problem, build_problem
 from pmlik.roles import Latent, Potentials, Roles, read_roles
-from pmlik.space import FloatArray
 from pmlik.starting import usable_start
 from pmlik.units import Cluster
 
 __all__ = ["Arguments", "CovarianceKind", "Prepared", "prepare", "prepare_joint", "seed_of"]
 
+
 # The mode of parameters and latents together is shown for what it is; two starts will do.
 _JOINT_STARTS = 2
+
 # A Hessian that takes longer is not for a search.
 _SLOWEST_HESSIAN = 1.0
 

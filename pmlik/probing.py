@@ -11,18 +11,19 @@ from collections.abc import Callable
 import numpy as np
 from scipy import optimize
 
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.borders import border_values
 from pmlik.limits import FALLING, is_noisy_between
 from pmlik.objective import Objective, Optimum
 from pmlik.optimizer import climb
 from pmlik.restriction import Restricted
-from pmlik.space import BoolArray, FloatArray
 
 __all__ = ["find_unbounded"]
 
 _STEPS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _MOST_SCALES = 6
 _LEVEL = 1e-10
+
 # A rough walk needs the others this near to their optimum, in slope a standard error.
 _NEARLY, _MOST_STEPS = 1e-2, 40
 

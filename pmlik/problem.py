@@ -14,17 +14,19 @@ from pymc.distributions import timeseries
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.traversal import ancestors
 
+from pmlik._runtime import quiet_single_thread
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.centring import standard_terms, standardise_latents
 from pmlik.compilation import compile_mode
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError
 from pmlik.functions import Density
 from pmlik.integrand import Integrand
+from pmlik.labels import ParameterSpace
 from pmlik.marginal import MarginalDensity
 from pmlik.objective import LARGE_DATA, Kind, Objective
 from pmlik.precision import in_double_precision
 from pmlik.roles import Potentials, Roles
-from pmlik.space import BoolArray, FloatArray, Space
 from pmlik.submodels import (
     TermsModel,
     as_tensor,
@@ -35,7 +37,6 @@ from pmlik.submodels import (
     prior_terms,
     terms_model,
 )
-from pmlik.threads import calm
 from pmlik.values import Values
 
 __all__ = [
@@ -49,8 +50,10 @@ __all__ = [
     "sampled_prior",
 ]
 
+
 # Interpreting is left for compiling when the work ahead would take longer than this.
 _PATIENCE_SECONDS = 20.0
+
 # What two estimates of a model with latents take: hundreds of gradients, each with a few Newton
 # steps for the latents. Third derivatives take longer to compile, too.
 _EVALUATIONS_TO_INTEGRATE = 2000
@@ -63,9 +66,9 @@ class Problem:
 
     Parameters
     ----------
-    unconstrained : Space
+    unconstrained : ParameterSpace
         The value variables; its flat vector is ``x``.
-    parameters, derived : Space
+    parameters, derived : ParameterSpace
         The natural values of the parameters and of the deterministics.
     initial : array (n,)
         PyMC's initial point.
@@ -84,9 +87,9 @@ class Problem:
         How the functions are compiled; None: interpreted.
     """
 
-    unconstrained: Space
-    parameters: Space
-    derived: Space
+    unconstrained: ParameterSpace
+    parameters: ParameterSpace
+    derived: ParameterSpace
     initial: FloatArray
     pinned: BoolArray
     likelihood: Density | MarginalDensity
@@ -206,7 +209,7 @@ def _seconds_ahead(problem: Problem) -> float:
     if isinstance(likelihood, MarginalDensity):
         integrand = likelihood.integrand
         once = partial(integrand.value_and_gradient, initial, integrand.start)
-        with calm(sum(likelihood.sizes)):
+        with quiet_single_thread(sum(likelihood.sizes)):
             return _seconds(once) * _EVALUATIONS_TO_INTEGRATE
     n = len(initial)
     seconds = _seconds(partial(likelihood.value_and_gradient, initial))
@@ -361,8 +364,8 @@ def _default_dims(name: str, ndim: int) -> tuple[str, ...]:
     return tuple(f"{name}_dim_{i}" for i in range(ndim))
 
 
-def _unconstrained(names: Sequence[str], point: Mapping[str, Any]) -> Space:
-    return Space(
+def _unconstrained(names: Sequence[str], point: Mapping[str, Any]) -> ParameterSpace:
+    return ParameterSpace(
         names=tuple(names),
         shapes=tuple(np.shape(point[name]) for name in names),
         dims=tuple(_default_dims(name, np.ndim(point[name])) for name in names),
@@ -370,7 +373,9 @@ def _unconstrained(names: Sequence[str], point: Mapping[str, Any]) -> Space:
     )
 
 
-def label_space(model: TermsModel, names: Sequence[str], arrays: Sequence[FloatArray]) -> Space:
+def label_space(
+    model: TermsModel, names: Sequence[str], arrays: Sequence[FloatArray]
+) -> ParameterSpace:
     """The space of the named variables, with the model's dims and coords.
 
     An array with fewer axes than its variable (a density, one entry a row) has the first dims.
@@ -387,7 +392,9 @@ def label_space(model: TermsModel, names: Sequence[str], arrays: Sequence[FloatA
             index = model.coords.get(dim)
             if index is not None and len(index) == n:
                 coords[dim] = np.asarray(index)
-    return Space(tuple(names), tuple(array.shape for array in arrays), tuple(all_dims), coords)
+    return ParameterSpace(
+        tuple(names), tuple(array.shape for array in arrays), tuple(all_dims), coords
+    )
 
 
 _SERIES = tuple(

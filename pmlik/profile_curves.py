@@ -10,17 +10,19 @@ import numpy as np
 import xarray as xr
 from scipy import interpolate, stats
 
+from pmlik._typing import FloatArray
 from pmlik.comparison import Comparison
 from pmlik.errors import ValuesError
-from pmlik.estimates import PointEstimate, labelled
+from pmlik.estimates import PointEstimate
 from pmlik.intervals import interval_wald
+from pmlik.labels import labelled
 from pmlik.profiles import Profile, profile
-from pmlik.space import FloatArray
 
 __all__ = ["ProfileCurve", "draw_profiles", "refine_roots"]
 
 _FINE = 300
 _MARGIN = 0.04
+
 # The axis spans what of the curve is between these depths, as shares of the level.
 _SHALLOW, _DEEP = 0.1, 1.3
 

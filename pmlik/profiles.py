@@ -10,16 +10,17 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from pmlik._runtime import steps
+from pmlik._typing import FloatArray
 from pmlik.comparison import Comparison
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.endpoints import Ends, Faded, Walker
 from pmlik.errors import EstimationError, Flag, FlagCode, Severity, ValuesError
-from pmlik.estimates import PointEstimate, labelled, space_of
+from pmlik.estimates import PointEstimate
 from pmlik.estimator import estimate_point
+from pmlik.labels import labelled, space_of
 from pmlik.optimizer import Start
-from pmlik.progress import steps
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
-from pmlik.space import FloatArray
 from pmlik.tracing import Finish
 
 __all__ = [
@@ -36,8 +37,10 @@ __all__ = [
     "walker_of",
 ]
 
+
 # Derived variables of more elements than this are profiled only when they are named.
 _HANDFUL = 8
+
 # An optimum has to be better by this for the profiles to begin anew, and that so often.
 _BETTER = 1e-6
 _RESTARTS = 3

@@ -8,20 +8,22 @@ from itertools import product
 
 import numpy as np
 
+from pmlik._runtime import ProgressCallback
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.constrained import Failure, Point, correct
 from pmlik.naturals import NaturalLikelihood
 from pmlik.objective import Objective
 from pmlik.optimizer import climb
-from pmlik.progress import Say
 from pmlik.quantities import Profiled, Rounded
-from pmlik.space import BoolArray, FloatArray
 
 __all__ = ["Profiler", "profile_grid"]
+
 
 # The shortest step of a walk, of the whole of it, and the share of its speed at which a value
 # that is held counts as not moving any more.
 _SHORTEST = 1e-6
 _SATURATED = 1e-3
+
 # A step this long in x takes any transform to the border of its support.
 _BEYOND = 1e3
 
@@ -213,7 +215,7 @@ def profile_grid(
     places: Sequence[int],
     grids: Sequence[FloatArray],
     optimum: FloatArray,
-    say: Say,
+    say: ProgressCallback,
 ) -> FloatArray:
     """The profile log-likelihood on a grid.
 

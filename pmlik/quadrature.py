@@ -12,10 +12,9 @@ from functools import cached_property
 import numpy as np
 from scipy.special import logsumexp
 
+from pmlik._typing import FloatArray, IntArray
 from pmlik.blocks import Blocks, NotAloneError, Terms, find_groups
 from pmlik.laplace import Laplace, Mode
-from pmlik.space import FloatArray
-from pmlik.sparsity import IntArray
 
 __all__ = ["Quadrature"]
 

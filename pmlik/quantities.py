@@ -8,11 +8,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pmlik._typing import FloatArray
 from pmlik.curvature import Curvature
 from pmlik.objective import Minimised
-from pmlik.space import FloatArray
 
 __all__ = ["Profiled", "Rounded"]
+
 
 # Step of the differences of a quantity's gradient, in standard errors: their error is its square.
 _STEP = 1e-4

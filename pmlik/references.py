@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
-from pmlik.estimates import labelled
-from pmlik.space import FloatArray
+from pmlik.labels import labelled
 
 __all__ = ["METHODS", "add_reference", "check_reference", "reference_names"]
 
+
 #: The methods that are pmlik's own; any other along the dim ``method`` is a reference.
 METHODS = ("mle", "map", "posterior", "joint")
-
 _ERRORS = {"std_error", "SE", "se", "std. error", "sd"}
 
 

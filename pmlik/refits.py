@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pmlik.space import FloatArray
+from pmlik._typing import FloatArray
 
 __all__ = ["Refit", "Refits"]
 

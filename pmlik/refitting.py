@@ -12,6 +12,7 @@ import numpy as np
 import pytensor
 from numpy.typing import NDArray
 
+from pmlik._typing import FloatArray
 from pmlik.compilation import compile_mode
 from pmlik.curvature import DENSE_LIMIT, Curvature
 from pmlik.errors import StartError
@@ -27,20 +28,23 @@ from pmlik.preparation import Prepared
 from pmlik.problem import open_problem
 from pmlik.refits import Refit, Refits
 from pmlik.replicates import Replicated
-from pmlik.space import FloatArray
 
 __all__ = ["BUILDING", "Refitter"]
+
 
 # Replicates are worked on in blocks of at most so many; the size depends on nothing but the
 # model, so that neither the number of replicates nor of workers changes a digit.
 _BLOCK, _LOOP = 250, 25
 _MOST_REMEMBERED = 10_000
 _MOVED = 1e-9
+
 #: Held while anything may be compiled: PyTensor's rewrites and PyMC's contexts are not
 #: thread-safe.
 BUILDING = threading.RLock()
+
 # Scaled to a unit diagonal, a Hessian without eigenvalues below this has few digits to lose.
 _WELL_CONDITIONED = 1e-6
+
 # Curvature below a thousandth of that at the estimate has faded: the optimum may not be regular.
 _CRITERION = Criterion(TOLERANCE, CONTRACTION, least=1e-3)
 

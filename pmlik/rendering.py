@@ -9,20 +9,13 @@ from functools import cache
 from io import StringIO
 
 from jinja2 import Environment, PackageLoader
+from rich import table as rich_table
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-__all__ = [
-    "Sheet",
-    "count",
-    "format_fixed",
-    "format_number",
-    "format_to",
-    "printable",
-    "to_html",
-    "to_text",
-]
+from pmlik.labels import printable
+
+__all__ = ["Sheet", "count", "format_fixed", "format_number", "format_to", "to_html", "to_text"]
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -75,15 +68,6 @@ def _known(names: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
 def count(n: int, one: str, many: str) -> str:
     """A number of things, in words that fit the number."""
     return f"{n} {one if n == 1 else many}"
-
-
-def printable(text: str) -> str:
-    """Text on one line, with every character that controls a terminal or a page made visible."""
-    return "".join(c if c.isprintable() else _visible(c) for c in text)
-
-
-def _visible(character: str) -> str:
-    return " " if character in "\n\r\t" else f"\\u{ord(character):04x}"
 
 
 def decimals_for(error: float, digits: int = 2) -> int:
@@ -163,8 +147,8 @@ def _blocks(sheet: Sheet, width: int) -> list[list[int]]:
     return blocks
 
 
-def _table(sheet: Sheet, columns: Sequence[int]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+def _table(sheet: Sheet, columns: Sequence[int]) -> rich_table.Table:
+    table = rich_table.Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
     for i in columns:
         table.add_column(
             Text(printable(sheet.columns[i])),
@@ -177,8 +161,8 @@ def _table(sheet: Sheet, columns: Sequence[int]) -> Table:
     return table
 
 
-def _notes(notes: Sequence[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
+def _notes(notes: Sequence[tuple[str, str]]) -> rich_table.Table:
+    grid = rich_table.Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for heading, text in notes:

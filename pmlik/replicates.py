@@ -13,17 +13,19 @@ from pytensor.compile.mode import Mode
 from pytensor.graph.replace import graph_replace, vectorize_graph
 from pytensor.graph.rewriting.utils import rewrite_graph
 
+from pmlik._typing import FloatArray
 from pmlik.compilation import compile_quiet
 from pmlik.functions import MANY, Density
-from pmlik.space import FloatArray
 from pmlik.sparsity import Pattern, find_pattern
 from pmlik.submodels import TermsModel
 from pmlik.values import Values
 
 __all__ = ["Replicated"]
 
+
 # About so many numbers in an intermediate array stay in the processor's cache.
 _ELEMENTS = 100_000
+
 # And so many in the Hessians of all replicates at once take little memory.
 _HESSIAN_ELEMENTS = 2_000_000
 

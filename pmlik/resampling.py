@@ -20,17 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from pmlik._typing import FloatArray
 from pmlik.admission import resolve_model
 from pmlik.objective import Kind
 from pmlik.preparation import Arguments, Prepared, prepare
 from pmlik.refits import Refits
 from pmlik.refitting import BUILDING, Refitter
 from pmlik.simulation import Simulate, simulator
-from pmlik.space import FloatArray
 from pmlik.transport import read_registrations, register
 from pmlik.units import Units
 
 __all__ = ["BootstrapKind", "Resampler", "refit_all"]
+
 
 #: Where the data of a replicate come from.
 BootstrapKind = Literal["parametric", "nonparametric", "bayesian"]

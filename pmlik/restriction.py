@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.objective import DensityLike, Objective, ValuesLike
-from pmlik.space import BoolArray, FloatArray
 
 __all__ = ["Restricted"]
 

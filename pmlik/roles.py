@@ -17,6 +17,7 @@ from pmlik.whitening import Whitened, find_whitened
 
 __all__ = ["Latent", "Potentials", "Roles", "read_roles", "refuse_latents"]
 
+
 #: Whether ``pm.Potential`` terms belong to the likelihood or to the prior.
 Potentials = Literal["likelihood", "prior"]
 

@@ -30,7 +30,6 @@ CiKind = Literal["eti", "hdi"]
 
 # pmlik judges the chains itself, once.
 _DEFAULTS: dict[str, Any] = {"chains": 4, "compute_convergence_checks": False}
-
 _PYMC_DRAWS: int = signature(pm.sample).parameters["draws"].default
 
 # Up to this many coordinates nutpie is asked for a mass matrix with correlations: on a regression

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
+from pmlik._typing import FloatArray
 from pmlik.curvature import DENSE_LIMIT, Curvature
 from pmlik.errors import Flag, FlagCode, ModelError, Severity
 from pmlik.estimates import PointEstimate
 from pmlik.preparation import Prepared
 from pmlik.scores import unit_scores
-from pmlik.space import FloatArray
 from pmlik.units import Cluster, read_units
 
 __all__ = ["make_robust"]

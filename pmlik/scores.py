@@ -10,13 +10,14 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.gradient import grad
 
+from pmlik._typing import FloatArray
 from pmlik.compilation import NO_GRADIENT, compile_mode, compile_quiet
 from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem
-from pmlik.space import FloatArray
 from pmlik.units import Units
 
 __all__ = ["unit_scores"]
+
 
 # Differences over this share of a standard error: what they leave out and what rounding adds
 # are both about 1e-11 of a score.

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from pmlik.space import FloatArray
+from pmlik._typing import FloatArray, IntArray
 
 __all__ = ["Pattern", "colour_apart", "find_pattern"]
 
-IntArray = NDArray[np.int64]
+
 # Products agree to this share of the largest entry.
 _COMPLETE = 1e-10
-
 Product = Callable[[FloatArray], FloatArray]
 
 

@@ -7,13 +7,13 @@ from itertools import product
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.descent import find_scales
 from pmlik.errors import ModelError, StartError
 from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
 from pmlik.objective import Examiner, Objective
 from pmlik.problem import Problem
-from pmlik.space import FloatArray
 
 __all__ = ["best_placed", "describe_point", "jitter", "usable_start"]
 

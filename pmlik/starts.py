@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.compilation import compile_mode
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.descent import WAYS
@@ -16,7 +17,6 @@ from pmlik.marginalization import parameters_model
 from pmlik.objective import LARGE_DATA, Kind
 from pmlik.optimizer import Start, climb
 from pmlik.problem import Problem
-from pmlik.space import FloatArray
 from pmlik.starting import best_placed
 from pmlik.submodels import likelihood_terms, prior_terms, terms_model
 
@@ -25,19 +25,21 @@ if TYPE_CHECKING:
 
 __all__ = ["FROM_DRAW", "count_starts", "first_start", "list_starts"]
 
+
 #: The name of a start that is a posterior draw.
 FROM_DRAW = "best posterior draw"
-
 _SMALL = 5000
 
 # How many starts are all used, up to how many coordinates; no more than a few on large data.
 _COUNTS = ((10, 7), (50, 4))
 _FEW = 2
+
 # And in a model with latents, where each evaluation is an integral.
 _COUNTS_WITH_LATENTS = ((50, 3),)
 
 # Widths of the jitter of further starts.
 _JITTERS = (10.0, 1.0, 4.0, 0.5, 2.0)
+
 # Of so many draws from the prior the best is taken, and every other time any.
 _DRAWS, _DRAWS_WITH_LATENTS = 50, 10
 

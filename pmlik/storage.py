@@ -24,18 +24,18 @@ from pmlik.codec import decode, encode, plain_number
 from pmlik.comparison import Comparison
 from pmlik.curves import keep_curves
 from pmlik.errors import FileError
-from pmlik.rendering import printable
+from pmlik.labels import printable
+
+__all__ = ["check_replaceable", "load", "save", "to_datatree", "to_json", "write_text"]
 
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
-
-__all__ = ["check_replaceable", "load", "save", "to_datatree", "to_json", "write_text"]
-
 _FORMAT = 1
 _NETCDF = {".nc", ".netcdf", ".nc4", ".h5", ".hdf5"}
 _ZARR = ".zarr"
+
 # What a name may not have in a file of one format or the other.
 _FORBIDDEN = re.compile(r"[/\\%]|^\.")
 

@@ -10,12 +10,7 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 from pymc.initial_point import make_initial_point_fn
-from pymc.model.fgraph import (
-    ModelDeterministic,
-    ModelVar,
-    fgraph_from_model,
-    model_from_fgraph,
-)
+from pymc.model.fgraph import ModelDeterministic, ModelVar, fgraph_from_model, model_from_fgraph
 from pymc.model.transform.conditioning import remove_value_transforms
 from pytensor.compile import view_op
 from pytensor.compile.mode import Mode
@@ -23,11 +18,11 @@ from pytensor.graph import FunctionGraph
 from pytensor.graph.basic import Constant, Variable
 from pytensor.xtensor import as_xtensor
 
+from pmlik._typing import FloatArray
 from pmlik.admission import resolve_model
 from pmlik.errors import ModelError
 from pmlik.precision import in_double_precision
 from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
-from pmlik.space import FloatArray
 
 __all__ = [
     "TermsModel",

@@ -6,19 +6,20 @@ from itertools import permutations
 
 import numpy as np
 
-from pmlik.space import FloatArray, Space
+from pmlik._typing import FloatArray
+from pmlik.labels import ParameterSpace
 
 __all__ = ["is_switched"]
 
 _MOST_COMPONENTS = 6
 
 
-def is_switched(space: Space, one: FloatArray, other: FloatArray) -> bool:
+def is_switched(space: ParameterSpace, one: FloatArray, other: FloatArray) -> bool:
     """Whether one permutation along some axis of one length takes one point to the other.
 
     Parameters
     ----------
-    space : Space
+    space : ParameterSpace
     one, other : array (k,)
         Natural values.
     """

@@ -18,8 +18,8 @@ import pytensor.tensor as pt
 from pytensor.gradient import pushforward
 from scipy import sparse
 
-from pmlik.space import FloatArray
-from pmlik.sparsity import IntArray, Pattern, colour_apart
+from pmlik._typing import FloatArray, IntArray
+from pmlik.sparsity import Pattern, colour_apart
 
 __all__ = ["Incidence", "TermByTerm", "find_incidence"]
 

@@ -7,30 +7,37 @@ from enum import StrEnum
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.constrained import Failure, Ground, Point, correct
-from pmlik.space import FloatArray
 
 __all__ = ["Finish", "Trace", "approach", "trace"]
 
+
 # The signed root is found to this.
 _ROOT_TOLERANCE = 1e-7
+
 # or, where rounding error is as large, to this.
 _ROOT_ROUNDING = 1e-5
 _MOST_TRIED = 300
+
 # Steps of the signed root on the way, and how fast distances may grow where it hardly moves.
 _STRIDE = 1.0
 _GROWTH = 2.0
 _REGROWTH = 1.5
+
 # Speeds of the signed root, against that at the optimum, below which steps are shorter.
 _SLOW, _RISING, _CAREFUL = 0.3, 1e-3, 0.5
+
 # A profile is flat when another distance like that walked would bring less than this share of
 # what is lacking; asked from so many standard errors on.
 _FLAT_SHARE = 1e-3
 _FAR = 8.0
+
 # The tangent has to foretell the next point to this, in standard errors or of the step.
 _MISSED, _MISSED_SHARE = 0.5, 0.5
 _SHORTEST = 1e-8
 _SATURATED = 1e-3
+
 # A point is better than the optimum when it is higher by more than this.
 _BETTER = 1e-6
 

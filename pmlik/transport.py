@@ -13,6 +13,7 @@ from pytensor.graph.traversal import ancestors
 
 __all__ = ["Registration", "read_registrations", "register"]
 
+
 # What `pm.CustomDist` teaches PyMC about the class that it makes for each of its variables.
 _DISPATCHERS = {
     name: getattr(module, name)

@@ -14,20 +14,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from pmlik._typing import FloatArray
 from pmlik.admission import constant_data
 from pmlik.blocks import NotAloneError
 from pmlik.errors import ModelError
 from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem, count_of
-from pmlik.space import FloatArray
 from pmlik.submodels import TermsModel
 
 __all__ = ["Cluster", "Units", "read_units"]
 
+
 #: How a user names clusters: a dim, a ``pm.Data``, labels, or labels by observed variable.
 Cluster = str | ArrayLike | Mapping[str, ArrayLike] | None
-
 _ADVICE = "Use bootstrap(kind='parametric'), or standard errors from the observed information."
 
 

@@ -12,8 +12,8 @@ from pytensor.compile.mode import Mode
 from pytensor.gradient import grad
 from pytensor.graph.traversal import ancestors, walk
 
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.compilation import NO_GRADIENT, compile_quiet, plain_arrays
-from pmlik.space import BoolArray, FloatArray
 from pmlik.submodels import TermsModel
 
 __all__ = ["Values"]

@@ -10,15 +10,16 @@ import xarray as xr
 
 from pmlik.background import Predictive
 from pmlik.comparison import Comparison
-from pmlik.estimates import PointEstimate, labelled
+from pmlik.estimates import PointEstimate
 from pmlik.information import InformationShares
-from pmlik.rendering import MINUS, count, format_fixed, printable
+from pmlik.labels import labelled, printable
+from pmlik.rendering import MINUS, count, format_fixed
 
 __all__ = ["weigh_fit", "weigh_information"]
 
+
 # Where the data say this much of each parameter, none is worth a name.
 _NEARLY_ALL = 0.995
-
 _MINUS_TWO = f"{MINUS}2 elpd, by PSIS-LOO"
 
 

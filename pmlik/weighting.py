@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.blocks import Blocks, Terms
 from pmlik.laplace import Laplace, Mode
-from pmlik.space import FloatArray
 
 __all__ = ["BlockRule", "LaplaceByBlock", "Weighted"]
 

@@ -18,6 +18,7 @@ from pytensor.scan.op import Scan
 
 __all__ = ["MATRIX_PRODUCTS", "MOVES", "Whitened", "find_whitened", "operation_names", "users_of"]
 
+
 # Distributions by name, and the parameters that make them standard: 0 and 1 stand for
 # themselves, "I" for the identity matrix, None for anything.
 _STANDARD: dict[str, tuple[Any, ...]] = {
@@ -39,6 +40,7 @@ MOVES = {
     "XTensorFromTensor",
 }  # fmt: skip
 _SHAPES = {"Shape", "Shape_i"}
+
 #: Products of arrays, by the name of their core operation.
 MATRIX_PRODUCTS = {"Dot", "Einsum", "BatchedDot"}
 _SOLVES = {"SolveTriangular", "Solve", "CholeskySolve"}

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmlik.estimates import labelled, space_of
-from pmlik.space import Space
+from pmlik.labels import ParameterSpace, labelled, space_of
 
-SPACE = Space(
+SPACE = ParameterSpace(
     names=("a", "effect", "table", "empty"),
     shapes=((), (3,), (2, 3), (0,)),
     dims=((), ("group",), ("side", "group"), ("none",)),
@@ -24,8 +23,8 @@ FLAT = np.arange(10.0)
 shapes = st.lists(st.lists(st.integers(0, 3), max_size=3).map(tuple), max_size=4).map(tuple)
 
 
-def space_with(shapes: tuple[tuple[int, ...], ...]) -> Space:
-    return Space(
+def space_with(shapes: tuple[tuple[int, ...], ...]) -> ParameterSpace:
+    return ParameterSpace(
         names=tuple(f"v{i}" for i in range(len(shapes))),
         shapes=shapes,
         dims=tuple(tuple(f"v{i}_{j}" for j in range(len(s))) for i, s in enumerate(shapes)),
@@ -138,14 +137,16 @@ def test_labels_and_values_of_a_dataset_belong_together():
 
 
 def test_names_with_a_sub_models_prefix_and_spaces_are_kept():
-    space = Space(("inner::b c",), ((2,),), (("a dim",),), {"a dim": np.array(["p, q", "r"])})
+    space = ParameterSpace(
+        ("inner::b c",), ((2,),), (("a dim",),), {"a dim": np.array(["p, q", "r"])}
+    )
     assert space.labels == ("inner::b c[p, q]", "inner::b c[r]")
     assert list(space.to_dataset([1, 2]).data_vars) == ["inner::b c"]
 
 
 def test_coordinates_of_dates_are_labels_too():
     days = np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[D]")
-    space = Space(("v",), ((2,),), (("day",),), {"day": days})
+    space = ParameterSpace(("v",), ((2,),), (("day",),), {"day": days})
     assert space.labels == ("v[2020-01-01]", "v[2020-01-02]")
     assert [label.split("T")[0].rstrip("]") for label in labelled(space.to_dataset([1, 2]))] == [
         "v[2020-01-01",
@@ -174,7 +175,7 @@ def test_a_space_is_frozen():
 
 
 def test_many_labels_are_made_quickly():
-    space = Space(("big",), ((100, 100),), (("i", "j"),), {})
+    space = ParameterSpace(("big",), ((100, 100),), (("i", "j"),), {})
     assert len(space.labels) == 10_000
     assert space.labels[-1] == "big[99, 99]"
 
@@ -185,5 +186,5 @@ def test_the_same_moment_is_the_same_label(kind) -> None:
         ["2020-01-01", "2020-01-02 06:30", "2020-01-03 00:00:01.25"], format="mixed"
     )
     index = np.array(list(days), dtype=object) if kind is object else days.to_numpy().astype(kind)
-    space = Space(("x",), ((3,),), (("when",),), {"when": index})
+    space = ParameterSpace(("x",), ((3,),), (("when",),), {"when": index})
     assert space.labels == ("x[2020-01-01]", "x[2020-01-02 06:30:00]", "x[2020-01-03 00:00:01.25]")

@@ -89,7 +89,7 @@ def test_a_summary_that_fails_loses_no_draws(model, monkeypatch) -> None:
     def fail(*args):
         raise MemoryError("no room")
 
-    monkeypatch.setattr("pmlik.posterior.diagnose", fail)
+    monkeypatch.setattr("pmlik.sampler.diagnose", fail)
     posterior = sample(model)
     assert posterior.tree is tree
     assert np.isnan(posterior.values["a"])

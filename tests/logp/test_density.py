@@ -7,10 +7,10 @@ import pymc as pm
 import pytest
 from threadpoolctl import ThreadpoolController
 
+from pmlik._runtime import one_thread, quiet_single_thread
 from pmlik.compilation import _is_better_alone
 from pmlik.elementwise import softplus
 from pmlik.preparation import Arguments, prepare
-from pmlik.threads import calm, one_thread
 
 RNG = np.random.default_rng(6)
 GROUP = np.repeat(np.arange(20), 7)
@@ -100,6 +100,6 @@ def test_one_thread_is_for_a_while() -> None:
         return [pool["num_threads"] for pool in ThreadpoolController().info()]
 
     before = threads()
-    with one_thread(), calm(10):
+    with one_thread(), quiet_single_thread(10):
         assert set(threads()) == {1}
     assert threads() == before

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pmlik._typing import EigenvalueSigns
 from pmlik.curvature import (
     Curvature,
-    EigenvalueSigns,
     IterativeCurvature,
     hessian_from_products,
     variances_by_solves,

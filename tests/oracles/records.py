@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+from pmlik._typing import EigenvalueSigns
 from pmlik.attribution import lay_out
 from pmlik.background import Background, Curves
 from pmlik.comparison import Comparison, merge_estimates
-from pmlik.curvature import EigenvalueSigns
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, Counts, PointEstimate, PosteriorEstimate, SearchEnd
 

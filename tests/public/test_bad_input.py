@@ -51,7 +51,7 @@ def nothing_is_built(monkeypatch):
     def build(*args, **kwargs):
         raise AssertionError("long work began before the input was checked")
 
-    monkeypatch.setattr("pmlik.preparation.build_problem", build)
+    monkeypatch.setattr("pmlik.problem.build_problem", build)
     monkeypatch.setattr("pmlik.sampler.pm.sample", build)
 
 

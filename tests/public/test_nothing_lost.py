@@ -13,8 +13,8 @@ import xarray as xr
 
 import pmlik
 from pmlik import Flag, FlagCode, Severity
+from pmlik._typing import EigenvalueSigns
 from pmlik.comparison import Comparison, merge_estimates
-from pmlik.curvature import EigenvalueSigns
 from pmlik.errors import raise_if_strict
 from pmlik.estimates import Certificate, Counts, PointEstimate, PosteriorEstimate
 

@@ -165,7 +165,7 @@ def test_a_pattern_that_lacks_an_entry_is_noticed(monkeypatch) -> None:
     def diagonal_only(product, sizes):
         return Pattern.of(21, np.arange(21), np.arange(21))
 
-    monkeypatch.setattr("pmlik.replicates.find_pattern", diagonal_only)
+    monkeypatch.setattr("pmlik.sparsity.find_pattern", diagonal_only)
     np.testing.assert_allclose(refit(), expected, rtol=1e-8, atol=1e-10)
 
 

@@ -111,7 +111,7 @@ def test_what_the_likelihood_does_not_determine_is_flagged_by_name(unidentified)
     _, mle = unidentified
     about = flagged(mle, FlagCode.NOT_IDENTIFIED) + flagged(mle, FlagCode.NOT_IN_LIKELIHOOD)
     expected = [
-        label for label, value in pmlik.estimates.labelled(mle.values).items() if np.isnan(value)
+        label for label, value in pmlik.labels.labelled(mle.values).items() if np.isnan(value)
     ]
     assert sorted(about) == sorted(expected)
     assert mle.certificate.converged

@@ -1,4 +1,4 @@
-"""Flat vectors and named, labelled arrays: the only place where order lives."""
+"""Names of scalars: variables, dims, coords, and their order in a flat vector."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["BoolArray", "FloatArray", "Space"]
+from pmlik._typing import FloatArray
 
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float64]
+__all__ = ["ParameterSpace", "labelled", "printable"]
 
 
 @dataclass(frozen=True, eq=False)
-class Space:
+class ParameterSpace:
     """Named arrays in a fixed order, and the flat vector that holds them end to end.
 
     Parameters
@@ -115,3 +114,30 @@ def _word(label: Any) -> str:
     day, _, time = str(np.datetime64(label, "ns")).partition("T")
     time = time.rstrip("0").rstrip(".") if "." in time else time
     return day if time in ("", "00:00:00") else f"{day} {time}"
+
+
+def labelled(dataset: xr.Dataset) -> dict[str, float]:
+    """All scalars of a dataset by label, ``name`` or ``name[coord, coord]``."""
+    space = space_of(dataset)
+    flat = space.join({str(name): array for name, array in dataset.data_vars.items()})
+    return dict(zip(space.labels, map(float, flat), strict=True))
+
+
+def space_of(dataset: xr.Dataset) -> ParameterSpace:
+    """The space of a dataset's variables."""
+    arrays = list(dataset.data_vars.values())
+    return ParameterSpace(
+        names=tuple(str(name) for name in dataset.data_vars),
+        shapes=tuple(array.shape for array in arrays),
+        dims=tuple(tuple(str(dim) for dim in array.dims) for array in arrays),
+        coords={str(dim): np.asarray(index) for dim, index in dataset.coords.items()},
+    )
+
+
+def printable(text: str) -> str:
+    """Text on one line, with every character that controls a terminal or a page made visible."""
+    return "".join(c if c.isprintable() else _visible(c) for c in text)
+
+
+def _visible(character: str) -> str:
+    return " " if character in "\n\r\t" else f"\\u{ord(character):04x}"

@@ -1,0 +1,24 @@
+"""Aliases and small tuples that every room may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BoolArray", "FloatArray", "EigenvalueSigns"]
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Product = Callable[[FloatArray], FloatArray]
+
+
+class EigenvalueSigns(NamedTuple):
+    """How many eigenvalues of the observed information are positive, zero and negative."""
+
+    positive: int
+    zero: int
+    negative: int
