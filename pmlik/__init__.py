@@ -23,12 +23,12 @@ from pmlik.intervals import interval_profile, interval_wald
 from pmlik.likelihood import Likelihood
 from pmlik.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
 from pmlik.marginalization import marginal_model
+from pmlik.model.transform import likelihood_model
 from pmlik.panels import plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_likelihood, plot_profile, plot_waterfall
 from pmlik.profiles import Profile, profile
 from pmlik.sandwich import make_robust
 from pmlik.storage import load
-from pmlik.submodels import likelihood_model
 
 __all__ = [
     "Bootstrap",

@@ -17,7 +17,7 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import FloatArray
 from pmlik.compilation import NO_VALUE, compile_quiet, plain_arrays
-from pmlik.submodels import TermsModel
+from pmlik.model.transform import TermsModel
 
 __all__ = ["Batched"]
 

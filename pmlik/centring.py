@@ -16,7 +16,8 @@ from pymc.distributions.transforms import LogTransform, ZeroSumTransform
 from pymc.logprob.transforms import Transform
 from pytensor.graph.traversal import ancestors
 
-from pmlik.submodels import TermsModel, as_tensor
+from pmlik.model.graph import as_tensor
+from pmlik.model.transform import TermsModel
 
 __all__ = ["standardise_latents", "standard_terms"]
 

@@ -11,9 +11,9 @@ from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, PointEstimate
 from pmlik.importance import LaplaceError
 from pmlik.marginal import MarginalDensity
+from pmlik.model.roles import Potentials, Roles
 from pmlik.objective import Optimum
 from pmlik.problem import Problem
-from pmlik.roles import Potentials, Roles
 
 __all__ = [
     "check_certificate",

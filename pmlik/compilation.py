@@ -23,7 +23,7 @@ from pmlik._runtime import SMALL, one_thread
 from pmlik._typing import FloatArray
 from pmlik.elementwise import whole_arrays
 from pmlik.errors import ModelError
-from pmlik.submodels import TermsModel
+from pmlik.model.transform import TermsModel
 
 __all__ = ["BACKENDS", "NO_GRADIENT", "NO_VALUE", "compile_mode", "compile_quiet", "plain_arrays"]
 

@@ -14,10 +14,10 @@ from pmlik._typing import FloatArray
 from pmlik.compilation import compile_mode
 from pmlik.laplace import Laplace, Mode
 from pmlik.marginal import MarginalDensity
-from pmlik.precision import in_double_precision
-from pmlik.problem import label_space
-from pmlik.roles import Roles
-from pmlik.submodels import TermsModel, as_tensor
+from pmlik.model.dims import label_space
+from pmlik.model.graph import as_tensor, in_double_precision
+from pmlik.model.roles import Roles
+from pmlik.model.transform import TermsModel
 from pmlik.values import Values
 
 __all__ = ["ConditionalModes", "conditional_modes"]

@@ -11,7 +11,6 @@ import pandas as pd
 import pymc as pm
 
 from pmlik._runtime import ProgressCallback, Timer, steps
-from pmlik.admission import resolve_model
 from pmlik.audit import audit
 from pmlik.checks import check_joint, check_order
 from pmlik.comparison import Comparison, merge_estimates
@@ -21,11 +20,12 @@ from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
 from pmlik.explanation import explain
 from pmlik.intervals import intervals_beside
+from pmlik.model.roles import Latent, Potentials
+from pmlik.model.validate import resolve_model
 from pmlik.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
 from pmlik.preparation import Arguments, CovarianceKind, Prepared, prepare, prepare_joint, seed_of
 from pmlik.references import add_reference, check_reference
-from pmlik.roles import Latent, Potentials
 from pmlik.sampler import CiKind, check_sample_kwargs
 from pmlik.units import Cluster
 

@@ -17,13 +17,13 @@ from pytensor.tensor.blockwise import Blockwise
 
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.admission import describe_not_finite
 from pmlik.batching import Batched
 from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet
 from pmlik.curvature import hessian_from_products
 from pmlik.errors import ModelError
+from pmlik.model.transform import TermsModel
+from pmlik.model.validate import describe_not_finite
 from pmlik.sparsity import Pattern, find_pattern
-from pmlik.submodels import TermsModel
 
 __all__ = ["MANY", "Density"]
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from pmlik._runtime import SINCE_PYMC_6_4, quiet_host
 from pmlik._typing import FloatArray
 from pmlik.labels import ParameterSpace
-from pmlik.submodels import TermsModel
+from pmlik.model.transform import TermsModel
 
 __all__ = ["find_MAP_point", "prior_draws"]
 

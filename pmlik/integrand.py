@@ -17,9 +17,9 @@ from pmlik._typing import FloatArray
 from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
 from pmlik.errors import ModelError
 from pmlik.laplace import OneByOne, Seeded
-from pmlik.precision import in_double_precision, share_large_constants
+from pmlik.model.graph import in_double_precision, share_large_constants
+from pmlik.model.transform import TermsModel
 from pmlik.sparsity import Pattern
-from pmlik.submodels import TermsModel
 from pmlik.termwise import TermByTerm, find_incidence
 
 __all__ = ["Integrand"]

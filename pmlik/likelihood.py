@@ -18,11 +18,11 @@ from pmlik.errors import EstimationError, Severity, UnderflowWarning, ValuesErro
 from pmlik.estimates import PointEstimate
 from pmlik.estimator import estimate_point
 from pmlik.labels import ParameterSpace
+from pmlik.model.dims import label_space
+from pmlik.model.roles import Latent, Potentials
 from pmlik.points import Points, check_names, read_numbers, read_points
 from pmlik.preparation import Arguments, Prepared, prepare
-from pmlik.problem import label_space
 from pmlik.profiling import profile_grid
-from pmlik.roles import Latent, Potentials
 
 __all__ = ["Likelihood"]
 

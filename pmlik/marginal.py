@@ -11,11 +11,11 @@ import numpy as np
 
 from pmlik._runtime import ProgressCallback, quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.admission import describe_not_finite
 from pmlik.blocks import Blocks, NotAloneError, find_blocks
 from pmlik.errors import ModelError
 from pmlik.integrand import Integrand
 from pmlik.laplace import Laplace, Mode
+from pmlik.model.validate import describe_not_finite
 from pmlik.quadrature import Quadrature
 from pmlik.weighting import BlockRule, LaplaceByBlock, Weighted
 

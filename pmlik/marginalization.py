@@ -13,14 +13,15 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
 from pmlik._typing import FloatArray
-from pmlik.admission import resolve_model
-from pmlik.enumeration import sum_out_discrete
 from pmlik.errors import ModelError
 from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
+from pmlik.model.discrete import sum_out_discrete
+from pmlik.model.graph import as_tensor
+from pmlik.model.roles import Latent, Potentials, Roles, read_roles
+from pmlik.model.transform import carry_over, graph_of
+from pmlik.model.validate import resolve_model
 from pmlik.problem import Problem, build_problem
-from pmlik.roles import Latent, Potentials, Roles, read_roles
-from pmlik.submodels import as_tensor, carry_over, graph_of
 
 __all__ = ["marginal_model", "parameters_model"]
 

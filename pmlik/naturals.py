@@ -18,9 +18,9 @@ from pmlik.compilation import compile_mode
 from pmlik.errors import ValuesError
 from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
-from pmlik.precision import in_double_precision
+from pmlik.model.graph import as_tensor, in_double_precision
+from pmlik.model.transform import factor_graphs, untransformed_model
 from pmlik.problem import Problem
-from pmlik.submodels import as_tensor, factor_graphs, untransformed_model
 
 __all__ = ["NaturalLikelihood"]
 

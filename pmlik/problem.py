@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-from pymc.distributions import timeseries
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.traversal import ancestors
 
@@ -24,31 +23,22 @@ from pmlik.functions import Density
 from pmlik.integrand import Integrand
 from pmlik.labels import ParameterSpace
 from pmlik.marginal import MarginalDensity
-from pmlik.objective import LARGE_DATA, Kind, Objective
-from pmlik.precision import in_double_precision
-from pmlik.roles import Potentials, Roles
-from pmlik.submodels import (
+from pmlik.model.dims import default_dims, label_space
+from pmlik.model.graph import as_tensor, in_double_precision
+from pmlik.model.observations import count_observations
+from pmlik.model.roles import Potentials, Roles
+from pmlik.model.transform import (
     TermsModel,
-    as_tensor,
-    evaluate,
     factor_graphs,
     likelihood_terms,
     open_data,
     prior_terms,
     terms_model,
 )
+from pmlik.objective import LARGE_DATA, Kind, Objective
 from pmlik.values import Values
 
-__all__ = [
-    "OpenProblem",
-    "Problem",
-    "build_problem",
-    "count_of",
-    "label_space",
-    "observed_values",
-    "open_problem",
-    "sampled_prior",
-]
+__all__ = ["OpenProblem", "Problem", "build_problem", "open_problem", "sampled_prior"]
 
 
 # Interpreting is left for compiling when the work ahead would take longer than this.
@@ -113,7 +103,7 @@ class Problem:
     @cached_property
     def n_observations(self) -> int:
         """How many observations the likelihood is of."""
-        return _count_observations(self.model)
+        return count_observations(self.model)
 
 
 def build_problem(
@@ -360,78 +350,10 @@ def _derived_of_parameters(model: TermsModel, roles: Roles) -> list[Any]:
     return [model[name] for name in roles.derived if not others & set(ancestors([model[name]]))]
 
 
-def _default_dims(name: str, ndim: int) -> tuple[str, ...]:
-    return tuple(f"{name}_dim_{i}" for i in range(ndim))
-
-
 def _unconstrained(names: Sequence[str], point: Mapping[str, Any]) -> ParameterSpace:
     return ParameterSpace(
         names=tuple(names),
         shapes=tuple(np.shape(point[name]) for name in names),
-        dims=tuple(_default_dims(name, np.ndim(point[name])) for name in names),
+        dims=tuple(default_dims(name, np.ndim(point[name])) for name in names),
         coords={},
     )
-
-
-def label_space(
-    model: TermsModel, names: Sequence[str], arrays: Sequence[FloatArray]
-) -> ParameterSpace:
-    """The space of the named variables, with the model's dims and coords.
-
-    An array with fewer axes than its variable (a density, one entry a row) has the first dims.
-    """
-    all_dims, coords = [], {}
-    for name, array in zip(names, arrays, strict=True):
-        default = _default_dims(name, array.ndim)
-        named = model.named_vars_to_dims.get(name) or ()
-        if len(named) < array.ndim:
-            named = (None,) * array.ndim
-        dims = tuple(dim or fallback for dim, fallback in zip(named, default, strict=False))
-        all_dims.append(dims)
-        for dim, n in zip(dims, array.shape, strict=True):
-            index = model.coords.get(dim)
-            if index is not None and len(index) == n:
-                coords[dim] = np.asarray(index)
-    return ParameterSpace(
-        tuple(names), tuple(array.shape for array in arrays), tuple(all_dims), coords
-    )
-
-
-_SERIES = tuple(
-    getattr(timeseries, name)
-    for name in ("AutoRegressiveRV", "GARCH11RV", "RandomWalkRV", "EulerMaruyamaRV")
-    if hasattr(timeseries, name)
-)
-
-
-def _count_observations(model: TermsModel) -> int:
-    """Rows of multivariate data, elements of anything else.
-
-    A single multivariate draw (a Gaussian process, a stationary series written as one
-    ``pm.MvNormal``) and a time series count their elements, as R's packages do.
-    """
-    return sum(count_of(model, rv) for rv in model.observed_RVs)
-
-
-def count_of(model: TermsModel, rv: Any) -> int:
-    """How many observations one observed variable is."""
-    shape = _observed_shape(model.rvs_to_values[rv])
-    ndim = getattr(rv.owner.op, "ndim_supp", 0) if rv.owner else 0
-    rows = int(np.prod(shape[: len(shape) - ndim]))
-    elementwise = ndim == 0 or rows == 1 or isinstance(rv.owner.op, _SERIES)
-    return int(np.prod(shape)) if elementwise else rows
-
-
-def observed_values(model: pm.Model) -> dict[str, FloatArray]:
-    """The data, by the name of the observed variable."""
-    names = [rv.name for rv in model.observed_RVs]
-    graphs = [as_tensor(model.rvs_to_values[rv]) for rv in model.observed_RVs]
-    return dict(zip(names, evaluate(graphs), strict=True))
-
-
-def _observed_shape(value: Any) -> tuple[int, ...]:
-    static = value.type.shape
-    if None not in static:
-        return tuple(static)
-    shape = evaluate([as_tensor(value).shape])[0]
-    return tuple(int(n) for n in shape)

@@ -16,8 +16,8 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 from pmlik._typing import FloatArray
 from pmlik.compilation import compile_quiet
 from pmlik.functions import MANY, Density
+from pmlik.model.transform import TermsModel
 from pmlik.sparsity import Pattern, find_pattern
-from pmlik.submodels import TermsModel
 from pmlik.values import Values
 
 __all__ = ["Replicated"]

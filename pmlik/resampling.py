@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pmlik._typing import FloatArray
-from pmlik.admission import resolve_model
+from pmlik.model.validate import resolve_model
 from pmlik.objective import Kind
 from pmlik.preparation import Arguments, Prepared, prepare
 from pmlik.refits import Refits

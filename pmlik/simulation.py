@@ -14,8 +14,9 @@ from pymc.pytensorf import find_rng_nodes, replace_rng_nodes
 
 from pmlik.compilation import compile_mode
 from pmlik.errors import ModelError
-from pmlik.roles import Roles
-from pmlik.submodels import as_tensor, without_initial_values
+from pmlik.model.graph import as_tensor
+from pmlik.model.roles import Roles
+from pmlik.model.transform import without_initial_values
 
 __all__ = ["Simulate", "simulator"]
 

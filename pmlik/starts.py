@@ -14,11 +14,11 @@ from pmlik.curvature import DENSE_LIMIT
 from pmlik.descent import WAYS
 from pmlik.host import find_MAP_point, prior_draws
 from pmlik.marginalization import parameters_model
+from pmlik.model.transform import likelihood_terms, prior_terms, terms_model
 from pmlik.objective import LARGE_DATA, Kind
 from pmlik.optimizer import Start, climb
 from pmlik.problem import Problem
 from pmlik.starting import best_placed
-from pmlik.submodels import likelihood_terms, prior_terms, terms_model
 
 if TYPE_CHECKING:
     from pmlik.preparation import Prepared

@@ -15,13 +15,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from pmlik._typing import FloatArray
-from pmlik.admission import constant_data
 from pmlik.blocks import NotAloneError
 from pmlik.errors import ModelError
 from pmlik.functions import Density
 from pmlik.marginal import MarginalDensity
-from pmlik.problem import Problem, count_of
-from pmlik.submodels import TermsModel
+from pmlik.model.observations import count_of
+from pmlik.model.transform import TermsModel
+from pmlik.model.validate import constant_data
+from pmlik.problem import Problem
 
 __all__ = ["Cluster", "Units", "read_units"]
 

@@ -14,7 +14,7 @@ from pytensor.graph.traversal import ancestors, walk
 
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.compilation import NO_GRADIENT, compile_quiet, plain_arrays
-from pmlik.submodels import TermsModel
+from pmlik.model.transform import TermsModel
 
 __all__ = ["Values"]
 

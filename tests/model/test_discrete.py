@@ -115,6 +115,6 @@ def test_what_cannot_be_summed_out_is_named() -> None:
 
 
 def test_without_pymc_extras_the_error_says_what_to_install(monkeypatch) -> None:
-    monkeypatch.setattr("pmlik.enumeration.find_spec", lambda name: None)
+    monkeypatch.setattr("pmlik.model.discrete.find_spec", lambda name: None)
     with pytest.raises(pmlik.ModelError, match=r"^z: discrete free variable.*pymc-extras"):
         pmlik.find_MLE(labelled(), progressbar=False)

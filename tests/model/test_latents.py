@@ -11,7 +11,7 @@ import pytest
 import statsmodels.api as sm
 
 import pmlik
-from pmlik.roles import read_roles
+from pmlik.model.roles import read_roles
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(60, 4))

@@ -24,7 +24,7 @@ from oracles.models_without_latents import (
     response_with_gaps,
 )
 from oracles.role_data import GROUP, TABLE, XX, J, N, Y
-from pmlik.roles import read_roles
+from pmlik.model.roles import read_roles
 
 
 class SamplerReachedError(Exception):

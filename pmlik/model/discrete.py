@@ -11,7 +11,7 @@ import pymc as pm
 from pytensor.graph.traversal import ancestors
 
 from pmlik.errors import ModelError
-from pmlik.submodels import carry_over, without_initial_values
+from pmlik.model.transform import carry_over, without_initial_values
 
 __all__ = ["discrete_latents", "sum_out_discrete"]
 

@@ -1,8 +1,8 @@
-"""Constants in double precision, where PyTensor keeps them in single."""
+"""PyTensor graphs of a model: double precision, users of a variable, evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,25 @@ import pytensor
 import pytensor.tensor as pt
 from pymc.model.fgraph import ModelValuedVar
 from pymc.pytensorf import constant_fold
+from pytensor.compile.mode import Mode
 from pytensor.graph import FunctionGraph
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import ancestors, graph_inputs
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.variable import TensorConstant
 
-__all__ = ["in_double_precision", "share_large_constants"]
+from pmlik._typing import FloatArray
+
+__all__ = [
+    "in_double_precision",
+    "share_large_constants",
+    "MATRIX_PRODUCTS",
+    "MOVES",
+    "operation_names",
+    "users_of",
+    "as_tensor",
+    "evaluate",
+]
 
 
 # Arrays from this size on are handed over as arguments: compiled into a function they cost
@@ -77,3 +89,43 @@ def _in_order(graphs: Sequence[Any]) -> list[Any]:
 
 def _to_double(constant: Any) -> Any:
     return pt.constant(np.asarray(constant.data, "float64"), dtype="float64")
+
+
+#: Operations that only move numbers about, in PyTensor's own arrays and in its labelled ones.
+MOVES = {
+    "AdvancedSubtensor", "AdvancedSubtensor1", "Alloc", "Broadcast", "Concat", "CumOp",
+    "DimShuffle", "ExpandDims", "Index", "Join", "MakeVector", "Rename", "Reshape",
+    "SpecifyShape", "Squeeze",
+    "Stack", "Subtensor", "TensorFromXTensor", "Transpose", "Unbroadcast", "ViewOp",
+    "XTensorFromTensor",
+}  # fmt: skip
+
+#: Products of arrays, by the name of their core operation.
+MATRIX_PRODUCTS = {"Dot", "Einsum", "BatchedDot"}
+
+
+def operation_names(op: Any) -> tuple[str, str]:
+    """Name of the scalar operation of an elementwise one, and class name of the core one."""
+    scalar = getattr(op, "scalar_op", None)
+    core = getattr(op, "core_op", op)
+    return (str(getattr(scalar, "name", None) or scalar or ""), type(core).__name__)
+
+
+def users_of(ends: Iterable[Any]) -> dict[Any, list[Any]]:
+    """Of each variable above the given ones, the nodes that take it as an input."""
+    users: dict[Any, list[Any]] = {}
+    for node in {var.owner for var in ancestors(list(ends)) if var.owner}:
+        for var in set(node.inputs):
+            users.setdefault(var, []).append(node)
+    return users
+
+
+def evaluate(graphs: Sequence[Any]) -> list[FloatArray]:
+    """Return the values of graphs without inputs, such as data."""
+    mode = Mode("py", optimizer="fast_compile")
+    return [np.asarray(array) for array in pytensor.function([], list(graphs), mode=mode)()]
+
+
+def as_tensor(graph: Any) -> Any:
+    """A plain tensor; PyMC's labelled ones are converted."""
+    return pt.as_tensor(graph, allow_xtensor_conversion=True)

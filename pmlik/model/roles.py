@@ -10,10 +10,9 @@ import pymc as pm
 from pymc.distributions.distribution import PartialObservedRV
 from pytensor.graph.traversal import ancestors
 
-from pmlik.admission import refuse_discrete, refuse_unusable, refuse_without_likelihood
-from pmlik.coefficients import find_coefficients
 from pmlik.errors import ModelError
-from pmlik.whitening import Whitened, find_whitened
+from pmlik.model.latents import Noncentered, find_coefficients, find_noncentered
+from pmlik.model.validate import refuse_discrete, refuse_unusable, refuse_without_likelihood
 
 __all__ = ["Latent", "Potentials", "Roles", "read_roles", "refuse_latents"]
 
@@ -95,7 +94,7 @@ def read_roles(
     others = [rv.name for rv in model.free_RVs if rv.name not in missing]
     refuse_discrete(model, others)
     refuse_unusable(model)
-    whitened = find_whitened(model)
+    whitened = find_noncentered(model)
     chosen = set(parameters)
     if latent == "auto":
         latents = {name for name in others if _depends_on_free(model[name], model)}
@@ -164,7 +163,7 @@ def _check_choice(model: pm.Model, latent: Latent, parameters: Sequence[str]) ->
         raise ModelError(f"{', '.join(both)}: named as latent and as a parameter. Choose one.")
 
 
-def _refuse_ambiguous(whitened: Mapping[str, Whitened], settled: Collection[str]) -> None:
+def _refuse_ambiguous(whitened: Mapping[str, Noncentered], settled: Collection[str]) -> None:
     """Raise where either side of a product could be the latent one, and neither was named."""
     for name, found in whitened.items():
         rivals = sorted(found.rivals - set(settled))
@@ -199,7 +198,7 @@ def _reaches_data(rv: Any, model: pm.Model) -> bool:
 
 
 def _scales(
-    model: pm.Model, name: str, whitened: Mapping[str, Whitened], latents: Collection[str]
+    model: pm.Model, name: str, whitened: Mapping[str, Noncentered], latents: Collection[str]
 ) -> tuple[str, ...]:
     """The parameters of a latent's distribution, or what a whitened one is multiplied by."""
     above = set(ancestors(model[name].owner.inputs))

@@ -8,27 +8,22 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import pytensor
-import pytensor.tensor as pt
 from pymc.initial_point import make_initial_point_fn
 from pymc.model.fgraph import ModelDeterministic, ModelVar, fgraph_from_model, model_from_fgraph
 from pymc.model.transform.conditioning import remove_value_transforms
 from pytensor.compile import view_op
-from pytensor.compile.mode import Mode
 from pytensor.graph import FunctionGraph
 from pytensor.graph.basic import Constant, Variable
 from pytensor.xtensor import as_xtensor
 
-from pmlik._typing import FloatArray
-from pmlik.admission import resolve_model
 from pmlik.errors import ModelError
-from pmlik.precision import in_double_precision
-from pmlik.roles import Potentials, Roles, read_roles, refuse_latents
+from pmlik.model.graph import as_tensor, in_double_precision
+from pmlik.model.roles import Potentials, Roles, read_roles, refuse_latents
+from pmlik.model.validate import resolve_model
 
 __all__ = [
     "TermsModel",
-    "as_tensor",
     "carry_over",
-    "evaluate",
     "factor_graphs",
     "graph_of",
     "likelihood_model",
@@ -216,17 +211,6 @@ def factor_graphs(
             f"or add the term as a pm.Potential. ({str(error).splitlines()[0]})"
         ) from error
     return dict(zip(names, map(as_tensor, graphs), strict=True))
-
-
-def evaluate(graphs: Sequence[Any]) -> list[FloatArray]:
-    """Return the values of graphs without inputs, such as data."""
-    mode = Mode("py", optimizer="fast_compile")
-    return [np.asarray(array) for array in pytensor.function([], list(graphs), mode=mode)()]
-
-
-def as_tensor(graph: Any) -> Any:
-    """A plain tensor; PyMC's labelled ones are converted."""
-    return pt.as_tensor(graph, allow_xtensor_conversion=True)
 
 
 def without_initial_values(model: pm.Model) -> Any:

@@ -1,9 +1,4 @@
-"""Latents in disguise: standard draws that the model scales by its own parameters.
-
-A non-centred effect has a constant prior, so the graph above it does not give it away. What is
-done with it does: before anything else it is multiplied by a scale (or a Cholesky factor, or a
-kernel) that is itself free.
-"""
+"""Recognise latents: noncentered variables and coefficients under a common prior."""
 
 from __future__ import annotations
 
@@ -16,7 +11,10 @@ from pymc.pytensorf import constant_fold
 from pytensor.graph.traversal import ancestors
 from pytensor.scan.op import Scan
 
-__all__ = ["MATRIX_PRODUCTS", "MOVES", "Whitened", "find_whitened", "operation_names", "users_of"]
+from pmlik.model.graph import MATRIX_PRODUCTS, MOVES, operation_names, users_of
+from pmlik.model.validate import constant_data
+
+__all__ = ["Noncentered", "find_noncentered", "find_coefficients"]
 
 
 # Distributions by name, and the parameters that make them standard: 0 and 1 stand for
@@ -30,23 +28,11 @@ _STANDARD: dict[str, tuple[Any, ...]] = {
     "MvNormalRV": (0, "I"),
     "ICARRV": (None, 1, None),
 }
-
-#: Operations that only move numbers about, in PyTensor's own arrays and in its labelled ones.
-MOVES = {
-    "AdvancedSubtensor", "AdvancedSubtensor1", "Alloc", "Broadcast", "Concat", "CumOp",
-    "DimShuffle", "ExpandDims", "Index", "Join", "MakeVector", "Rename", "Reshape",
-    "SpecifyShape", "Squeeze",
-    "Stack", "Subtensor", "TensorFromXTensor", "Transpose", "Unbroadcast", "ViewOp",
-    "XTensorFromTensor",
-}  # fmt: skip
 _SHAPES = {"Shape", "Shape_i"}
-
-#: Products of arrays, by the name of their core operation.
-MATRIX_PRODUCTS = {"Dot", "Einsum", "BatchedDot"}
 _SOLVES = {"SolveTriangular", "Solve", "CholeskySolve"}
 
 
-class Whitened(NamedTuple):
+class Noncentered(NamedTuple):
     """A whitened latent.
 
     Parameters
@@ -62,7 +48,7 @@ class Whitened(NamedTuple):
     rivals: frozenset[str]
 
 
-def find_whitened(model: pm.Model) -> dict[str, Whitened]:
+def find_noncentered(model: pm.Model) -> dict[str, Noncentered]:
     """The free variables that are whitened latents, in the model's order.
 
     Such a variable is an array with a constant standard prior, and every way from it to the
@@ -80,7 +66,7 @@ def find_whitened(model: pm.Model) -> dict[str, Whitened]:
         partners = walks[rv].partners - plain_arrays
         if rv in linear and partners:
             names = frozenset(partner.name for partner in partners)
-            found[rv.name] = Whitened(names, names if partners <= linear else frozenset())
+            found[rv.name] = Noncentered(names, names if partners <= linear else frozenset())
     return found
 
 
@@ -183,17 +169,73 @@ def _selects(matrix: Any) -> bool:
     return bool(((value != 0).sum(axis=1) <= 1).all())
 
 
-def operation_names(op: Any) -> tuple[str, str]:
-    """Name of the scalar operation of an elementwise one, and class name of the core one."""
-    scalar = getattr(op, "scalar_op", None)
-    core = getattr(op, "core_op", op)
-    return (str(getattr(scalar, "name", None) or scalar or ""), type(core).__name__)
+# A matrix of covariates has more entries than zeros; one that assigns groups to rows has not.
+_DENSE = 0.5
+_LINEAR = ("neg", "second", "identity", "add", "sub", "mul")
 
 
-def users_of(ends: Iterable[Any]) -> dict[Any, list[Any]]:
-    """Of each variable above the given ones, the nodes that take it as an input."""
-    users: dict[Any, list[Any]] = {}
-    for node in {var.owner for var in ancestors(list(ends)) if var.owner}:
-        for var in set(node.inputs):
-            users.setdefault(var, []).append(node)
-    return users
+def find_coefficients(model: pm.Model, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the named free variables that multiply a dense matrix of data.
+
+    Parameters
+    ----------
+    model : pm.Model
+    names : iterable of str
+    """
+    names = tuple(names)
+    if not names:
+        return ()
+    users = users_of([*model.basic_RVs, *model.potentials])
+    free = set(model.free_RVs)
+    return tuple(name for name in names if _meets_matrix(model[name], free, users))
+
+
+def _meets_matrix(rv: Any, free: set[Any], users: dict[Any, list[Any]]) -> bool:
+    """Whether a linear way leads from a variable to a product with a dense matrix of data."""
+    if rv.type.ndim == 0:
+        return False
+    seen, stack = {rv}, [rv]
+    while stack:
+        var = stack.pop()
+        for node in users.get(var, ()):
+            rest = [other for other in node.inputs if other is not var]
+            scalar, core = operation_names(node.op)
+            product = core in MATRIX_PRODUCTS
+            if product and any(_is_dense(other, free) for other in rest):
+                return True
+            if core == "Sum" and _is_weighted(var, free):
+                return True
+            divided = scalar == "true_div" and node.inputs[0] is var
+            if product or divided or core in MOVES or scalar in _LINEAR:
+                fresh = [out for out in node.outputs if out not in seen and out not in free]
+                seen.update(fresh)
+                stack.extend(fresh)
+    return False
+
+
+def _is_weighted(var: Any, free: set[Any]) -> bool:
+    """Whether a sum's summands are products with a dense matrix."""
+    node = var.owner
+    if node is None or operation_names(node.op)[0] != "mul":
+        return False
+    return any(_is_dense(other, free) for other in node.inputs)
+
+
+def _is_dense(matrix: Any, free: set[Any]) -> bool:
+    if matrix.type.ndim != 2 or free & set(ancestors([matrix])):
+        return False
+    value = _value_of(matrix)
+    if value is None or value.shape[1] < 2:
+        return False
+    return bool((value != 0).mean() > _DENSE)
+
+
+def _value_of(matrix: Any) -> np.ndarray | None:
+    """The array behind a constant, or behind ``pm.Data`` that was only moved about."""
+    [value] = constant_fold([matrix], raise_not_constant=False)
+    if isinstance(value, np.ndarray):
+        return value
+    while matrix.owner is not None and operation_names(matrix.owner.op)[1] in MOVES:
+        matrix = matrix.owner.inputs[0]
+    data = constant_data(matrix)
+    return data if data is not None and data.ndim == 2 else None

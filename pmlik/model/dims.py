@@ -1,0 +1,42 @@
+"""Labels of arrays by the dims and coords of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pmlik._typing import FloatArray
+from pmlik.labels import ParameterSpace
+from pmlik.model.transform import TermsModel
+
+__all__ = ["label_space", "default_dims"]
+
+
+def default_dims(name: str, ndim: int) -> tuple[str, ...]:
+    """Return the names of dims that a variable without dims has."""
+    return tuple(f"{name}_dim_{i}" for i in range(ndim))
+
+
+def label_space(
+    model: TermsModel, names: Sequence[str], arrays: Sequence[FloatArray]
+) -> ParameterSpace:
+    """The space of the named variables, with the model's dims and coords.
+
+    An array with fewer axes than its variable (a density, one entry a row) has the first dims.
+    """
+    all_dims, coords = [], {}
+    for name, array in zip(names, arrays, strict=True):
+        default = default_dims(name, array.ndim)
+        named = model.named_vars_to_dims.get(name) or ()
+        if len(named) < array.ndim:
+            named = (None,) * array.ndim
+        dims = tuple(dim or fallback for dim, fallback in zip(named, default, strict=False))
+        all_dims.append(dims)
+        for dim, n in zip(dims, array.shape, strict=True):
+            index = model.coords.get(dim)
+            if index is not None and len(index) == n:
+                coords[dim] = np.asarray(index)
+    return ParameterSpace(
+        tuple(names), tuple(array.shape for array in arrays), tuple(all_dims), coords
+    )
