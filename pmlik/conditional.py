@@ -11,14 +11,14 @@ from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.traversal import ancestors
 
 from pmlik._typing import FloatArray
-from pmlik.compilation import compile_mode
 from pmlik.laplace import Laplace, Mode
+from pmlik.logp.compile import compile_mode
+from pmlik.logp.transforms import ConstrainedValues
 from pmlik.marginal import MarginalDensity
 from pmlik.model.dims import label_space
 from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.roles import Roles
 from pmlik.model.transform import TermsModel
-from pmlik.values import Values
 
 __all__ = ["ConditionalModes", "conditional_modes"]
 
@@ -78,16 +78,18 @@ def conditional_modes(
 
 def _natural_values(
     model: TermsModel, roles: Roles, names: list[str], backend: str | None
-) -> Values:
+) -> ConstrainedValues:
     graphs = [as_tensor(g) for g in model.replace_rvs_by_values([model[n] for n in names])]
     inputs = [model.rvs_to_values[model[name]] for name in (*roles.parameters, *roles.latents)]
     joined, x = join_nonshared_inputs(
         point=model.initial_point(0), outputs=in_double_precision(graphs), inputs=inputs
     )
-    return Values(list(joined), x, model, compile_mode(backend))
+    return ConstrainedValues(list(joined), x, model, compile_mode(backend))
 
 
-def _standard_deviations(values: Values, x: FloatArray, mode: Mode, laplace: Laplace) -> FloatArray:
+def _standard_deviations(
+    values: ConstrainedValues, x: FloatArray, mode: Mode, laplace: Laplace
+) -> FloatArray:
     """Roots of the diagonal of ``J Q^-1 J'``, with ``J`` the values' Jacobian in the latents."""
     joint = np.concatenate([x, mode.u])
     push = values.tangents(joint)

@@ -18,14 +18,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh
 
 from pmlik._typing import EigenvalueSigns, FloatArray, Product
 
-__all__ = [
-    "DENSE_LIMIT",
-    "Curvature",
-    "IterativeCurvature",
-    "Variances",
-    "hessian_from_products",
-    "variances_by_solves",
-]
+__all__ = ["DENSE_LIMIT", "Curvature", "IterativeCurvature", "Variances", "variances_by_solves"]
 
 
 #: Above this many coordinates no dense matrix is formed.
@@ -49,17 +42,6 @@ class Variances(NamedTuple):
     variance: FloatArray
     unidentified: NDArray[np.bool_]
     root: FloatArray | None
-
-
-def hessian_from_products(product: Product, n: int) -> FloatArray:
-    """The dense (n, n) Hessian from ``n`` Hessian-vector products, made symmetric."""
-    hessian = np.empty((n, n))
-    basis = np.zeros(n)
-    for i in range(n):
-        basis[i] = 1.0
-        hessian[:, i] = product(basis)
-        basis[i] = 0.0
-    return (hessian + hessian.T) / 2
 
 
 @dataclass(frozen=True, eq=False)

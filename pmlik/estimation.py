@@ -14,12 +14,12 @@ from pmlik._runtime import ProgressCallback, Timer, steps
 from pmlik.audit import audit
 from pmlik.checks import check_joint, check_order
 from pmlik.comparison import Comparison, merge_estimates
-from pmlik.compilation import compile_mode
 from pmlik.errors import Flag, ModelError, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
 from pmlik.explanation import explain
 from pmlik.intervals import intervals_beside
+from pmlik.logp.compile import compile_mode
 from pmlik.model.roles import Latent, Potentials
 from pmlik.model.validate import resolve_model
 from pmlik.objective import Kind

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
 
 from pmlik._typing import FloatArray, IntArray
 from pmlik.factors import BandPlan, DensePlan, SparsePlan
-from pmlik.sparsity import Pattern
+from pmlik.logp.sparsity import SparsityPattern
 
 __all__ = ["Factor", "Plan", "make_plan"]
 
@@ -58,7 +58,7 @@ class Plan(Protocol):
         ...
 
 
-def make_plan(pattern: Pattern) -> Plan:
+def make_plan(pattern: SparsityPattern) -> Plan:
     """The cheapest way to factorise matrices of a pattern."""
     graph = pattern.to_sparse(np.ones(len(pattern.rows)))
     border = _find_border(pattern, graph)
@@ -74,7 +74,7 @@ def make_plan(pattern: Pattern) -> Plan:
     return DensePlan(pattern) if pattern.n <= _MOST_DENSE else SparsePlan(pattern)
 
 
-def _find_border(pattern: Pattern, graph: sparse.csr_array) -> NDArray[np.bool_] | None:
+def _find_border(pattern: SparsityPattern, graph: sparse.csr_array) -> NDArray[np.bool_] | None:
     """The fewest, best connected rows without which the rest falls into small blocks."""
     degrees = np.bincount(pattern.rows, minlength=pattern.n)
     order, count = np.argsort(-degrees, kind="stable"), 0
@@ -92,7 +92,7 @@ def _find_border(pattern: Pattern, graph: sparse.csr_array) -> NDArray[np.bool_]
 class BlockPlan:
     """Small blocks, all independent but for a border of rows that may meet any."""
 
-    pattern: Pattern
+    pattern: SparsityPattern
     border: NDArray[np.bool_]
     _groups: list[_Blocks] = field(default_factory=list)
 

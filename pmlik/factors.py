@@ -10,7 +10,7 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import splu
 
 from pmlik._typing import FloatArray, IntArray
-from pmlik.sparsity import Pattern
+from pmlik.logp.sparsity import SparsityPattern
 
 __all__ = ["BandPlan", "DensePlan", "SparsePlan"]
 
@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 512
 class BandPlan:
     """A band, after a permutation."""
 
-    pattern: Pattern
+    pattern: SparsityPattern
     permutation: IntArray
     width: int
 
@@ -106,7 +106,7 @@ class BandFactor:
 class DensePlan:
     """No structure worth using."""
 
-    pattern: Pattern
+    pattern: SparsityPattern
 
     def factorise(self, entries: FloatArray) -> DenseFactor | None:
         """See `pmlik.factorization.Plan`."""
@@ -153,7 +153,7 @@ class DenseFactor:
 class SparsePlan:
     """Sparse, without pivoting, in an order of least degree."""
 
-    pattern: Pattern
+    pattern: SparsityPattern
 
     def factorise(self, entries: FloatArray) -> SparseFactor | None:
         """See `pmlik.factorization.Plan`."""

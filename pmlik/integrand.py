@@ -14,12 +14,12 @@ from pytensor.gradient import grad, pushforward
 from pytensor.graph.replace import vectorize_graph
 
 from pmlik._typing import FloatArray
-from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
 from pmlik.errors import ModelError
 from pmlik.laplace import OneByOne, Seeded
+from pmlik.logp.compile import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
+from pmlik.logp.sparsity import SparsityPattern
 from pmlik.model.graph import in_double_precision, share_large_constants
 from pmlik.model.transform import TermsModel
-from pmlik.sparsity import Pattern
 from pmlik.termwise import TermByTerm, find_incidence
 
 __all__ = ["Integrand"]
@@ -258,7 +258,7 @@ class Integrand:
         except NO_VALUE:
             return None
 
-    def seeded(self, pattern: Pattern) -> Seeded:
+    def seeded(self, pattern: SparsityPattern) -> Seeded:
         """Its derivatives where ``f_uu`` has a known pattern, by the cheapest way there is."""
         ways: list[Callable[[], Seeded | None]] = [
             lambda: self._term_by_term(pattern) if pattern.n_colours > _FEW else None,
@@ -272,10 +272,10 @@ class Integrand:
                 return seeded
         return alone
 
-    def _fits(self, pattern: Pattern) -> bool:
+    def _fits(self, pattern: SparsityPattern) -> bool:
         return pattern.n_colours * sum(self._term_sizes) <= _NUMBERS_AT_ONCE
 
-    def _term_by_term(self, pattern: Pattern) -> Seeded | None:
+    def _term_by_term(self, pattern: SparsityPattern) -> Seeded | None:
         theta, u = self._ordinary()
         try:
             incidence = find_incidence(lambda v: self.push(theta, u, v), pattern)
@@ -298,7 +298,7 @@ class Integrand:
 class _Vectorised:
     """The same with PyTensor's vectorised products, for more vectors."""
 
-    def __init__(self, integrand: Integrand, pattern: Pattern) -> None:
+    def __init__(self, integrand: Integrand, pattern: SparsityPattern) -> None:
         self._integrand, self._pattern = integrand, pattern
 
     @cached_property
@@ -342,7 +342,7 @@ class _Vectorised:
 class _Together:
     """The integrand, its gradient and its products with a few fixed vectors in one function."""
 
-    def __init__(self, integrand: Integrand, pattern: Pattern) -> None:
+    def __init__(self, integrand: Integrand, pattern: SparsityPattern) -> None:
         self._integrand, self._pattern = integrand, pattern
 
     @cached_property

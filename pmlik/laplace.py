@@ -17,7 +17,7 @@ import numpy as np
 
 from pmlik._typing import FloatArray
 from pmlik.factorization import Factor, Plan, make_plan
-from pmlik.sparsity import Pattern, find_pattern
+from pmlik.logp.sparsity import SparsityPattern, find_pattern
 
 __all__ = ["Integrand", "Laplace", "Mode"]
 
@@ -64,7 +64,7 @@ class Integrand(Protocol):
         """What ``f`` is the sum of, at each ``u`` of ``points``: (k, n) to (k, m)."""
         ...
 
-    def seeded(self, pattern: Pattern, /) -> Seeded:
+    def seeded(self, pattern: SparsityPattern, /) -> Seeded:
         """The functions that are needed again and again, for the pattern of ``f_uu``."""
         ...
 
@@ -93,7 +93,7 @@ class OneByOne:
     """`Seeded` by one call a seed."""
 
     integrand: Integrand
-    pattern: Pattern
+    pattern: SparsityPattern
 
     def curved(
         self, theta: FloatArray, u: FloatArray
@@ -178,7 +178,7 @@ class Laplace:
     integrand: Integrand
     start: FloatArray
     typical: FloatArray
-    pattern: Pattern = field(init=False)
+    pattern: SparsityPattern = field(init=False)
     plan: Plan = field(init=False)
     _modes: list[Mode] = field(default_factory=list)
     n_checked: int = 0
@@ -199,7 +199,7 @@ class Laplace:
         )
         self._use(found)
 
-    def _use(self, pattern: Pattern) -> None:
+    def _use(self, pattern: SparsityPattern) -> None:
         self.pattern, self.plan = pattern, make_plan(pattern)
         self._seeded = self.integrand.seeded(pattern)
 

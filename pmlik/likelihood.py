@@ -18,9 +18,9 @@ from pmlik.errors import EstimationError, Severity, UnderflowWarning, ValuesErro
 from pmlik.estimates import PointEstimate
 from pmlik.estimator import estimate_point
 from pmlik.labels import ParameterSpace
+from pmlik.logp.points import Points, check_names, read_numbers, read_points
 from pmlik.model.dims import label_space
 from pmlik.model.roles import Latent, Potentials
-from pmlik.points import Points, check_names, read_numbers, read_points
 from pmlik.preparation import Arguments, Prepared, prepare
 from pmlik.profiling import profile_grid
 

@@ -15,10 +15,10 @@ from pmlik.comparison import Comparison
 from pmlik.errors import EstimationError, NestingError, Severity, StartError, ValuesError
 from pmlik.estimates import PointEstimate
 from pmlik.estimation import find_MLE
+from pmlik.logp.points import read_numbers
 from pmlik.model.observations import observed_values
 from pmlik.optimizer import Start, search
 from pmlik.outcome import decide
-from pmlik.points import read_numbers
 from pmlik.profiles import mle_of, places_of
 from pmlik.profiling import Profiler
 from pmlik.rendering import Sheet, format_fixed, format_number, to_html, to_text

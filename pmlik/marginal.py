@@ -31,7 +31,7 @@ _REMEMBERED = 8
 
 
 class MarginalDensity:
-    """The marginal log-likelihood of ``x``: the same surface as `pmlik.functions.Density`.
+    """The marginal log-likelihood of ``x``: the same surface as `pmlik.logp.density.LogDensity`.
 
     Its gradient is exact, and second derivatives are differences of it.
 

@@ -14,7 +14,7 @@ from pytensor.graph.op import Op
 
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
-from pmlik.functions import Density
+from pmlik.logp.density import LogDensity
 from pmlik.marginal import MarginalDensity
 from pmlik.model.discrete import sum_out_discrete
 from pmlik.model.graph import as_tensor
@@ -33,7 +33,7 @@ class MarginalOp(Op):
 
     __props__ = ("density",)
 
-    def __init__(self, density: Density | MarginalDensity) -> None:
+    def __init__(self, density: LogDensity | MarginalDensity) -> None:
         self.density = density
 
     def make_node(self, x: Any) -> Apply:
@@ -61,7 +61,7 @@ class MarginalGradientOp(Op):
 
     __props__ = ("density",)
 
-    def __init__(self, density: Density | MarginalDensity) -> None:
+    def __init__(self, density: LogDensity | MarginalDensity) -> None:
         self.density = density
 
     def make_node(self, x: Any) -> Apply:

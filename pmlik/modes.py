@@ -8,10 +8,10 @@ import xarray as xr
 from pmlik._typing import FloatArray
 from pmlik.errors import PmlikError
 from pmlik.estimates import PointEstimate, PosteriorEstimate
-from pmlik.functions import Density
+from pmlik.logp.density import LogDensity
+from pmlik.logp.points import read_points
 from pmlik.objective import Objective
 from pmlik.optimizer import Start, search
-from pmlik.points import read_points
 from pmlik.preparation import Prepared
 from pmlik.problem import sampled_prior
 
@@ -66,7 +66,7 @@ def find_sampled_mode(
     return parameters.merge(problem.derived.to_dataset(flat[k:]))
 
 
-def _prior(prepared: Prepared) -> Density:
+def _prior(prepared: Prepared) -> LogDensity:
     return sampled_prior(prepared.problem, prepared.roles, prepared.potentials)
 
 

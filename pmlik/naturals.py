@@ -13,10 +13,10 @@ from pytensor.xtensor import as_xtensor
 
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.batching import Batched
-from pmlik.compilation import compile_mode
 from pmlik.errors import ValuesError
-from pmlik.functions import Density
+from pmlik.logp.batched import Batched
+from pmlik.logp.compile import compile_mode
+from pmlik.logp.density import LogDensity
 from pmlik.marginal import MarginalDensity
 from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.transform import factor_graphs, untransformed_model
@@ -67,7 +67,7 @@ class NaturalLikelihood:
         return list(joined), theta
 
     @cached_property
-    def density(self) -> Density | NaturalMarginal:
+    def density(self) -> LogDensity | NaturalMarginal:
         """The log-density of the observations given ``theta``, all constants included."""
         if isinstance(self.problem.likelihood, MarginalDensity):
             return NaturalMarginal(self)
@@ -75,7 +75,7 @@ class NaturalLikelihood:
         joined, theta = self._join(list(terms.values()))
         everything = np.ones(self.problem.parameters.size, bool)
         factors = dict(zip(terms, joined, strict=True))
-        return Density(factors, theta, self._model, self._mode, everything)
+        return LogDensity(factors, theta, self._model, self._mode, everything)
 
     @cached_property
     def _forward(self) -> Batched:
@@ -177,7 +177,7 @@ class NaturalLikelihood:
     def many(
         self, what: Any, points: FloatArray, say: ProgressCallback | None = None
     ) -> list[FloatArray]:
-        """As `Density.many`; outside the support ``-inf``, for the gradient NaN."""
+        """As `LogDensity.many`; outside the support ``-inf``, for the gradient NaN."""
         outside = ~self.inside(points)
         results = self.density.many(what, points, say)
         for result in results:

@@ -13,17 +13,17 @@ import pymc as pm
 import xarray as xr
 
 from pmlik._typing import FloatArray
-from pmlik.compilation import compile_mode
 from pmlik.conditional import conditional_modes
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError, StartError
 from pmlik.estimates import LatentModes
+from pmlik.logp.compile import compile_mode
+from pmlik.logp.points import check_names, read_points
 from pmlik.marginal import MarginalDensity
 from pmlik.model.discrete import sum_out_discrete
 from pmlik.model.roles import Latent, Potentials, Roles, read_roles
 from pmlik.model.validate import resolve_model
 from pmlik.naturals import NaturalLikelihood
-from pmlik.points import check_names, read_points
 from pmlik.problem import Problem, build_problem
 from pmlik.starting import usable_start
 from pmlik.units import Cluster

@@ -16,12 +16,13 @@ from pytensor.graph.traversal import ancestors
 from pmlik._runtime import quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.centring import standard_terms, standardise_latents
-from pmlik.compilation import compile_mode
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError
-from pmlik.functions import Density
 from pmlik.integrand import Integrand
 from pmlik.labels import ParameterSpace
+from pmlik.logp.compile import compile_mode
+from pmlik.logp.density import LogDensity
+from pmlik.logp.transforms import ConstrainedValues
 from pmlik.marginal import MarginalDensity
 from pmlik.model.dims import default_dims, label_space
 from pmlik.model.graph import as_tensor, in_double_precision
@@ -36,7 +37,6 @@ from pmlik.model.transform import (
     terms_model,
 )
 from pmlik.objective import LARGE_DATA, Kind, Objective
-from pmlik.values import Values
 
 __all__ = ["OpenProblem", "Problem", "build_problem", "open_problem", "sampled_prior"]
 
@@ -64,12 +64,12 @@ class Problem:
         PyMC's initial point.
     pinned : array of bool (n,)
         Which coordinates of the initial point the user has set.
-    likelihood : Density or MarginalDensity
+    likelihood : LogDensity or MarginalDensity
         Of ``x``, on the natural scale (no Jacobian), all constants included. Marginal where the
         model has latents: they are integrated out.
-    prior : Density
+    prior : LogDensity
         Likewise, of the parameters.
-    values : Values
+    values : ConstrainedValues
         ``x`` to the natural values, parameters first.
     model : TermsModel
         The likelihood's model that all of these are compiled from.
@@ -82,9 +82,9 @@ class Problem:
     derived: ParameterSpace
     initial: FloatArray
     pinned: BoolArray
-    likelihood: Density | MarginalDensity
-    prior: Density
-    values: Values
+    likelihood: LogDensity | MarginalDensity
+    prior: LogDensity
+    values: ConstrainedValues
     model: TermsModel
     backend: str | None
 
@@ -248,9 +248,9 @@ def _assemble(
         inputs=inputs,
     )
     graphs = iter(joined)
-    likelihood: Density | MarginalDensity
+    likelihood: LogDensity | MarginalDensity
     likelihood, prior = (
-        Density({name: next(graphs) for name in term}, x, clone, mode, mask)
+        LogDensity({name: next(graphs) for name in term}, x, clone, mode, mask)
         for term, mask in zip(terms, active, strict=True)
     )
     if roles.latents:
@@ -263,7 +263,7 @@ def _assemble(
         )
     likelihood.is_bounded = _are_probabilities(clone, terms[0])
     k = len(parameters)
-    values = Values(list(graphs), x, clone, mode, n_parameters=k)
+    values = ConstrainedValues(list(graphs), x, clone, mode, n_parameters=k)
     unconstrained = _unconstrained([value.name for value in inputs], point)
     initial = unconstrained.join(point)
     arrays = values.arrays(np.where(np.isfinite(initial), initial, 0.0))
@@ -282,7 +282,7 @@ def _assemble(
     )
 
 
-def sampled_prior(problem: Problem, roles: Roles, potentials: Potentials) -> Density:
+def sampled_prior(problem: Problem, roles: Roles, potentials: Potentials) -> LogDensity:
     """The prior as a density of ``x``: with the Jacobian that ``problem.prior`` leaves off.
 
     Interpreted, as few evaluations of it are made.
@@ -300,7 +300,7 @@ def sampled_prior(problem: Problem, roles: Roles, potentials: Potentials) -> Den
     joined, x = join_nonshared_inputs(
         point=point, outputs=in_double_precision(list(terms.values())), inputs=inputs
     )
-    return Density(
+    return LogDensity(
         dict(zip(terms, joined, strict=True)),
         x,
         model,

@@ -13,12 +13,13 @@ import pytensor
 from numpy.typing import NDArray
 
 from pmlik._typing import FloatArray
-from pmlik.compilation import compile_mode
 from pmlik.curvature import DENSE_LIMIT, Curvature
 from pmlik.errors import StartError
 from pmlik.estimator import Fit
-from pmlik.functions import Density
 from pmlik.limits import Ending
+from pmlik.logp.compile import compile_mode
+from pmlik.logp.density import LogDensity
+from pmlik.logp.replicates import Replicated
 from pmlik.marginal import MarginalDensity
 from pmlik.newton import Criterion, Refined, never_rises, refine
 from pmlik.objective import Kind, Objective, Optimum
@@ -27,7 +28,6 @@ from pmlik.outcome import Outcome, decide
 from pmlik.preparation import Prepared
 from pmlik.problem import open_problem
 from pmlik.refits import Refit, Refits
-from pmlik.replicates import Replicated
 
 __all__ = ["BUILDING", "Refitter"]
 
@@ -135,7 +135,7 @@ class Refitter:
 
     def _replicate(self) -> Replicated | None:
         objective, problem = self._objective, self._problem
-        densities = [d for d in objective.densities if isinstance(d, Density)]
+        densities = [d for d in objective.densities if isinstance(d, LogDensity)]
         if objective.size > DENSE_LIMIT or len(densities) < len(objective.densities):
             return None
         return Replicated(

@@ -11,7 +11,7 @@ import pytensor.tensor as pt
 from pytensor.gradient import grad
 
 from pmlik._typing import FloatArray
-from pmlik.compilation import NO_GRADIENT, compile_mode, compile_quiet
+from pmlik.logp.compile import NO_GRADIENT, compile_mode, compile_quiet
 from pmlik.marginal import MarginalDensity
 from pmlik.problem import Problem
 from pmlik.units import Units

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pymc.pytensorf import compile as pm_compile
 from pymc.pytensorf import find_rng_nodes, replace_rng_nodes
 
-from pmlik.compilation import compile_mode
 from pmlik.errors import ModelError
+from pmlik.logp.compile import compile_mode
 from pmlik.model.graph import as_tensor
 from pmlik.model.roles import Roles
 from pmlik.model.transform import without_initial_values

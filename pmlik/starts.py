@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pmlik._typing import FloatArray
-from pmlik.compilation import compile_mode
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.descent import WAYS
 from pmlik.host import find_MAP_point, prior_draws
+from pmlik.logp.compile import compile_mode
 from pmlik.marginalization import parameters_model
 from pmlik.model.transform import likelihood_terms, prior_terms, terms_model
 from pmlik.objective import LARGE_DATA, Kind

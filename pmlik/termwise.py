@@ -19,7 +19,7 @@ from pytensor.gradient import pushforward
 from scipy import sparse
 
 from pmlik._typing import FloatArray, IntArray
-from pmlik.sparsity import Pattern, colour_apart
+from pmlik.logp.sparsity import SparsityPattern, colour_apart
 
 __all__ = ["Incidence", "TermByTerm", "find_incidence"]
 
@@ -54,7 +54,7 @@ class Incidence:
         """Vectors (k, n) with ones at the latents of each colour."""
         return np.asarray(self.colours == np.arange(len(self.latents))[:, None], dtype=float)
 
-    def gather(self, pattern: Pattern) -> sparse.csr_array:
+    def gather(self, pattern: SparsityPattern) -> sparse.csr_array:
         """The matrix (e, pairs * m) from the pairs' second derivatives to the Hessian's entries."""
         m = self.latents.shape[1]
         rows, columns = [], []
@@ -71,14 +71,16 @@ class Incidence:
         return sparse.csr_array((np.ones(len(where[0])), where), shape=shape)
 
 
-def find_incidence(push: Callable[[FloatArray], FloatArray], pattern: Pattern) -> Incidence | None:
+def find_incidence(
+    push: Callable[[FloatArray], FloatArray], pattern: SparsityPattern
+) -> Incidence | None:
     """Find the latents of each term from products of the terms' Jacobian with vectors.
 
     Parameters
     ----------
     push : callable
         ``v (n,) -> J v (m,)``, with exact zeros.
-    pattern : Pattern
+    pattern : SparsityPattern
         Of the sum's Hessian: latents of one of its colours share no term, unless a term merely
         adds them.
 
@@ -123,11 +125,11 @@ class TermByTerm:
     Parameters
     ----------
     integrand : Integrand
-    pattern : Pattern
+    pattern : SparsityPattern
     incidence : Incidence
     """
 
-    def __init__(self, integrand: Any, pattern: Pattern, incidence: Incidence) -> None:
+    def __init__(self, integrand: Any, pattern: SparsityPattern, incidence: Incidence) -> None:
         self._integrand, self._incidence = integrand, incidence
         self._gather = incidence.gather(pattern)
 

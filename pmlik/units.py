@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pmlik._typing import FloatArray
 from pmlik.blocks import NotAloneError
 from pmlik.errors import ModelError
-from pmlik.functions import Density
+from pmlik.logp.density import LogDensity
 from pmlik.marginal import MarginalDensity
 from pmlik.model.observations import count_of
 from pmlik.model.transform import TermsModel
@@ -116,7 +116,7 @@ class _Owners(NamedTuple):
 
 
 def _read_blocks(
-    likelihood: Density | MarginalDensity, shapes: Mapping[str, tuple[int, ...]], purpose: str
+    likelihood: LogDensity | MarginalDensity, shapes: Mapping[str, tuple[int, ...]], purpose: str
 ) -> _Owners | None:
     """The blocks of latents behind the terms; None for a model without latents."""
     if not isinstance(likelihood, MarginalDensity):

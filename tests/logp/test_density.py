@@ -8,8 +8,7 @@ import pytest
 from threadpoolctl import ThreadpoolController
 
 from pmlik._runtime import one_thread, quiet_single_thread
-from pmlik.compilation import _is_better_alone
-from pmlik.elementwise import softplus
+from pmlik.logp.compile import _is_better_alone, softplus
 from pmlik.preparation import Arguments, prepare
 
 RNG = np.random.default_rng(6)

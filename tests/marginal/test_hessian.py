@@ -8,8 +8,8 @@ import pytest
 from scipy import optimize, sparse, stats
 
 import pmlik
+from pmlik.logp.sparsity import SparsityPattern, colour_apart
 from pmlik.preparation import Arguments, prepare
-from pmlik.sparsity import Pattern, colour_apart
 from pmlik.termwise import TermByTerm, find_incidence
 
 RNG = np.random.default_rng(5)
@@ -87,10 +87,12 @@ def test_entries_and_their_gradient_are_differences() -> None:
 
 
 def test_an_incidence_that_cannot_be_told_is_not_guessed() -> None:
-    everywhere = Pattern.of(9, *(side.ravel() for side in np.indices((9, 9))))
+    everywhere = SparsityPattern.of(9, *(side.ravel() for side in np.indices((9, 9))))
     matrix = RNG.normal(size=(4, 9))
     assert find_incidence(lambda v: matrix @ v, everywhere) is None  # nine latents a term
-    diagonal = Pattern.of(9, np.arange(9), np.arange(9))  # terms that merely add their latents
+    diagonal = SparsityPattern.of(
+        9, np.arange(9), np.arange(9)
+    )  # terms that merely add their latents
     assert find_incidence(lambda v: matrix @ v, diagonal) is None
 
 

@@ -11,8 +11,8 @@ from pmlik.factorization import BlockPlan, Plan, make_plan
 from pmlik.factors import BandPlan, DensePlan, SparsePlan
 from pmlik.importance import laplace_error
 from pmlik.laplace import Laplace, OneByOne
+from pmlik.logp.sparsity import SparsityPattern, find_pattern
 from pmlik.quadrature import Quadrature
-from pmlik.sparsity import Pattern, find_pattern
 
 RNG = np.random.default_rng(5)
 
@@ -64,7 +64,7 @@ MATRICES = {
 }
 
 
-def read(matrix: np.ndarray, sizes: list[int]) -> tuple[Pattern, np.ndarray, int]:
+def read(matrix: np.ndarray, sizes: list[int]) -> tuple[SparsityPattern, np.ndarray, int]:
     calls = []
 
     def product(v: np.ndarray) -> np.ndarray:

@@ -8,12 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pmlik._typing import EigenvalueSigns
-from pmlik.curvature import (
-    Curvature,
-    IterativeCurvature,
-    hessian_from_products,
-    variances_by_solves,
-)
+from pmlik.curvature import Curvature, IterativeCurvature, variances_by_solves
+from pmlik.logp.derivatives import hessian_from_products
 
 
 def positive_definite(n: int, seed: int, condition: float = 100.0) -> np.ndarray:

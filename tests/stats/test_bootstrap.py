@@ -10,9 +10,9 @@ import statsmodels.api as sm
 import pmlik
 from oracles import zoo
 from pmlik.errors import FlagCode, Severity
+from pmlik.logp.sparsity import SparsityPattern
 from pmlik.refits import Refit
 from pmlik.refitting import Refitter
-from pmlik.sparsity import Pattern
 
 N = 80
 RNG = np.random.default_rng(11)
@@ -163,9 +163,9 @@ def test_a_pattern_that_lacks_an_entry_is_noticed(monkeypatch) -> None:
     np.testing.assert_allclose(refit(), expected, rtol=1e-8, atol=1e-10)
 
     def diagonal_only(product, sizes):
-        return Pattern.of(21, np.arange(21), np.arange(21))
+        return SparsityPattern.of(21, np.arange(21), np.arange(21))
 
-    monkeypatch.setattr("pmlik.sparsity.find_pattern", diagonal_only)
+    monkeypatch.setattr("pmlik.logp.replicates.find_pattern", diagonal_only)
     np.testing.assert_allclose(refit(), expected, rtol=1e-8, atol=1e-10)
 
 

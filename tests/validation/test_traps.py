@@ -100,7 +100,7 @@ def test_a_singular_matrix_at_the_start_is_left_for_another_start() -> None:
 
 
 def test_a_backend_that_is_not_installed_is_named(monkeypatch) -> None:
-    monkeypatch.setattr("pmlik.compilation.find_spec", lambda name: None)
+    monkeypatch.setattr("pmlik.logp.compile.find_spec", lambda name: None)
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 1)
         pm.Normal("y", mu, 1, observed=[1.0])

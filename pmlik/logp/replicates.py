@@ -14,11 +14,11 @@ from pytensor.graph.replace import graph_replace, vectorize_graph
 from pytensor.graph.rewriting.utils import rewrite_graph
 
 from pmlik._typing import FloatArray
-from pmlik.compilation import compile_quiet
-from pmlik.functions import MANY, Density
+from pmlik.logp.compile import compile_quiet
+from pmlik.logp.density import MANY, LogDensity
+from pmlik.logp.sparsity import SparsityPattern, find_pattern
+from pmlik.logp.transforms import ConstrainedValues
 from pmlik.model.transform import TermsModel
-from pmlik.sparsity import Pattern, find_pattern
-from pmlik.values import Values
 
 __all__ = ["Replicated"]
 
@@ -35,9 +35,9 @@ class Replicated:
 
     Parameters
     ----------
-    densities : sequence of Density
+    densities : sequence of LogDensity
         Of the same ``x``.
-    values : Values
+    values : ConstrainedValues
         Of it, too.
     inputs : sequence of shared variable
         What differs between replicates: data or weights.
@@ -50,8 +50,8 @@ class Replicated:
 
     def __init__(
         self,
-        densities: Sequence[Density],
-        values: Values,
+        densities: Sequence[LogDensity],
+        values: ConstrainedValues,
         inputs: Sequence[Any],
         model: TermsModel,
         mode: Mode,
@@ -173,7 +173,7 @@ class Replicated:
         return np.asarray(basis @ whole @ basis.T)
 
     def _from_pattern(
-        self, points: FloatArray, inputs: Sequence[FloatArray], pattern: Pattern
+        self, points: FloatArray, inputs: Sequence[FloatArray], pattern: SparsityPattern
     ) -> FloatArray:
         n = points.shape[1]
         witness = self._units * np.random.default_rng(1).uniform(1, 2, size=n)
@@ -212,7 +212,7 @@ class Replicated:
         return images
 
     @cached_property
-    def _pattern(self) -> Pattern | None:
+    def _pattern(self) -> SparsityPattern | None:
         """Which second derivatives are not zero; None where that saves little.
 
         Seen beside the point where the first replicates are, as at a round value a derivative

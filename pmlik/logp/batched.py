@@ -16,7 +16,7 @@ from pytensor.graph.rewriting.utils import rewrite_graph
 
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import FloatArray
-from pmlik.compilation import NO_VALUE, compile_quiet, plain_arrays
+from pmlik.logp.compile import NO_VALUE, compile_quiet, plain_arrays
 from pmlik.model.transform import TermsModel
 
 __all__ = ["Batched"]

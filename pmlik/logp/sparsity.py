@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pmlik._typing import FloatArray, IntArray
 
-__all__ = ["Pattern", "colour_apart", "find_pattern"]
+__all__ = ["SparsityPattern", "colour_apart", "find_pattern"]
 
 
 # Products agree to this share of the largest entry.
@@ -29,7 +29,7 @@ Product = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Pattern:
+class SparsityPattern:
     """The non-zero entries of a symmetric matrix, and the products that tell them.
 
     Parameters
@@ -51,7 +51,7 @@ class Pattern:
     hubs: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, n: int, rows: IntArray, columns: IntArray) -> Pattern:
+    def of(cls, n: int, rows: IntArray, columns: IntArray) -> SparsityPattern:
         """Colour the pattern with the given entries."""
         order = np.lexsort((columns, rows))
         rows, columns = rows[order], columns[order]
@@ -131,7 +131,7 @@ class Pattern:
         return sparse.csr_array((entries, self.columns, self._starts), shape=(self.n, self.n))
 
 
-def find_pattern(product: Product, sizes: Sequence[int], seed: int = 0) -> Pattern:
+def find_pattern(product: Product, sizes: Sequence[int], seed: int = 0) -> SparsityPattern:
     """Find the non-zero entries of a symmetric matrix from products with it.
 
     Blocks of columns are bisected: at each level those that are not yet known to share a row
@@ -153,7 +153,7 @@ def find_pattern(product: Product, sizes: Sequence[int], seed: int = 0) -> Patte
     rows, columns = (side.ravel() for side in np.indices((blocks, blocks)))
     while True:
         block = np.repeat(np.arange(blocks), np.diff(starts))
-        pattern = Pattern.of(blocks, rows, columns)
+        pattern = SparsityPattern.of(blocks, rows, columns)
         hit = np.zeros((pattern.n_colours, blocks))
         for colour in range(pattern.n_colours):
             chosen = pattern.colours[block] == colour
@@ -163,7 +163,7 @@ def find_pattern(product: Product, sizes: Sequence[int], seed: int = 0) -> Patte
         rows, columns = pattern.rows[kept], pattern.columns[kept]
         rows, columns = _symmetric(blocks, rows, columns)
         if blocks == n:
-            return Pattern.of(n, rows, columns)
+            return SparsityPattern.of(n, rows, columns)
         starts, rows, columns = _bisect(starts, rows, columns)
         blocks = len(starts) - 1
 

@@ -1,4 +1,4 @@
-"""How PyTensor's graphs become functions: modes, backends, and quiet compilation."""
+"""Turn PyTensor graphs into functions: modes, backends, quiet compilation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,35 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+from numpy.typing import NDArray
 from pymc.pytensorf import compile as pm_compile
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.gradient import NullTypeGradError
+from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.graph.traversal import ancestors
 from pytensor.graph.utils import MethodNotDefined
+from pytensor.scalar import math
 from pytensor.tensor.blas import BatchedDot, Gemv
 from pytensor.tensor.blas.gemm import GemmRelated
+from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.math import Dot
+from scipy import special
 
 from pmlik._runtime import SMALL, one_thread
 from pmlik._typing import FloatArray
-from pmlik.elementwise import whole_arrays
 from pmlik.errors import ModelError
 from pmlik.model.transform import TermsModel
 
-__all__ = ["BACKENDS", "NO_GRADIENT", "NO_VALUE", "compile_mode", "compile_quiet", "plain_arrays"]
+__all__ = [
+    "BACKENDS",
+    "NO_GRADIENT",
+    "NO_VALUE",
+    "compile_mode",
+    "compile_quiet",
+    "plain_arrays",
+    "whole_arrays",
+]
 
 
 #: PyMC's words for compiled backends.
@@ -126,3 +138,40 @@ def plain_arrays(graphs: Sequence[Any]) -> list[Any]:
     if not any(hasattr(var.type, "dims") for var in ancestors(graphs)):
         return list(graphs)  # asking for a rewrite that is not loaded would keep it from loading
     return list(rewrite_graph(list(graphs), include=("lower_xtensor",)))
+
+
+Array = NDArray[np.float64]
+
+
+def softplus(x: Array) -> Array:
+    """``log(1 + exp(x))``, four times as fast as SciPy's ``log_expit`` and as exact."""
+    small = np.log1p(np.exp(-np.abs(x)))
+    return np.asarray(np.maximum(x, 0.0) + small)
+
+
+def log1mexp(x: Array) -> Array:
+    """``log(1 - exp(x))`` for ``x < 0``, as Maechler (2012) has it."""
+    with np.errstate(all="ignore"):
+        near, far = np.log(-np.expm1(x)), np.log1p(-np.exp(x))
+    return np.where(x < -np.log(2), far, near)
+
+
+def trigamma(x: Array) -> Array:
+    """The second derivative of ``log gamma(x)``."""
+    return np.asarray(special.polygamma(1, x))
+
+
+_FUNCTIONS = {math.Softplus: softplus, math.Log1mexp: log1mexp, math.TriGamma: trigamma}
+
+
+@node_rewriter([Elemwise])  # type: ignore[untyped-decorator]
+def _with_function(fgraph: Any, node: Any) -> Any:
+    function = _FUNCTIONS.get(type(node.op.scalar_op))
+    if function is None or node.op.nfunc_spec or node.inputs[0].type.dtype != "float64":
+        return None
+    spec = (f"{__name__}.{function.__name__}", 1, 1)
+    return Elemwise(node.op.scalar_op, nfunc_spec=spec)(*node.inputs, return_list=True)
+
+
+#: The rewrite, and where it belongs among PyTensor's: after those that make such operations.
+whole_arrays = (dfs_rewriter(_with_function), 48.9)

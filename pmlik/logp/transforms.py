@@ -13,10 +13,10 @@ from pytensor.gradient import grad
 from pytensor.graph.traversal import ancestors, walk
 
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.compilation import NO_GRADIENT, compile_quiet, plain_arrays
+from pmlik.logp.compile import NO_GRADIENT, compile_quiet, plain_arrays
 from pmlik.model.transform import TermsModel
 
-__all__ = ["Values"]
+__all__ = ["ConstrainedValues"]
 
 _STEPS = {"floor", "ceil", "trunc", "round_half_even", "round_half_away", "sign", "int_div"}
 
@@ -35,7 +35,7 @@ def _is_step_function(graph: Any, x: Any) -> bool:
     return x in set(ancestors([graph])) and x not in set(walk([graph], smooth_inputs))
 
 
-class Values:
+class ConstrainedValues:
     """The natural values of ``x``, end to end: parameters first, then derived quantities.
 
     Parameters

@@ -17,15 +17,15 @@ from pytensor.tensor.blockwise import Blockwise
 
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.batching import Batched
-from pmlik.compilation import NO_GRADIENT, NO_VALUE, compile_quiet
-from pmlik.curvature import hessian_from_products
 from pmlik.errors import ModelError
+from pmlik.logp.batched import Batched
+from pmlik.logp.compile import NO_GRADIENT, NO_VALUE, compile_quiet
+from pmlik.logp.derivatives import hessian_from_products
+from pmlik.logp.sparsity import SparsityPattern, find_pattern
 from pmlik.model.transform import TermsModel
 from pmlik.model.validate import describe_not_finite
-from pmlik.sparsity import Pattern, find_pattern
 
-__all__ = ["MANY", "Density"]
+__all__ = ["MANY", "LogDensity"]
 
 
 #: From so many coordinates it is asked whether the Hessian is mostly zeros.
@@ -40,7 +40,7 @@ _MIXES = {"Dot", "Blockwise", "Scan", "CumOp", "Dot22", "BatchedDot"}
 What = Literal["value", "gradient", "pointwise"]
 
 
-class Density:
+class LogDensity:
     """A log-density of ``x``, with exact gradient and Hessian-vector product.
 
     Functions are built on first use. The value outside the support is ``-inf``.
@@ -73,7 +73,7 @@ class Density:
         self.active = active
         self.is_bounded = False  # whether it is known to have an upper bound
         self._same_products: bool | None = None
-        self._pattern: Pattern | None = None
+        self._pattern: SparsityPattern | None = None
         self.n_gradients = 0
         self.n_products = 0
 
@@ -89,7 +89,7 @@ class Density:
             total = total + factor.sum()
         return rewrite_pregrad(total)
 
-    def weighted(self, weights: Mapping[str, Any]) -> Density:
+    def weighted(self, weights: Mapping[str, Any]) -> LogDensity:
         """The same density with each entry of its terms counted ``weights`` times.
 
         Parameters
@@ -103,7 +103,7 @@ class Density:
             else factor
             for name, factor in self._factors.items()
         }
-        return Density(factors, self._x, self._model, self._mode, self.active)
+        return LogDensity(factors, self._x, self._model, self._mode, self.active)
 
     @property
     def graphs(self) -> tuple[Any, Any, Any, tuple[Any, Any] | None]:

@@ -1,0 +1,1 @@
+"""Compiled log-densities of one flat vector: value, gradient, products, sparsity, batches."""
