@@ -9,8 +9,8 @@ import numpy as np
 from pmlik.directions import describe_direction
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, PointEstimate
-from pmlik.importance import LaplaceError
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal.density import MarginalLogLikelihood
+from pmlik.marginal.importance import LaplaceError
 from pmlik.model.roles import Potentials, Roles
 from pmlik.objective import Optimum
 from pmlik.problem import Problem
@@ -66,7 +66,7 @@ def check_latents(roles: Roles, problem: Problem) -> list[Flag]:
     problem : Problem
     """
     likelihood = problem.likelihood
-    if not isinstance(likelihood, MarginalDensity):
+    if not isinstance(likelihood, MarginalLogLikelihood):
         return []
     how = "by Laplace's approximation"
     if likelihood.is_exact:
@@ -78,7 +78,7 @@ def check_latents(roles: Roles, problem: Problem) -> list[Flag]:
     return [*flags, *_check_few(roles, problem, likelihood), *_check_coefficients(roles)]
 
 
-def _check_few(roles: Roles, problem: Problem, likelihood: MarginalDensity) -> list[Flag]:
+def _check_few(roles: Roles, problem: Problem, likelihood: MarginalLogLikelihood) -> list[Flag]:
     """Latents that are no more than the parameters of their distribution, scalar by scalar."""
     shapes = zip(roles.parameters, problem.unconstrained.shapes, strict=True)
     size = {name: int(np.prod(shape, dtype=int)) for name, shape in shapes}

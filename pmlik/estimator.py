@@ -29,9 +29,9 @@ from pmlik.directions import describe_direction, simplify
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, Counts, PointEstimate, SearchEnd
 from pmlik.gradients import gradient_error, gradient_error_at
-from pmlik.importance import LaplaceError, laplace_error
 from pmlik.limits import End, Ending
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal.density import MarginalLogLikelihood
+from pmlik.marginal.importance import LaplaceError, laplace_error
 from pmlik.objective import LARGE_DATA, Kind, Minimised, Objective, Optimum
 from pmlik.optimizer import Start, search
 from pmlik.outcome import Outcome, decide
@@ -213,7 +213,7 @@ class Fit:
 def _laplace_error(fit: Fit) -> LaplaceError | None:
     """Of the log-likelihood at the optimum; None where it is exact or there is none."""
     likelihood = fit.problem.likelihood
-    if not isinstance(likelihood, MarginalDensity) or not fit.optimum.usable:
+    if not isinstance(likelihood, MarginalLogLikelihood) or not fit.optimum.usable:
         return None
     if likelihood.is_exact or likelihood.n_nodes is not None:
         return None

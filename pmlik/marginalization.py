@@ -15,7 +15,7 @@ from pytensor.graph.op import Op
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
 from pmlik.logp.density import LogDensity
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.model.discrete import sum_out_discrete
 from pmlik.model.graph import as_tensor
 from pmlik.model.roles import Latent, Potentials, Roles, read_roles
@@ -33,7 +33,7 @@ class MarginalOp(Op):
 
     __props__ = ("density",)
 
-    def __init__(self, density: LogDensity | MarginalDensity) -> None:
+    def __init__(self, density: LogDensity | MarginalLogLikelihood) -> None:
         self.density = density
 
     def make_node(self, x: Any) -> Apply:
@@ -61,7 +61,7 @@ class MarginalGradientOp(Op):
 
     __props__ = ("density",)
 
-    def __init__(self, density: LogDensity | MarginalDensity) -> None:
+    def __init__(self, density: LogDensity | MarginalLogLikelihood) -> None:
         self.density = density
 
     def make_node(self, x: Any) -> Apply:

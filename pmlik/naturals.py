@@ -17,7 +17,7 @@ from pmlik.errors import ValuesError
 from pmlik.logp.batched import Batched
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.density import LogDensity
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.transform import factor_graphs, untransformed_model
 from pmlik.problem import Problem
@@ -69,7 +69,7 @@ class NaturalLikelihood:
     @cached_property
     def density(self) -> LogDensity | NaturalMarginal:
         """The log-density of the observations given ``theta``, all constants included."""
-        if isinstance(self.problem.likelihood, MarginalDensity):
+        if isinstance(self.problem.likelihood, MarginalLogLikelihood):
             return NaturalMarginal(self)
         terms = factor_graphs(self._model, [term.name for term in self._model.terms])
         joined, theta = self._join(list(terms.values()))

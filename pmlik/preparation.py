@@ -13,13 +13,13 @@ import pymc as pm
 import xarray as xr
 
 from pmlik._typing import FloatArray
-from pmlik.conditional import conditional_modes
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError, StartError
 from pmlik.estimates import LatentModes
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.points import check_names, read_points
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal.conditional import conditional_modes
+from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.model.discrete import sum_out_discrete
 from pmlik.model.roles import Latent, Potentials, Roles, read_roles
 from pmlik.model.validate import resolve_model
@@ -97,7 +97,7 @@ class Prepared:
     def latents_at(self, x: FloatArray) -> LatentModes | None:
         """Conditional modes of the latents at ``x`` (n,); None for a model without latents."""
         problem, likelihood = self.problem, self.problem.likelihood
-        if not isinstance(likelihood, MarginalDensity):
+        if not isinstance(likelihood, MarginalLogLikelihood):
             return None
         found = conditional_modes(problem.model, self.roles, likelihood, x, problem.backend)
         return LatentModes(*found)

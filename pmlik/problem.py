@@ -15,15 +15,15 @@ from pytensor.graph.traversal import ancestors
 
 from pmlik._runtime import quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.centring import standard_terms, standardise_latents
 from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError
-from pmlik.integrand import Integrand
 from pmlik.labels import ParameterSpace
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.density import LogDensity
 from pmlik.logp.transforms import ConstrainedValues
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal.density import MarginalLogLikelihood
+from pmlik.marginal.integrand import Integrand
+from pmlik.marginal.standardize import standard_terms, standardize_latents
 from pmlik.model.dims import default_dims, label_space
 from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.observations import count_observations
@@ -64,7 +64,7 @@ class Problem:
         PyMC's initial point.
     pinned : array of bool (n,)
         Which coordinates of the initial point the user has set.
-    likelihood : LogDensity or MarginalDensity
+    likelihood : LogDensity or MarginalLogLikelihood
         Of ``x``, on the natural scale (no Jacobian), all constants included. Marginal where the
         model has latents: they are integrated out.
     prior : LogDensity
@@ -82,7 +82,7 @@ class Problem:
     derived: ParameterSpace
     initial: FloatArray
     pinned: BoolArray
-    likelihood: LogDensity | MarginalDensity
+    likelihood: LogDensity | MarginalLogLikelihood
     prior: LogDensity
     values: ConstrainedValues
     model: TermsModel
@@ -189,14 +189,14 @@ def _is_vectorised(problem: Problem) -> bool:
 
     Measured on random intercepts of a million rows: 0.2 s a gradient interpreted, 0.7 s compiled.
     """
-    integral = isinstance(problem.likelihood, MarginalDensity)
+    integral = isinstance(problem.likelihood, MarginalLogLikelihood)
     return integral and problem.n_observations > _LONG
 
 
 def _seconds_ahead(problem: Problem) -> float:
     """What two estimates would cost at the speed of one evaluation now."""
     likelihood, initial = problem.likelihood, problem.initial
-    if isinstance(likelihood, MarginalDensity):
+    if isinstance(likelihood, MarginalLogLikelihood):
         integrand = likelihood.integrand
         once = partial(integrand.value_and_gradient, initial, integrand.start)
         with quiet_single_thread(sum(likelihood.sizes)):
@@ -228,7 +228,7 @@ def _assemble(
     quadrature: int | None = None,
 ) -> Problem:
     mode = compile_mode(backend)
-    standard = standardise_latents(clone, roles.latents)
+    standard = standardize_latents(clone, roles.latents)
     parameters = [clone[name] for name in roles.parameters]
     derived = _derived_of_parameters(clone, roles)
     point = clone.initial_point(0)
@@ -248,14 +248,14 @@ def _assemble(
         inputs=inputs,
     )
     graphs = iter(joined)
-    likelihood: LogDensity | MarginalDensity
+    likelihood: LogDensity | MarginalLogLikelihood
     likelihood, prior = (
         LogDensity({name: next(graphs) for name in term}, x, clone, mode, mask)
         for term, mask in zip(terms, active, strict=True)
     )
     if roles.latents:
         latents = [clone.rvs_to_values[clone[name]] for name in roles.latents]
-        likelihood = MarginalDensity(
+        likelihood = MarginalLogLikelihood(
             Integrand(integrand, inputs, latents, point, clone, mode),
             active[0],
             tuple(terms[0]),

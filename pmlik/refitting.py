@@ -20,7 +20,7 @@ from pmlik.limits import Ending
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.density import LogDensity
 from pmlik.logp.replicates import Replicated
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.newton import Criterion, Refined, never_rises, refine
 from pmlik.objective import Kind, Objective, Optimum
 from pmlik.optimizer import CONTRACTION, TOLERANCE, Start, climb, search
@@ -106,7 +106,7 @@ class Refitter:
         self._is_regular = regular
         self._problem, self._likelihood = problem, likelihood
         self._objective = Objective((likelihood, *prior), problem.values, prepared.start)
-        if isinstance(likelihood, MarginalDensity):
+        if isinstance(likelihood, MarginalLogLikelihood):
             likelihood.settle(x)
             # Found here and now, as last digits depend on what an integral has seen before.
             self.__dict__["_curvature"] = self._objective.hessian(x[self._objective.active])
@@ -206,7 +206,7 @@ class Refitter:
     def _set(self, inputs: Sequence[NDArray[Any]]) -> None:
         for shared, one in zip(self._inputs.values(), inputs, strict=True):
             shared.set_value(one)
-        if isinstance(self._likelihood, MarginalDensity):
+        if isinstance(self._likelihood, MarginalLogLikelihood):
             self._likelihood.forget()  # modes belong to their data
 
     def _failed(self, end: Refit) -> _One:

@@ -12,7 +12,7 @@ from pytensor.gradient import grad
 
 from pmlik._typing import FloatArray
 from pmlik.logp.compile import NO_GRADIENT, compile_mode, compile_quiet
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.problem import Problem
 from pmlik.units import Units
 
@@ -44,7 +44,7 @@ def unit_scores(problem: Problem, x: FloatArray, units: Units) -> FloatArray:
     The gradient of the weighted log-likelihood is linear in the weights, so that the derivatives
     of its product with a vector ``v`` are the products of all observations' gradients with it.
     """
-    if isinstance(problem.likelihood, MarginalDensity):
+    if isinstance(problem.likelihood, MarginalLogLikelihood):
         return _by_differences(problem.likelihood, x, units)
     weights = {
         name: pytensor.shared(np.ones(codes.shape), shape=codes.shape, name=f"weights of {name}")
@@ -65,7 +65,7 @@ def unit_scores(problem: Problem, x: FloatArray, units: Units) -> FloatArray:
     return rows
 
 
-def _by_differences(likelihood: MarginalDensity, x: FloatArray, units: Units) -> FloatArray:
+def _by_differences(likelihood: MarginalLogLikelihood, x: FloatArray, units: Units) -> FloatArray:
     """The scores of blocks of latents, and of observations that depend on none."""
     blocks = likelihood.blocks
     codes = np.concatenate([np.ravel(units.codes[name]) for name in likelihood.terms])

@@ -11,7 +11,7 @@ from pmlik._typing import FloatArray
 from pmlik.descent import find_scales
 from pmlik.errors import ModelError, StartError
 from pmlik.logp.density import LogDensity
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.objective import Examiner, Objective
 from pmlik.problem import Problem
 
@@ -45,7 +45,7 @@ def usable_start(problem: Problem, seed: int) -> FloatArray:
     raise StartError("The gradient of the log-density is not finite anywhere near the start.")
 
 
-def _explain(problem: Problem, density: LogDensity | MarginalDensity, what: str) -> None:
+def _explain(problem: Problem, density: LogDensity | MarginalLogLikelihood, what: str) -> None:
     """Raise for the first term that is not finite at the initial point."""
     at = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
     for name, terms in density.pointwise(at).items():

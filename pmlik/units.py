@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from pmlik._typing import FloatArray
-from pmlik.blocks import NotAloneError
 from pmlik.errors import ModelError
 from pmlik.logp.density import LogDensity
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal.blocks import NotAloneError
+from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.model.observations import count_of
 from pmlik.model.transform import TermsModel
 from pmlik.model.validate import constant_data
@@ -116,10 +116,12 @@ class _Owners(NamedTuple):
 
 
 def _read_blocks(
-    likelihood: LogDensity | MarginalDensity, shapes: Mapping[str, tuple[int, ...]], purpose: str
+    likelihood: LogDensity | MarginalLogLikelihood,
+    shapes: Mapping[str, tuple[int, ...]],
+    purpose: str,
 ) -> _Owners | None:
     """The blocks of latents behind the terms; None for a model without latents."""
-    if not isinstance(likelihood, MarginalDensity):
+    if not isinstance(likelihood, MarginalLogLikelihood):
         return None
     sizes = [int(np.prod(shape)) for shape in shapes.values()]
     try:

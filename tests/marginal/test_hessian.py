@@ -9,8 +9,8 @@ from scipy import optimize, sparse, stats
 
 import pmlik
 from pmlik.logp.sparsity import SparsityPattern, colour_apart
+from pmlik.marginal.hessian import TermwiseHessian, find_incidence
 from pmlik.preparation import Arguments, prepare
-from pmlik.termwise import TermByTerm, find_incidence
 
 RNG = np.random.default_rng(5)
 FIRST = np.repeat(np.arange(12), 7)
@@ -59,7 +59,7 @@ def test_crossed_effects_are_a_multivariate_normal() -> None:
 def test_many_crossing_levels_cost_three_second_derivatives() -> None:
     laplace = likelihood(crossed(gaussian=False)).laplace
     seeded = laplace._seeded
-    assert isinstance(seeded, TermByTerm)
+    assert isinstance(seeded, TermwiseHessian)
     assert seeded._incidence.pairs == [(0, 0), (0, 1), (1, 1)]
 
 

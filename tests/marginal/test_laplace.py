@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from pmlik.blocks import NotAloneError, find_groups
-from pmlik.factorization import BlockPlan, Plan, make_plan
-from pmlik.factors import BandPlan, DensePlan, SparsePlan
-from pmlik.importance import laplace_error
-from pmlik.laplace import Laplace, OneByOne
 from pmlik.logp.sparsity import SparsityPattern, find_pattern
-from pmlik.quadrature import Quadrature
+from pmlik.marginal.blocks import NotAloneError, find_groups
+from pmlik.marginal.cholesky import BandPlan, BlockPlan, DensePlan, Plan, SparsePlan, make_plan
+from pmlik.marginal.hessian import ColumnwiseHessian
+from pmlik.marginal.importance import laplace_error
+from pmlik.marginal.laplace import Laplace
+from pmlik.marginal.quadrature import Quadrature
 
 RNG = np.random.default_rng(5)
 
@@ -205,7 +205,7 @@ class Groups:
         return slope
 
     def seeded(self, pattern):
-        return OneByOne(self, pattern)
+        return ColumnwiseHessian(self, pattern)
 
     def weighted(self, theta, points, weights):
         across = []

@@ -13,14 +13,14 @@ import numpy as np
 from scipy.special import logsumexp
 
 from pmlik._typing import FloatArray, IntArray
-from pmlik.blocks import Blocks, NotAloneError, Terms, find_groups
-from pmlik.laplace import Laplace, Mode
+from pmlik.marginal.blocks import Blocks, NotAloneError, Terms, find_groups
+from pmlik.marginal.laplace import Laplace, Mode
 
 __all__ = ["Quadrature"]
 
 
 class Quadrature:
-    """The marginal log-likelihood by quadrature; see `pmlik.laplace.Laplace` for the surface.
+    """The marginal log-likelihood by quadrature; the surface is that of `Laplace`.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Quadrature:
     def log_integrals(
         self, theta: FloatArray, blocks: Blocks
     ) -> tuple[FloatArray, FloatArray] | None:
-        """See `pmlik.weighting.BlockRule`."""
+        """See `pmlik.marginal.blocks.BlockRule`."""
         mode = self._laplace.mode(theta)
         if mode is None:
             return None
@@ -90,7 +90,7 @@ class Quadrature:
     def weighted(
         self, theta: FloatArray, blocks: Blocks, terms: FloatArray, latents: FloatArray
     ) -> tuple[float, FloatArray]:
-        """See `pmlik.weighting.BlockRule`."""
+        """See `pmlik.marginal.blocks.BlockRule`."""
         return self._weighted(theta, terms, latents)
 
     def _weighted(

@@ -19,7 +19,7 @@ from pytensor.graph.traversal import ancestors
 from pmlik.model.graph import as_tensor
 from pmlik.model.transform import TermsModel
 
-__all__ = ["standardise_latents", "standard_terms"]
+__all__ = ["standardize_latents", "standard_terms", "StandardizedTerms"]
 
 _PRODUCTS = ("Dot", "Matmul", "MatMul")
 
@@ -53,7 +53,7 @@ _FAMILIES = {
 }
 
 
-class Standardised(Transform):
+class StandardizedTerms(Transform):
     """From a latent to its standard units and back.
 
     Parameters
@@ -81,6 +81,7 @@ class Standardised(Transform):
         return place, values[family.scale]
 
     def forward(self, value: Any, *inputs: Any) -> Any:
+        """Return the standard draw of a value, as PyMC's transforms do."""
         place, scale = self._moves(inputs)
         if self.family == "MvNormalRV":
             return pt.linalg.solve(_root(scale), value - place, b_ndim=1)
@@ -90,6 +91,7 @@ class Standardised(Transform):
         return (line - place) / scale
 
     def backward(self, value: Any, *inputs: Any) -> Any:
+        """Return the value of a standard draw."""
         place, scale = self._moves(inputs)
         if self.family == "MvNormalRV":
             return place + (_root(scale) * value[..., None, :]).sum(axis=-1)
@@ -99,6 +101,7 @@ class Standardised(Transform):
         return line if self._base is None else self._base.backward(line, *inputs)
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        """Return the log-determinant of the Jacobian of `backward`."""
         # The terms of standardised latents are replaced by `standard_terms`, Jacobian and all.
         zeros = pt.zeros_like(value)
         if self.family == "ZeroSumNormalRV":
@@ -106,7 +109,7 @@ class Standardised(Transform):
         return zeros.sum(axis=-1) if self.family == "MvNormalRV" else zeros
 
 
-def standardise_latents(model: TermsModel, names: Sequence[str]) -> tuple[str, ...]:
+def standardize_latents(model: TermsModel, names: Sequence[str]) -> tuple[str, ...]:
     """Give the latents of a clone standard units where their family has some.
 
     Returns
@@ -122,12 +125,12 @@ def standardise_latents(model: TermsModel, names: Sequence[str]) -> tuple[str, .
     for name in names:
         rv = model[name]
         base = model.rvs_to_transforms[rv]
-        if isinstance(base, Standardised):  # the clone is assembled a second time
+        if isinstance(base, StandardizedTerms):  # the clone is assembled a second time
             done.append(name)
         elif levels[rv] <= _MOST_LEVELS and _has_standard(rv, base):
-            model.rvs_to_transforms[rv] = Standardised(rv, base)
+            model.rvs_to_transforms[rv] = StandardizedTerms(rv, base)
             # PyMC looks for an initial point's entries under this name.
-            model.rvs_to_values[rv].name = f"{name}_{Standardised.name}__"
+            model.rvs_to_values[rv].name = f"{name}_{StandardizedTerms.name}__"
             done.append(name)
     return tuple(done)
 

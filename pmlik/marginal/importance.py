@@ -9,7 +9,7 @@ from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
 from pmlik._typing import FloatArray
-from pmlik.laplace import Laplace, Mode
+from pmlik.marginal.laplace import Laplace, Mode
 
 __all__ = ["LaplaceError", "laplace_error"]
 

@@ -11,15 +11,21 @@ import numpy as np
 
 from pmlik._runtime import ProgressCallback, quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.blocks import Blocks, NotAloneError, find_blocks
 from pmlik.errors import ModelError
-from pmlik.integrand import Integrand
-from pmlik.laplace import Laplace, Mode
+from pmlik.marginal.blocks import (
+    BlockRule,
+    Blocks,
+    LaplaceByBlock,
+    NotAloneError,
+    Weighted,
+    find_blocks,
+)
+from pmlik.marginal.integrand import Integrand
+from pmlik.marginal.laplace import Laplace, Mode
+from pmlik.marginal.quadrature import Quadrature
 from pmlik.model.validate import describe_not_finite
-from pmlik.quadrature import Quadrature
-from pmlik.weighting import BlockRule, LaplaceByBlock, Weighted
 
-__all__ = ["MarginalDensity"]
+__all__ = ["MarginalLogLikelihood"]
 
 
 # Differences over this share of a standard error: what they leave out and what rounding adds
@@ -30,7 +36,7 @@ _MISJUDGED = 30.0
 _REMEMBERED = 8
 
 
-class MarginalDensity:
+class MarginalLogLikelihood:
     """The marginal log-likelihood of ``x``: the same surface as `pmlik.logp.density.LogDensity`.
 
     Its gradient is exact, and second derivatives are differences of it.
@@ -219,7 +225,7 @@ class MarginalDensity:
                 say(f"Integrating at {len(points)} points: {100 * done // len(points)} %")
         return [np.array(results).reshape(len(points), *(() if what == "value" else (-1,)))]
 
-    def weighted(self, weights: Mapping[str, Any]) -> MarginalDensity:
+    def weighted(self, weights: Mapping[str, Any]) -> MarginalLogLikelihood:
         """The same density with each block of latents, and what depends on it, counted by weight.
 
         Parameters
@@ -227,7 +233,7 @@ class MarginalDensity:
         weights : mapping of str to shared variable
             By term of the likelihood, in its shape; the same for all observations of a block.
         """
-        density = MarginalDensity(self.integrand, self.active, self.terms, self.n_nodes)
+        density = MarginalLogLikelihood(self.integrand, self.active, self.terms, self.n_nodes)
         density.__dict__["laplace"] = self.laplace
 
         def given() -> FloatArray:

@@ -11,10 +11,10 @@ from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.traversal import ancestors
 
 from pmlik._typing import FloatArray
-from pmlik.laplace import Laplace, Mode
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.transforms import ConstrainedValues
-from pmlik.marginal import MarginalDensity
+from pmlik.marginal.density import MarginalLogLikelihood
+from pmlik.marginal.laplace import Laplace, Mode
 from pmlik.model.dims import label_space
 from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.roles import Roles
@@ -39,7 +39,7 @@ class ConditionalModes(NamedTuple):
 def conditional_modes(
     model: TermsModel,
     roles: Roles,
-    likelihood: MarginalDensity,
+    likelihood: MarginalLogLikelihood,
     x: FloatArray,
     backend: str | None = None,
 ) -> ConditionalModes:
@@ -50,7 +50,7 @@ def conditional_modes(
     model : TermsModel
         The model that the likelihood was compiled from.
     roles : Roles
-    likelihood : MarginalDensity
+    likelihood : MarginalLogLikelihood
     x : array (n,)
         The parameters, unconstrained.
     backend : str, optional

@@ -8,18 +8,17 @@ doi:10.18637/jss.v070.i05). NumPy and SciPy on plain callables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
 from pmlik._typing import FloatArray
-from pmlik.factorization import Factor, Plan, make_plan
 from pmlik.logp.sparsity import SparsityPattern, find_pattern
+from pmlik.marginal.cholesky import Factor, Plan, make_plan
+from pmlik.marginal.hessian import IntegrandLike, SparseHessian
 
-__all__ = ["Integrand", "Laplace", "Mode"]
+__all__ = ["Laplace", "Mode"]
 
 
 # The mode is found once a Newton step from within a millionth of a standard deviation was made,
@@ -32,88 +31,6 @@ _STEPS, _HALVINGS = 200, 40
 _MOST_HALVINGS = 150
 _REMEMBERED = 6
 _PATTERN_TOLERANCE = 1e-8
-
-
-class Integrand(Protocol):
-    """The logarithm ``f(theta, u)`` of what is integrated over ``u``, and its derivatives."""
-
-    @property
-    def sizes(self) -> Sequence[int]:
-        """Lengths of the arrays of latents that lie end to end in ``u``."""
-        ...
-
-    def value_and_gradient(
-        self, theta: FloatArray, u: FloatArray, /
-    ) -> tuple[float, FloatArray, FloatArray]:
-        """``f``, ``f_theta`` (p,) and ``f_u`` (n,)."""
-        ...
-
-    def product(
-        self, theta: FloatArray, u: FloatArray, v: FloatArray, /
-    ) -> tuple[FloatArray, FloatArray]:
-        """``f_theta,u v`` (p,) and ``f_uu v`` (n,)."""
-        ...
-
-    def third(
-        self, theta: FloatArray, u: FloatArray, w: FloatArray, v: FloatArray, /
-    ) -> tuple[FloatArray, FloatArray]:
-        """Gradient of ``w' f_uu v`` in ``theta`` (p,) and in ``u`` (n,)."""
-        ...
-
-    def terms(self, theta: FloatArray, points: FloatArray, /) -> FloatArray:
-        """What ``f`` is the sum of, at each ``u`` of ``points``: (k, n) to (k, m)."""
-        ...
-
-    def seeded(self, pattern: SparsityPattern, /) -> Seeded:
-        """The functions that are needed again and again, for the pattern of ``f_uu``."""
-        ...
-
-
-class Seeded(Protocol):
-    """Derivatives of an `Integrand` whose ``f_uu`` has a known pattern of ``e`` entries."""
-
-    def curved(
-        self, theta: FloatArray, u: FloatArray, /
-    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """``f``, ``f_theta`` (p,), ``f_u`` (n,), and the entries (e,) of ``f_uu``."""
-        ...
-
-    def bent(
-        self, theta: FloatArray, u: FloatArray, weights: FloatArray, /
-    ) -> tuple[FloatArray, FloatArray]:
-        """Gradient of the sum of ``f_uu``'s entries times ``weights`` (e,).
-
-        In ``theta`` (p,) and in ``u`` (n,).
-        """
-        ...
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class OneByOne:
-    """`Seeded` by one call a seed."""
-
-    integrand: Integrand
-    pattern: SparsityPattern
-
-    def curved(
-        self, theta: FloatArray, u: FloatArray
-    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """See `Seeded`."""
-        value, ahead, across = self.integrand.value_and_gradient(theta, u)
-        if not (np.isfinite(value) and np.isfinite(across).all()):
-            return value, ahead, across, np.full(len(self.pattern.rows), np.nan)
-        images = [self.integrand.product(theta, u, seed)[1] for seed in self.pattern.seeds]
-        return value, ahead, across, self.pattern.read(np.array(images))
-
-    def bent(
-        self, theta: FloatArray, u: FloatArray, weights: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """See `Seeded`."""
-        ahead, across = np.zeros(len(theta)), np.zeros(len(u))
-        for one, seed in zip(self.pattern.spread(weights), self.pattern.seeds, strict=True):
-            more, other = self.integrand.third(theta, u, one, seed)
-            ahead, across = ahead + more, across + other
-        return ahead, across
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -168,14 +85,14 @@ class Laplace:
 
     Parameters
     ----------
-    integrand : Integrand
+    integrand : IntegrandLike
     start : array (n,)
         Latents to begin from.
     typical : array (p,)
         A ``theta`` with a finite density, where the pattern is looked for.
     """
 
-    integrand: Integrand
+    integrand: IntegrandLike
     start: FloatArray
     typical: FloatArray
     pattern: SparsityPattern = field(init=False)
@@ -183,7 +100,7 @@ class Laplace:
     _modes: list[Mode] = field(default_factory=list)
     n_checked: int = 0
     _halvings: int = 0
-    _seeded: Seeded = field(init=False)
+    _seeded: SparseHessian = field(init=False)
 
     def __post_init__(self) -> None:
         self._look(self.typical, self.start)

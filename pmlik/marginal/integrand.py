@@ -15,12 +15,19 @@ from pytensor.graph.replace import vectorize_graph
 
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
-from pmlik.laplace import OneByOne, Seeded
 from pmlik.logp.compile import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
 from pmlik.logp.sparsity import SparsityPattern
+from pmlik.marginal.hessian import (
+    ColumnwiseHessian,
+    JointHessian,
+    SparseHessian,
+    TermwiseHessian,
+    VectorizedHessian,
+    find_incidence,
+    hessians_agree,
+)
 from pmlik.model.graph import in_double_precision, share_large_constants
 from pmlik.model.transform import TermsModel
-from pmlik.termwise import TermByTerm, find_incidence
 
 __all__ = ["Integrand"]
 
@@ -258,24 +265,24 @@ class Integrand:
         except NO_VALUE:
             return None
 
-    def seeded(self, pattern: SparsityPattern) -> Seeded:
+    def seeded(self, pattern: SparsityPattern) -> SparseHessian:
         """Its derivatives where ``f_uu`` has a known pattern, by the cheapest way there is."""
-        ways: list[Callable[[], Seeded | None]] = [
+        ways: list[Callable[[], SparseHessian | None]] = [
             lambda: self._term_by_term(pattern) if pattern.n_colours > _FEW else None,
-            lambda: _Together(self, pattern) if pattern.n_colours <= _TOGETHER else None,
-            lambda: _Vectorised(self, pattern) if self._fits(pattern) else None,
+            lambda: JointHessian(self, pattern) if pattern.n_colours <= _TOGETHER else None,
+            lambda: VectorizedHessian(self, pattern) if self._fits(pattern) else None,
         ]
-        alone = OneByOne(self, pattern)
+        alone = ColumnwiseHessian(self, pattern)
         for way in ways:
             seeded = way()
-            if seeded and (isinstance(seeded, _Together) or _agree(seeded, alone)):
+            if seeded and (isinstance(seeded, JointHessian) or hessians_agree(seeded, alone)):
                 return seeded
         return alone
 
     def _fits(self, pattern: SparsityPattern) -> bool:
         return pattern.n_colours * sum(self._term_sizes) <= _NUMBERS_AT_ONCE
 
-    def _term_by_term(self, pattern: SparsityPattern) -> Seeded | None:
+    def _term_by_term(self, pattern: SparsityPattern) -> SparseHessian | None:
         theta, u = self._ordinary()
         try:
             incidence = find_incidence(lambda v: self.push(theta, u, v), pattern)
@@ -283,7 +290,7 @@ class Integrand:
             return None
         if incidence is None or len(incidence.pairs) >= pattern.n_colours:
             return None
-        return TermByTerm(self, pattern, incidence)
+        return TermwiseHessian(self, pattern, incidence)
 
     def _ordinary(self) -> tuple[FloatArray, FloatArray]:
         """A point away from where derivatives vanish by coincidence."""
@@ -293,113 +300,3 @@ class Integrand:
     @cached_property
     def _term_sizes(self) -> list[int]:
         return [int(np.prod([n or 1000 for n in f.type.shape])) for f in self.factors.values()]
-
-
-class _Vectorised:
-    """The same with PyTensor's vectorised products, for more vectors."""
-
-    def __init__(self, integrand: Integrand, pattern: SparsityPattern) -> None:
-        self._integrand, self._pattern = integrand, pattern
-
-    @cached_property
-    def _images(self) -> Any:
-        whole = self._integrand
-        return vectorize_graph(
-            whole._product_graph[1], {whole._v: pt.constant(self._pattern.seeds)}
-        )
-
-    @cached_property
-    def _curvature(self) -> Callable[..., Any]:
-        whole = self._integrand
-        return whole._compile([whole._theta, whole._u], [self._images])
-
-    @cached_property
-    def _bent(self) -> Callable[..., Any]:
-        whole = self._integrand
-        weights = pt.matrix("weights", dtype=whole._u.dtype)
-        slopes = whole._slopes((self._images * weights).sum())
-        return whole._compile([whole._theta, whole._u, weights], slopes)
-
-    def curved(
-        self, theta: FloatArray, u: FloatArray
-    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """See `Seeded`."""
-        value, ahead, across = self._integrand.value_and_gradient(theta, u)
-        function = self._curvature
-        try:
-            images = np.asarray(function(theta, u)[0], dtype=float)
-        except NO_VALUE:
-            return value, ahead, across, np.full(len(self._pattern.rows), np.nan)
-        return value, ahead, across, self._pattern.read(images)
-
-    def bent(
-        self, theta: FloatArray, u: FloatArray, weights: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """See `Seeded`."""
-        return self._integrand._call(self._bent, theta, u, self._pattern.spread(weights))
-
-
-class _Together:
-    """The integrand, its gradient and its products with a few fixed vectors in one function."""
-
-    def __init__(self, integrand: Integrand, pattern: SparsityPattern) -> None:
-        self._integrand, self._pattern = integrand, pattern
-
-    @cached_property
-    def _images(self) -> list[Any]:
-        whole = self._integrand
-        ones = [None if (seed == 1).all() else pt.constant(seed) for seed in self._pattern.seeds]
-        parts = [whole._gradient[1] if seed is None else whole._gradient[1] * seed for seed in ones]
-        return [whole._slopes(part.sum())[1] for part in parts]
-
-    @cached_property
-    def _curved(self) -> Callable[..., Any]:
-        whole = self._integrand
-        outputs = [whole._graph, *whole._gradient, *self._images]
-        return whole._compile([whole._theta, whole._u], outputs)
-
-    @cached_property
-    def _bent(self) -> Callable[..., Any]:
-        whole = self._integrand
-        weights = pt.matrix("weights", dtype=whole._u.dtype)
-        total = sum((image * weights[c]).sum() for c, image in enumerate(self._images))
-        return whole._compile([whole._theta, whole._u, weights], whole._slopes(total))
-
-    def curved(
-        self, theta: FloatArray, u: FloatArray
-    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """See `Seeded`."""
-        found = self._integrand.evaluate(self._curved, theta, u)
-        if found is None:
-            nothing, entries = np.full(len(u), np.nan), np.full(len(self._pattern.rows), np.nan)
-            return np.nan, np.full(len(theta), np.nan), nothing, entries
-        value, ahead, across, *images = found
-        return float(value), ahead, across, self._pattern.read(np.array(images))
-
-    def bent(
-        self, theta: FloatArray, u: FloatArray, weights: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """See `Seeded`."""
-        return self._integrand._call(self._bent, theta, u, self._pattern.spread(weights))
-
-
-def _agree(seeded: Seeded, alone: OneByOne) -> bool:
-    """Whether the entries and their gradient are those of single products, at a point."""
-    whole: Any = alone.integrand
-    pattern = alone.pattern
-    theta, u = whole._ordinary()
-    w, v = np.random.default_rng(1).normal(size=(2, len(u)))
-    try:
-        entries = seeded.curved(theta, u)[3]
-        bent = seeded.bent(theta, u, w[pattern.rows] * v[pattern.columns])
-    except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
-        return False
-    pairs = [
-        (pattern.to_sparse(entries) @ v, whole.product(theta, u, v)[1]),
-        *zip(bent, whole.third(theta, u, w, v), strict=True),
-    ]
-    # Against the largest: rounding errors of a kernel's derivatives are large beside small ones.
-    return all(
-        np.allclose(a, b, rtol=0, atol=1e-8 * (1 + np.abs(b).max(initial=0)), equal_nan=True)
-        for a, b in pairs
-    )

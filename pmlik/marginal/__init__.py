@@ -1,0 +1,1 @@
+"""The likelihood with its latents integrated out: Laplace, quadrature, sparse Cholesky."""
