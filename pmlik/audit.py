@@ -11,7 +11,7 @@ from pmlik.chain_checks import check_near, check_no_higher
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.estimator import estimate_point
-from pmlik.optimizer import Start
+from pmlik.optimize.multistart import Start
 from pmlik.preparation import Prepared
 from pmlik.starts import FROM_DRAW
 

@@ -12,7 +12,7 @@ from pmlik.estimates import Certificate, PointEstimate
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.marginal.importance import LaplaceError
 from pmlik.model.roles import Potentials, Roles
-from pmlik.objective import Optimum
+from pmlik.optimize.objective import SearchPoint
 from pmlik.problem import Problem
 
 __all__ = [
@@ -137,13 +137,13 @@ def check_laplace(found: LaplaceError | None) -> list[Flag]:
     return [Flag(FlagCode.LAPLACE_CHECKED, severity, (), action, detail)]
 
 
-def check_certificate(certificate: Certificate, optimum: Optimum, where: str) -> list[Flag]:
+def check_certificate(certificate: Certificate, optimum: SearchPoint, where: str) -> list[Flag]:
     """Whether the point is an optimum.
 
     Parameters
     ----------
     certificate : Certificate
-    optimum : Optimum
+    optimum : SearchPoint
     where : str
         The point in words, since an estimate that is no optimum has no values.
     """

@@ -10,9 +10,10 @@ import numpy as np
 from scipy import linalg
 
 from pmlik._typing import FloatArray
-from pmlik.constrained import Failure, Point, correct, first_point
+from pmlik.optimize.affine import Rounded
+from pmlik.optimize.constrained import ConstrainedStatus, Point, first_point, solve_constrained
+from pmlik.optimize.profiled import Profiled
 from pmlik.problem import Problem
-from pmlik.quantities import Profiled, Rounded
 from pmlik.tracing import Finish, Trace, approach, trace
 
 __all__ = ["Ends", "Faded", "Walker"]
@@ -196,8 +197,10 @@ class Walker:
         inside = self._faded.inside[self._objective.active]
         toward = self._directions / self._scale[:, None]
         share = np.linalg.lstsq(toward, (inside - z) / self._scale)[0]
-        released = correct(whole, self._whole.find(z + self._directions @ share), walk.end.held)
-        if isinstance(released, Failure) or released.height > walk.end.height - _RELEASED:
+        released = solve_constrained(
+            whole, self._whole.find(z + self._directions @ share), walk.end.held
+        )
+        if isinstance(released, ConstrainedStatus) or released.height > walk.end.height - _RELEASED:
             return ground, walk
         return whole, trace(whole, released, side, level)
 
@@ -280,7 +283,11 @@ class Walker:
         alone[: self.rounded.size] = 0.0  # the others as they are at the limit
         for u in (alone, inside, alone / 2, inside / 2):
             held = float(ground.quantities(u)[0][0])
-            point = correct(ground, u, held) if np.isfinite(held) else Failure.OUTSIDE
+            point = (
+                solve_constrained(ground, u, held)
+                if np.isfinite(held)
+                else ConstrainedStatus.OUTSIDE
+            )
             if isinstance(point, Point):
                 return point
         return None
@@ -334,7 +341,7 @@ def _ordered(ground: Profiled, walk: Trace, level: float, n_points: int) -> list
         if near.root > 0 and abs(near.root - root) < 0.2 * target / n_points:
             continue
         held = _interpolate(known, root)
-        there = correct(ground, near.u + (held - near.held) * near.tangent, held)
+        there = solve_constrained(ground, near.u + (held - near.held) * near.tangent, held)
         if isinstance(there, Point):
             points.append(there)
             if root > target:

@@ -22,7 +22,7 @@ from pmlik.intervals import intervals_beside
 from pmlik.logp.compile import compile_mode
 from pmlik.model.roles import Latent, Potentials
 from pmlik.model.validate import resolve_model
-from pmlik.objective import Kind
+from pmlik.optimize.objective import Kind
 from pmlik.posterior import estimate_posterior, posterior_or_flag
 from pmlik.preparation import Arguments, CovarianceKind, Prepared, prepare, prepare_joint, seed_of
 from pmlik.references import add_reference, check_reference

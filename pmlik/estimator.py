@@ -24,17 +24,17 @@ from pmlik.checks import (
     check_standard_errors,
     check_unbounded,
 )
-from pmlik.curvature import Curvature, IterativeCurvature, Variances, variances_by_solves
 from pmlik.directions import describe_direction, simplify
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, Counts, PointEstimate, SearchEnd
-from pmlik.gradients import gradient_error, gradient_error_at
-from pmlik.limits import End, Ending
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.marginal.importance import LaplaceError, laplace_error
-from pmlik.objective import LARGE_DATA, Kind, Minimised, Objective, Optimum
-from pmlik.optimizer import Start, search
-from pmlik.outcome import Outcome, decide
+from pmlik.optimize.convergence import gradient_error, gradient_error_at
+from pmlik.optimize.hessian import HessianEigen, HessianOperator, Variances, variances_by_solves
+from pmlik.optimize.limits import LimitDirection, LimitKind
+from pmlik.optimize.multistart import Start, search_from_starts
+from pmlik.optimize.objective import LARGE_DATA, Kind, Objective, ObjectiveLike, SearchPoint
+from pmlik.optimize.result import SearchResult, select_result
 from pmlik.preparation import Prepared
 from pmlik.problem import Problem
 from pmlik.sandwich import make_robust
@@ -70,9 +70,9 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     count = len(first) + count_starts(prepared)
     if prepared.roles.latents:  # where nothing is certified inside, there are limits to look for
         starts = starts[: 2 * count]
-    reached = search(objective, starts, count)
+    reached = search_from_starts(objective, starts, count)
     start = prepared.start[objective.active]
-    outcome = decide(objective, reached, start, problem.n_observations)
+    outcome = select_result(objective, reached, start, problem.n_observations)
     fit = Fit(prepared, kind, objective, outcome)
     asked = _places(problem, prepared.arguments.var_names or ())
     variances, unused = _variances(fit, asked), fit.unused
@@ -98,7 +98,7 @@ class Fit:
     prepared: Prepared
     kind: Kind
     objective: Objective
-    outcome: Outcome
+    outcome: SearchResult
 
     @property
     def problem(self) -> Problem:
@@ -106,12 +106,12 @@ class Fit:
         return self.prepared.problem
 
     @property
-    def part(self) -> Minimised:
+    def part(self) -> ObjectiveLike:
         """What the optimum is one of: the objective, or what a limit leaves of it."""
         return self.outcome.objective
 
     @property
-    def optimum(self) -> Optimum:
+    def optimum(self) -> SearchPoint:
         """The chosen one."""
         return self.outcome.optimum
 
@@ -129,7 +129,7 @@ class Fit:
     def n_flat(self) -> int:
         """How many directions the objective says nothing about."""
         curvature = self.optimum.curvature
-        if isinstance(curvature, Curvature):
+        if isinstance(curvature, HessianEigen):
             return curvature.signs.zero
         return 0 if curvature is None else int(curvature.empty.sum())
 
@@ -168,9 +168,9 @@ class Fit:
         masks = [self.moved_by(end.direction) & self._stays(end) for end in ends]
         return np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
 
-    def _stays(self, end: End) -> BoolArray:
+    def _stays(self, end: LimitDirection) -> BoolArray:
         """What nothing moves out there any more, where several coordinates end together."""
-        if end.place is not None or end.ending is not Ending.BOUNDARY:
+        if end.place is not None or end.ending is not LimitKind.BOUNDARY:
             return np.ones(len(self.labels), bool)
         free = np.random.default_rng(0).uniform(1, 2, size=len(self.optimum.z))
         return np.asarray(self.problem.values.tangents(self.x)(self.part.lift(free)) == 0)
@@ -180,7 +180,8 @@ class Fit:
         """Natural values far and farther out along the directions that run off."""
         ends = self.outcome.limit.ends if self.outcome.limit else ()
         away = np.sum(
-            [self.objective.lift(e.direction) for e in ends if e.ending is Ending.INFINITY], axis=0
+            [self.objective.lift(e.direction) for e in ends if e.ending is LimitKind.INFINITY],
+            axis=0,
         )
         values = self.problem.values
         return values(self.x + _FAR * away), values(self.x + 2 * _FAR * away)
@@ -195,7 +196,7 @@ class Fit:
     def infinite(self) -> BoolArray:
         """Those that have no finite limit, and parameters that the limit leaves undetermined."""
         ends = self.outcome.limit.ends if self.outcome.limit else ()
-        masks = [self.moved_by(e.direction) for e in ends if e.ending is Ending.INFINITY]
+        masks = [self.moved_by(e.direction) for e in ends if e.ending is LimitKind.INFINITY]
         moved: BoolArray = np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
         parameters = np.arange(len(moved)) < self.problem.parameters.size
         return moved & (parameters | ~self.settled)
@@ -242,7 +243,7 @@ def _certificate(fit: Fit, before: tuple[int, int], error: float) -> Certificate
         converged=optimum.converged and not fit.infinite.any(),
         estimated_distance=optimum.distance,
         gradient_norm=float(np.linalg.norm(optimum.gradient)),
-        eigenvalue_signs=curvature.signs if isinstance(curvature, Curvature) else None,
+        eigenvalue_signs=curvature.signs if isinstance(curvature, HessianEigen) else None,
         n_gradients=likelihood.n_gradients - before[0],
         n_products=likelihood.n_products - before[1],
         moved=not np.allclose(fit.x, start, rtol=1e-8, atol=1e-8),
@@ -255,7 +256,7 @@ def _certificate(fit: Fit, before: tuple[int, int], error: float) -> Certificate
 
 
 def _check_search(
-    fit: Fit, reached: Sequence[Optimum], certificate: Certificate, error: float
+    fit: Fit, reached: Sequence[SearchPoint], certificate: Certificate, error: float
 ) -> list[Flag]:
     """What the search says of the objective, from its ends."""
     outcome, optimum, problem = fit.outcome, fit.optimum, fit.problem
@@ -305,14 +306,14 @@ def _check_limit(fit: Fit) -> list[Flag]:
 
 def _variances(fit: Fit, asked: Sequence[int]) -> Variances:
     values, curvature, m = fit.problem.values, fit.optimum.curvature, len(fit.labels)
-    if fit.optimum.usable and isinstance(curvature, Curvature):
+    if fit.optimum.usable and isinstance(curvature, HessianEigen):
         tangent = values.tangents(fit.x)
         found = curvature.variances(
             lambda v: tangent(fit.part.lift(v)), n_root=fit.problem.parameters.size
         )
         known = values.smooth(fit.x) & ~fit.held
         return found._replace(variance=np.where(known, found.variance, np.nan))
-    if fit.optimum.usable and isinstance(curvature, IterativeCurvature) and asked:
+    if fit.optimum.usable and isinstance(curvature, HessianOperator) and asked:
         smooth = values.smooth(fit.x)
 
         def row(i: int) -> FloatArray:
@@ -334,7 +335,7 @@ def _places(problem: Problem, var_names: Sequence[str]) -> list[int]:
     return places
 
 
-def _check_start(fit: Fit, reached: Sequence[Optimum]) -> list[Flag]:
+def _check_start(fit: Fit, reached: Sequence[SearchPoint]) -> list[Flag]:
     flags, problem, prepared = [], fit.problem, fit.prepared
     if prepared.start is not problem.initial:
         flags.append(Flag(FlagCode.START_REPLACED, Severity.INFO))
@@ -372,7 +373,7 @@ def _check_variances(
         return flags
     lacking = np.isnan(variances.variance) & ~(variances.unidentified | unused | fit.held)
     tried = np.ones(len(fit.labels), bool)
-    if isinstance(fit.optimum.curvature, IterativeCurvature):
+    if isinstance(fit.optimum.curvature, HessianOperator):
         tried[:] = False
         tried[list(asked)] = True
     return flags + check_standard_errors(fit.labels, list(lacking), list(tried))
@@ -381,7 +382,7 @@ def _check_variances(
 def _describe_flat(fit: Fit) -> str:
     """The flat directions among the parameters, in words."""
     curvature, k = fit.optimum.curvature, fit.problem.parameters.size
-    if not isinstance(curvature, Curvature):
+    if not isinstance(curvature, HessianEigen):
         return ""
     tangent = fit.problem.values.tangents(fit.x)
     moved = np.array([tangent(fit.part.lift(row))[:k] for row in curvature.flat_directions()])

@@ -17,8 +17,8 @@ from pmlik.estimates import PointEstimate
 from pmlik.estimation import find_MLE
 from pmlik.logp.points import read_numbers
 from pmlik.model.observations import observed_values
-from pmlik.optimizer import Start, search
-from pmlik.outcome import decide
+from pmlik.optimize.multistart import Start, search_from_starts
+from pmlik.optimize.result import select_result
 from pmlik.profiles import mle_of, places_of
 from pmlik.profiling import Profiler
 from pmlik.rendering import Sheet, format_fixed, format_number, to_html, to_text
@@ -229,11 +229,11 @@ def _highest(profiler: Profiler, mle: PointEstimate, values: FloatArray, far: fl
         *list_starts(mle.prepared, "mle"),
     ]
     try:
-        ends = search(objective, starts, _STARTS)
+        ends = search_from_starts(objective, starts, _STARTS)
     except StartError:
         return np.nan
     start = mle.prepared.start[objective.active]
-    found = decide(objective, ends, start, mle.n_observations).optimum
+    found = select_result(objective, ends, start, mle.n_observations).optimum
     return -found.value if found.usable else np.nan
 
 

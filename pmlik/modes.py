@@ -10,8 +10,8 @@ from pmlik.errors import PmlikError
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.logp.density import LogDensity
 from pmlik.logp.points import read_points
-from pmlik.objective import Objective
-from pmlik.optimizer import Start, search
+from pmlik.optimize.multistart import Start, search_from_starts
+from pmlik.optimize.objective import Objective
 from pmlik.preparation import Prepared
 from pmlik.problem import sampled_prior
 
@@ -53,7 +53,7 @@ def find_sampled_mode(
     ]
     starts.append(Start("initial point", lambda: prepared.start))
     try:
-        reached = search(objective, starts, 2)
+        reached = search_from_starts(objective, starts, 2)
     except PmlikError:
         reached = []
     usable = [optimum for optimum in reached if optimum.usable and not optimum.is_flat]

@@ -13,7 +13,6 @@ import pymc as pm
 import xarray as xr
 
 from pmlik._typing import FloatArray
-from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError, StartError
 from pmlik.estimates import LatentModes
 from pmlik.logp.compile import compile_mode
@@ -24,6 +23,7 @@ from pmlik.model.discrete import sum_out_discrete
 from pmlik.model.roles import Latent, Potentials, Roles, read_roles
 from pmlik.model.validate import resolve_model
 from pmlik.naturals import NaturalLikelihood
+from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.problem import Problem, build_problem
 from pmlik.starting import usable_start
 from pmlik.units import Cluster

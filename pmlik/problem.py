@@ -15,7 +15,6 @@ from pytensor.graph.traversal import ancestors
 
 from pmlik._runtime import quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.curvature import DENSE_LIMIT
 from pmlik.errors import ModelError
 from pmlik.labels import ParameterSpace
 from pmlik.logp.compile import compile_mode
@@ -36,7 +35,8 @@ from pmlik.model.transform import (
     prior_terms,
     terms_model,
 )
-from pmlik.objective import LARGE_DATA, Kind, Objective
+from pmlik.optimize.hessian import DENSE_LIMIT
+from pmlik.optimize.objective import LARGE_DATA, Kind, Objective
 
 __all__ = ["OpenProblem", "Problem", "build_problem", "open_problem", "sampled_prior"]
 

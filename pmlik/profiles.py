@@ -13,13 +13,13 @@ from scipy import stats
 from pmlik._runtime import steps
 from pmlik._typing import FloatArray
 from pmlik.comparison import Comparison
-from pmlik.curvature import DENSE_LIMIT
 from pmlik.endpoints import Ends, Faded, Walker
 from pmlik.errors import EstimationError, Flag, FlagCode, Severity, ValuesError
 from pmlik.estimates import PointEstimate
 from pmlik.estimator import estimate_point
 from pmlik.labels import labelled, space_of
-from pmlik.optimizer import Start
+from pmlik.optimize.hessian import DENSE_LIMIT
+from pmlik.optimize.multistart import Start
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
 from pmlik.tracing import Finish
 

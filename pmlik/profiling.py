@@ -10,11 +10,12 @@ import numpy as np
 
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.constrained import Failure, Point, correct
 from pmlik.naturals import NaturalLikelihood
-from pmlik.objective import Objective
-from pmlik.optimizer import climb
-from pmlik.quantities import Profiled, Rounded
+from pmlik.optimize.affine import Rounded
+from pmlik.optimize.constrained import ConstrainedStatus, Point, solve_constrained
+from pmlik.optimize.multistart import minimize
+from pmlik.optimize.objective import Objective
+from pmlik.optimize.profiled import Profiled
 
 __all__ = ["Profiler", "profile_grid"]
 
@@ -140,7 +141,7 @@ class Profiler:
             return np.nan, self._optimum
         if not objective.size:
             return problem.likelihood.value_and_gradient(x)[0], x
-        optimum = climb(objective, x[objective.active], "profile")
+        optimum = minimize(objective, x[objective.active], "profile")
         if not optimum.usable:
             return np.nan, self._optimum
         return -optimum.value, objective.expand(optimum.z)
@@ -150,12 +151,12 @@ class Profiler:
         ground, u = self._ground, self._ground.rounded.find(near[self._active])
         begin = ground.quantities(u)[0]
         wanted = self._in_own_coordinates(held, near)
-        here, share, step = correct(ground, u, begin), 0.0, 1.0
+        here, share, step = solve_constrained(ground, u, begin), 0.0, 1.0
         while isinstance(here, Point) and share < 1 and step > _SHORTEST:
             further = min(1.0, share + step)
             goal = begin + further * (wanted - begin)
-            there = correct(ground, here.u + here.tangents @ (goal - here.helds), goal)
-            if isinstance(there, Failure):
+            there = solve_constrained(ground, here.u + here.tangents @ (goal - here.helds), goal)
+            if isinstance(there, ConstrainedStatus):
                 step /= 2
             else:
                 here, share, step = there, further, 1.5 * step

@@ -13,18 +13,18 @@ import pytensor
 from numpy.typing import NDArray
 
 from pmlik._typing import FloatArray
-from pmlik.curvature import DENSE_LIMIT, Curvature
 from pmlik.errors import StartError
 from pmlik.estimator import Fit
-from pmlik.limits import Ending
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.density import LogDensity
 from pmlik.logp.replicates import Replicated
 from pmlik.marginal.density import MarginalLogLikelihood
-from pmlik.newton import Criterion, Refined, never_rises, refine
-from pmlik.objective import Kind, Objective, Optimum
-from pmlik.optimizer import CONTRACTION, TOLERANCE, Start, climb, search
-from pmlik.outcome import Outcome, decide
+from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen
+from pmlik.optimize.limits import LimitKind
+from pmlik.optimize.multistart import CONTRACTION, TOLERANCE, Start, minimize, search_from_starts
+from pmlik.optimize.newton import Criterion, Refined, never_rises, refine
+from pmlik.optimize.objective import Kind, Objective, SearchPoint
+from pmlik.optimize.result import SearchResult, select_result
 from pmlik.preparation import Prepared
 from pmlik.problem import open_problem
 from pmlik.refits import Refit, Refits
@@ -215,7 +215,7 @@ class Refitter:
     def _together(self, together: Replicated, inputs: Sequence[NDArray[Any]]) -> list[_One | None]:
         """Newton steps for all at once, from the estimate, and from the start if that fails.
 
-        None for a replicate that needs a search of its own.
+        None for a replicate that needs a search_from_starts of its own.
         """
         todo = np.arange(len(inputs[0]))
         found: list[_One | None] = [None] * len(todo)
@@ -292,7 +292,7 @@ class Refitter:
             hessian = self._replicated.hessian(self._x[None], inputs, active)[0]
         if not np.isfinite(hessian).all():
             return active, np.eye(len(active))
-        curvature = Curvature.of(hessian)
+        curvature = HessianEigen.of(hessian)
         steps = curvature.unit_errors(len(hessian))
         regular = not curvature.is_indefinite and self._is_regular
         if not regular or not len(steps):
@@ -308,7 +308,7 @@ class Refitter:
 
     @cached_property
     def _away(self) -> FloatArray:
-        """The start of the search, in the coordinates of the basis."""
+        """The start of the search_from_starts, in the coordinates of the basis."""
         return np.linalg.lstsq(self._basis.T, self._objective.base - self._x)[0]
 
     def _place(self, u: FloatArray) -> FloatArray:
@@ -325,7 +325,7 @@ class Refitter:
         return bool(moves.any() and (then[moves] >= 1.5 * first[moves]).all())
 
     def _alone(self, inputs: Sequence[NDArray[Any]]) -> _One:
-        """A whole search, for a data set whose optimum is not regular or not near.
+        """A whole search_from_starts, for a data set whose optimum is not regular or not near.
 
         Small data sets recur, so what was found is remembered.
         """
@@ -355,7 +355,7 @@ class Refitter:
         if not np.isfinite(objective.value_and_gradient(start)[0]):
             start = self._x[objective.active]
         n, probe = self._problem.n_observations, not self._objective.is_integral
-        outcome = decide(objective, reached, start, n, probe=probe)
+        outcome = select_result(objective, reached, start, n, probe=probe)
         end = _end(outcome)
         if not end.is_usable:
             return self._failed(end)
@@ -367,15 +367,15 @@ class Refitter:
         values = np.where(unknown, np.nan, values)
         return _One(values, log_likelihood, outcome.optimum.distance, end)
 
-    def _reach(self, climbed: Optimum | None) -> list[Optimum]:
+    def _reach(self, climbed: SearchPoint | None) -> list[SearchPoint]:
         """Where climbs from the estimate and, where nothing is certified, the start end."""
         base = self._objective.base
         starts = [Start("estimate", lambda: self._x), Start("initial point", lambda: base)]
         if climbed is None or not self._objective.is_integral:
-            return search(self._objective, starts, 1)
+            return search_from_starts(self._objective, starts, 1)
         if climbed.converged and not climbed.is_flat:
             return [climbed]
-        return [climbed, *search(self._objective, starts[1:], 1)]
+        return [climbed, *search_from_starts(self._objective, starts[1:], 1)]
 
     def _refine(self) -> _One | None:
         """The optimum near the estimate, by Newton steps that share second derivatives.
@@ -404,16 +404,16 @@ class Refitter:
         log_likelihood = self._likelihood.value_and_gradient(x)[0]
         return _One(self._problem.values(x), log_likelihood, distance, Refit.CERTIFIED)
 
-    def _climb(self) -> Optimum | None:
-        """Where a climb from the estimate ends."""
+    def _climb(self) -> SearchPoint | None:
+        """Where a minimize from the estimate ends."""
         z = self._x[self._objective.active]
         if not np.isfinite(self._objective.value_and_gradient(z)[0]):
             return None
-        return climb(self._objective, z, "estimate")
+        return minimize(self._objective, z, "estimate")
 
-    def _is_like(self, optimum: Optimum) -> bool:
+    def _is_like(self, optimum: SearchPoint) -> bool:
         """Whether no curvature of the estimate has faded."""
-        if not self._is_regular or not isinstance(optimum.curvature, Curvature):
+        if not self._is_regular or not isinstance(optimum.curvature, HessianEigen):
             return self._is_regular
         hessian = self._objective.hessian(optimum.z)
         least = _CRITERION.least * self._curvature
@@ -433,10 +433,10 @@ class Refitter:
         return replace(self._prepared, problem=self._problem)
 
 
-def _end(outcome: Outcome) -> Refit:
+def _end(outcome: SearchResult) -> Refit:
     """How a search ended."""
     limit, optimum = outcome.limit, outcome.optimum
-    if limit is not None and any(end.ending is Ending.INFINITY for end in limit.ends):
+    if limit is not None and any(end.ending is LimitKind.INFINITY for end in limit.ends):
         return Refit.INFINITY
     if not optimum.usable:
         return Refit.UNBOUNDED if outcome.unbounded else Refit.NOT_CONVERGED

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from pmlik._typing import FloatArray
 from pmlik.model.validate import resolve_model
-from pmlik.objective import Kind
+from pmlik.optimize.objective import Kind
 from pmlik.preparation import Arguments, Prepared, prepare
 from pmlik.refits import Refits
 from pmlik.refitting import BUILDING, Refitter

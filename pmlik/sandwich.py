@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 
 from pmlik._typing import FloatArray
-from pmlik.curvature import DENSE_LIMIT, Curvature
 from pmlik.errors import Flag, FlagCode, ModelError, Severity
 from pmlik.estimates import PointEstimate
+from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen
 from pmlik.preparation import Prepared
 from pmlik.scores import unit_scores
 from pmlik.units import Cluster, read_units
@@ -107,7 +107,7 @@ def _roots(prepared: Prepared, x: FloatArray, scores: FloatArray) -> FloatArray:
     """A root (m, k) of the covariance of all natural values."""
     objective = prepared.problem.objective("mle", prepared.start)
     active = objective.active
-    curvature = Curvature.of(objective.hessian(x[active]))
+    curvature = HessianEigen.of(objective.hessian(x[active]))
     meat = np.linalg.qr(scores[:, active], mode="r")
     steps = np.array([curvature.newton_step(row) for row in meat])
     tangent = prepared.problem.values.tangents(x)

@@ -8,11 +8,11 @@ from itertools import product
 import numpy as np
 
 from pmlik._typing import FloatArray
-from pmlik.descent import find_scales
 from pmlik.errors import ModelError, StartError
 from pmlik.logp.density import LogDensity
 from pmlik.marginal.density import MarginalLogLikelihood
-from pmlik.objective import Examiner, Objective
+from pmlik.optimize.objective import CachedObjective, Objective
+from pmlik.optimize.trust_region import find_scales
 from pmlik.problem import Problem
 
 __all__ = ["best_placed", "describe_point", "jitter", "usable_start"]
@@ -106,7 +106,7 @@ def jitter(problem: Problem, x: FloatArray, width: float, rng: np.random.Generat
 
 def best_placed(objective: Objective, points: Iterable[FloatArray | None]) -> FloatArray | None:
     """The point with the lowest objective once its scales are where they belong."""
-    examiner = Examiner(objective)
+    examiner = CachedObjective(objective)
     scales, best, lowest = None, None, np.inf
     for point in points:
         if point is None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pmlik._typing import FloatArray
-from pmlik.curvature import DENSE_LIMIT
-from pmlik.descent import WAYS
 from pmlik.host import find_MAP_point, prior_draws
 from pmlik.logp.compile import compile_mode
 from pmlik.marginalization import parameters_model
 from pmlik.model.transform import likelihood_terms, prior_terms, terms_model
-from pmlik.objective import LARGE_DATA, Kind
-from pmlik.optimizer import Start, climb
+from pmlik.optimize.hessian import DENSE_LIMIT
+from pmlik.optimize.multistart import Start, minimize
+from pmlik.optimize.objective import LARGE_DATA, Kind
+from pmlik.optimize.trust_region import TRUST_REGION_OPTIONS
 from pmlik.problem import Problem
 from pmlik.starting import best_placed
 
@@ -67,7 +67,7 @@ def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
 
     def from_map() -> FloatArray:
         joint = problem.objective("map", start)
-        return joint.expand(climb(joint, start[joint.active], "MAP").z)
+        return joint.expand(minimize(joint, start[joint.active], "MAP").z)
 
     def jittered(i: int, width: float) -> FloatArray:
         noise = np.random.default_rng([seed, i]).uniform(-width, width, size=len(start))
@@ -83,10 +83,14 @@ def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
         draws = [draw_prior()(j) for j in range(first, first + (1 if i % 2 else most))]
         return best_placed(objective, draws)
 
-    own = [Start("initial point", lambda: start, way) for way in WAYS]
+    own = [Start("initial point", lambda: start, way) for way in TRUST_REGION_OPTIONS]
     host = Start("pm.find_MAP", partial(_from_host, prepared, kind))
     draws = [
-        Start("draw from the prior", partial(drawn, i), WAYS[i % len(WAYS)])
+        Start(
+            "draw from the prior",
+            partial(drawn, i),
+            TRUST_REGION_OPTIONS[i % len(TRUST_REGION_OPTIONS)],
+        )
         for i in range(len(_JITTERS))
     ]
     # The third start differs most, in case the first two end on a plateau.

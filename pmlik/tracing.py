@@ -8,7 +8,12 @@ from enum import StrEnum
 import numpy as np
 
 from pmlik._typing import FloatArray
-from pmlik.constrained import Failure, Ground, Point, correct
+from pmlik.optimize.constrained import (
+    ConstrainedObjective,
+    ConstrainedStatus,
+    Point,
+    solve_constrained,
+)
 
 __all__ = ["Finish", "Trace", "approach", "trace"]
 
@@ -77,12 +82,12 @@ class Trace:
     wall: float = np.inf
 
 
-def trace(ground: Ground, start: Point, side: int, level: float) -> Trace:
+def trace(ground: ConstrainedObjective, start: Point, side: int, level: float) -> Trace:
     """Walk from an optimum to where the height first reaches a level.
 
     Parameters
     ----------
-    ground : Ground
+    ground : ConstrainedObjective
     start : Point
     side : int
         -1 for lower values of the quantity, 1 for higher ones.
@@ -98,13 +103,13 @@ def trace(ground: Ground, start: Point, side: int, level: float) -> Trace:
     here, target = start, float(np.sqrt(2 * level))
     step = start.reach * min(target, _STRIDE)
     longest, flat = np.inf, False
-    why = Failure.STALLED
+    why = ConstrainedStatus.STALLED
     for _ in range(_MOST_TRIED):
         ahead = here.u + side * step * here.tangent
-        there = correct(ground, ahead, here.held + side * step)
+        there = solve_constrained(ground, ahead, here.held + side * step)
         if isinstance(there, Point) and _jumps(here, ahead, there):
-            there = Failure.SADDLE  # on another branch, or too long a step to tell
-        if isinstance(there, Failure):
+            there = ConstrainedStatus.SADDLE  # on another branch, or too long a step to tell
+        if isinstance(there, ConstrainedStatus):
             why, walk.wall = there, here.held + side * step
             step = longest = step / 2
             if step < _SHORTEST * max(start.reach, abs(here.held - start.held)):
@@ -127,12 +132,12 @@ def trace(ground: Ground, start: Point, side: int, level: float) -> Trace:
     return walk
 
 
-def approach(ground: Ground, start: Point, side: int, level: float) -> Trace:
+def approach(ground: ConstrainedObjective, start: Point, side: int, level: float) -> Trace:
     """Walk from a point below a level up to it, towards the supremum of the profile.
 
     Parameters
     ----------
-    ground : Ground
+    ground : ConstrainedObjective
     start : Point
         Whose height is above ``level``.
     side : int
@@ -141,8 +146,10 @@ def approach(ground: Ground, start: Point, side: int, level: float) -> Trace:
     """
     walk, here, step = Trace(side, [start]), start, start.reach
     for _ in range(_MOST_TRIED):
-        there = correct(ground, here.u + side * step * here.tangent, here.held + side * step)
-        if isinstance(there, Failure):
+        there = solve_constrained(
+            ground, here.u + side * step * here.tangent, here.held + side * step
+        )
+        if isinstance(there, ConstrainedStatus):
             step /= 2
             if step < _SHORTEST * start.reach:
                 break
@@ -183,20 +190,22 @@ def _is_flat(here: Point, start: Point, level: float) -> bool:
     )
 
 
-def _stopped(walk: Trace, here: Point, level: float, why: Failure | None) -> Trace:
+def _stopped(walk: Trace, here: Point, level: float, why: ConstrainedStatus | None) -> Trace:
     """What a wall is."""
     walk.end = here
     start = walk.points[0]
     if here.reach < _SATURATED * start.reach or _is_flat(here, start, level):
         walk.finish = Finish.FLAT
-    elif why is Failure.OUTSIDE:
+    elif why is ConstrainedStatus.OUTSIDE:
         walk.finish = Finish.EDGE
     else:
         walk.finish = Finish.BRANCH
     return walk
 
 
-def _refine(ground: Ground, walk: Trace, below: Point, above: Point, target: float) -> Trace:
+def _refine(
+    ground: ConstrainedObjective, walk: Trace, below: Point, above: Point, target: float
+) -> Trace:
     """Newton's method for the signed root, kept between two points by bisection."""
     near = above if abs(above.root - target) < abs(below.root - target) else below
     for _ in range(40):
@@ -204,11 +213,11 @@ def _refine(ground: Ground, walk: Trace, below: Point, above: Point, target: flo
             walk.finish, walk.end = Finish.REACHED, near
             return walk
         held = _aim(near, below, above, target)
-        there = correct(ground, near.u + (held - near.held) * near.tangent, held)
-        if isinstance(there, Failure):
+        there = solve_constrained(ground, near.u + (held - near.held) * near.tangent, held)
+        if isinstance(there, ConstrainedStatus):
             held = (below.held + above.held) / 2
-            there = correct(ground, below.u + (held - below.held) * below.tangent, held)
-            if isinstance(there, Failure):
+            there = solve_constrained(ground, below.u + (held - below.held) * below.tangent, held)
+            if isinstance(there, ConstrainedStatus):
                 break
         if there.root < target:
             below = there

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pmlik._typing import EigenvalueSigns
-from pmlik.curvature import Curvature, IterativeCurvature, variances_by_solves
 from pmlik.logp.derivatives import hessian_from_products
+from pmlik.optimize.hessian import HessianEigen, HessianOperator, variances_by_solves
 
 
 def positive_definite(n: int, seed: int, condition: float = 100.0) -> np.ndarray:
@@ -65,14 +65,14 @@ def test_the_products_are_of_unit_vectors_and_one_a_coordinate():
 def test_the_newton_step_solves_the_linear_system(n, seed):
     matrix = positive_definite(n, seed)
     gradient = np.random.default_rng(seed).normal(size=n)
-    step = Curvature.of(matrix).newton_step(gradient)
+    step = HessianEigen.of(matrix).newton_step(gradient)
     np.testing.assert_allclose(step, -np.linalg.solve(matrix, gradient), rtol=1e-9, atol=1e-12)
 
 
 @given(sizes, seeds)
 def test_variances_are_the_diagonal_of_the_inverse(n, seed):
     matrix = positive_definite(n, seed)
-    found = Curvature.of(matrix).variances(lambda v: v, n_root=len(matrix))
+    found = HessianEigen.of(matrix).variances(lambda v: v, n_root=len(matrix))
     inverse = np.linalg.inv(matrix)
     np.testing.assert_allclose(found.variance, np.diag(inverse), rtol=1e-9)
     np.testing.assert_allclose(found.root @ found.root.T, inverse, rtol=1e-7, atol=1e-12)
@@ -83,14 +83,14 @@ def test_variances_are_the_diagonal_of_the_inverse(n, seed):
 def test_variances_of_functions_are_by_the_delta_method(n, m, seed):
     matrix = positive_definite(n, seed)
     jacobian = np.random.default_rng(seed).normal(size=(m, n))
-    found = Curvature.of(matrix).variances(lambda v: jacobian @ v)
+    found = HessianEigen.of(matrix).variances(lambda v: jacobian @ v)
     expected = np.diag(jacobian @ np.linalg.inv(matrix) @ jacobian.T)
     np.testing.assert_allclose(found.variance, expected, rtol=1e-9)
     assert found.root is None
 
 
 def test_a_constant_function_has_no_variance_and_is_identified():
-    found = Curvature.of(np.eye(2)).variances(lambda v: 0 * v, n_root=2)
+    found = HessianEigen.of(np.eye(2)).variances(lambda v: 0 * v, n_root=2)
     np.testing.assert_array_equal(found.variance, 0)
     assert not found.unidentified.any()
 
@@ -108,7 +108,7 @@ def test_a_constant_function_has_no_variance_and_is_identified():
     ],
 )
 def test_signs_count_the_eigenvalues(values, signs):
-    curvature = Curvature.of(with_eigenvalues(*values))
+    curvature = HessianEigen.of(with_eigenvalues(*values))
     assert curvature.signs == EigenvalueSigns(*signs)
 
 
@@ -118,14 +118,14 @@ def test_signs_are_those_of_any_symmetric_matrix_whatever_the_units(values, seed
     matrix = with_eigenvalues(*values, seed=seed)
     scales = np.random.default_rng(seed).uniform(0.01, 100, size=len(values))
     expected = (values.count(3.0), values.count(0.0), values.count(-2.0))
-    assert Curvature.of(rescaled(matrix, scales)).signs == EigenvalueSigns(*expected)
+    assert HessianEigen.of(rescaled(matrix, scales)).signs == EigenvalueSigns(*expected)
 
 
 @given(seeds)
 def test_badly_scaled_coordinates_lose_no_digits(seed):
     matrix = positive_definite(6, seed, condition=50.0)
     scales = np.random.default_rng(seed).permutation(WIDE)
-    curvature = Curvature.of(rescaled(matrix, scales))
+    curvature = HessianEigen.of(rescaled(matrix, scales))
     assert curvature.signs == EigenvalueSigns(6, 0, 0)
     exact = np.diag(np.linalg.inv(matrix)) / scales**2
     found = curvature.variances(lambda v: v, n_root=len(matrix))
@@ -141,7 +141,7 @@ def test_a_singular_matrix_that_is_badly_scaled_is_still_seen_as_singular(seed):
     design = rng.normal(size=(20, 6))
     design[:, 5] = design[:, 0] + design[:, 1]
     matrix = rescaled(design.T @ design, rng.permutation(WIDE))
-    assert Curvature.of(matrix).signs == EigenvalueSigns(5, 1, 0)
+    assert HessianEigen.of(matrix).signs == EigenvalueSigns(5, 1, 0)
 
 
 def collinear(scales: np.ndarray) -> np.ndarray:
@@ -152,7 +152,7 @@ def collinear(scales: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("scales", [np.ones(3), np.array([1e-6, 1e6, 1e3])])
 def test_of_a_singular_matrix_the_estimable_functions_are_right_and_others_have_none(scales):
-    curvature = Curvature.of(collinear(scales))
+    curvature = HessianEigen.of(collinear(scales))
     functions = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 1, 2], [1, -1, 0.0]])
     jacobian = functions * scales
     found = curvature.variances(lambda v: jacobian @ v, n_root=len(functions))
@@ -166,7 +166,7 @@ def test_of_a_singular_matrix_the_estimable_functions_are_right_and_others_have_
 
 
 def test_the_newton_step_of_a_singular_matrix_stays_out_of_the_flat_direction():
-    curvature = Curvature.of(collinear(np.ones(3)))
+    curvature = HessianEigen.of(collinear(np.ones(3)))
     gradient = collinear(np.ones(3)) @ np.array([1.0, 2.0, 3.0])
     step = curvature.newton_step(gradient)
     np.testing.assert_allclose(collinear(np.ones(3)) @ step, -gradient, atol=1e-12)
@@ -175,30 +175,30 @@ def test_the_newton_step_of_a_singular_matrix_stays_out_of_the_flat_direction():
 
 def test_a_saddle_is_left_along_its_negative_direction():
     matrix = with_eigenvalues(3.0, 2.0, -1.0)
-    direction = Curvature.of(matrix).steepest_negative()
+    direction = HessianEigen.of(matrix).steepest_negative()
     assert direction @ matrix @ direction < 0
 
 
 def test_the_newton_step_of_a_saddle_climbs_nowhere_along_the_negative_direction():
     matrix = np.diag([2.0, -1.0])
-    np.testing.assert_allclose(Curvature.of(matrix).newton_step(np.ones(2)), [-0.5, 0.0])
+    np.testing.assert_allclose(HessianEigen.of(matrix).newton_step(np.ones(2)), [-0.5, 0.0])
 
 
 def test_a_value_moved_by_negative_curvature_has_no_variance():
-    found = Curvature.of(np.diag([2.0, -1.0])).variances(lambda v: v)
+    found = HessianEigen.of(np.diag([2.0, -1.0])).variances(lambda v: v)
     assert found.variance[0] == pytest.approx(0.5)
     assert np.isnan(found.variance[1])
 
 
 def test_empty_rows_are_those_that_are_exactly_zero():
     matrix = np.diag([1.0, 0.0, 1e-300])
-    curvature = Curvature.of(matrix)
+    curvature = HessianEigen.of(matrix)
     assert curvature.empty.tolist() == [False, True, False]
     assert curvature.scale[1] == 1.0
 
 
 def test_a_matrix_without_coordinates_is_no_error():
-    curvature = Curvature.of(np.zeros((0, 0)))
+    curvature = HessianEigen.of(np.zeros((0, 0)))
     assert curvature.signs == EigenvalueSigns(0, 0, 0)
     assert curvature.newton_step(np.zeros(0)).shape == (0,)
 
@@ -206,31 +206,31 @@ def test_a_matrix_without_coordinates_is_no_error():
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_entries_that_are_not_finite_are_refused(wrong):
     with pytest.raises(ValueError, match="infs or NaNs"):
-        Curvature.of(np.array([[1.0, wrong], [wrong, 1.0]]))
+        HessianEigen.of(np.array([[1.0, wrong], [wrong, 1.0]]))
 
 
 def test_extreme_diagonals_do_not_overflow():
     matrix = np.diag([1e-280, 1.0, 1e280])
-    found = Curvature.of(matrix).variances(lambda v: v)
+    found = HessianEigen.of(matrix).variances(lambda v: v)
     np.testing.assert_allclose(found.variance, [1e280, 1.0, 1e-280], rtol=1e-12)
 
 
 def test_a_zero_diagonal_with_other_entries_is_a_saddle():
     # x * y has no curvature along either axis, and is a saddle.
-    assert Curvature.of(np.array([[0.0, 1.0], [1.0, 0.0]])).signs == EigenvalueSigns(1, 0, 1)
+    assert HessianEigen.of(np.array([[0.0, 1.0], [1.0, 0.0]])).signs == EigenvalueSigns(1, 0, 1)
 
 
 @pytest.mark.parametrize("units", [1e-6, 1.0, 1e6])
 def test_a_saddle_with_a_zero_on_its_diagonal_is_seen_in_any_units(units):
     matrix = rescaled(np.array([[2.0, 1.0], [1.0, 0.0]]), np.array([1.0, units]))
-    assert Curvature.of(matrix).signs == EigenvalueSigns(1, 0, 1)
+    assert HessianEigen.of(matrix).signs == EigenvalueSigns(1, 0, 1)
 
 
 # --- iterative --------------------------------------------------------------------------------
 
 
-def iterative(matrix: np.ndarray, **kwargs: int) -> IterativeCurvature:
-    return IterativeCurvature.probe(lambda v: matrix @ v, len(matrix), **kwargs)
+def iterative(matrix: np.ndarray, **kwargs: int) -> HessianOperator:
+    return HessianOperator.probe(lambda v: matrix @ v, len(matrix), **kwargs)
 
 
 @settings(max_examples=50)
@@ -278,12 +278,12 @@ def test_a_singular_matrix_gives_an_answer_where_the_vector_is_in_its_range():
     vector = np.array([1.0, 1.0, 0.0])
     solution = iterative(collinear(np.ones(3))).solve(vector)
     assert solution is not None
-    dense = Curvature.of(collinear(np.ones(3))).variances(lambda v: v[:1] + v[1:2])
+    dense = HessianEigen.of(collinear(np.ones(3))).variances(lambda v: v[:1] + v[1:2])
     assert vector @ solution == pytest.approx(dense.variance[0])
 
 
 def test_products_that_are_not_finite_give_none():
-    curvature = IterativeCurvature(lambda v: v * np.nan, np.ones(3), np.zeros(3, bool))
+    curvature = HessianOperator(lambda v: v * np.nan, np.ones(3), np.zeros(3, bool))
     assert curvature.solve(np.ones(3)) is None
 
 
@@ -300,7 +300,7 @@ def test_rows_without_any_entry_are_found_by_probing():
 def test_variances_by_solves_are_the_dense_ones():
     matrix = positive_definite(30, 5)
     jacobian = np.random.default_rng(5).normal(size=(8, 30))
-    dense = Curvature.of(matrix).variances(lambda v: jacobian @ v)
+    dense = HessianEigen.of(matrix).variances(lambda v: jacobian @ v)
     found = variances_by_solves(iterative(matrix), lambda i: jacobian[i], range(8), 8)
     np.testing.assert_allclose(found.variance, dense.variance, rtol=1e-8)
     assert not found.unidentified.any()
@@ -336,5 +336,5 @@ def test_a_large_system_is_solved_without_a_matrix():
         image[1:] -= 0.4 * v[:-1]
         return image
 
-    solution = IterativeCurvature.probe(product, n).solve(np.ones(n))
+    solution = HessianOperator.probe(product, n).solve(np.ones(n))
     np.testing.assert_allclose(product(solution), np.ones(n), rtol=1e-6)

@@ -13,7 +13,7 @@ import pmlik
 from oracles.reference_models import data, mixture_faithful, t_regression_stackloss, truth
 from pmlik import FlagCode, Severity
 from pmlik.directions import describe_direction, simplify
-from pmlik.gradients import gradient_error_at
+from pmlik.optimize.convergence import gradient_error_at
 
 matplotlib.use("Agg")
 

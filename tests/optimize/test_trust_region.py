@@ -9,8 +9,8 @@ import pymc as pm
 import pytest
 
 import pmlik
-from pmlik.descent import WAYS, descend, find_scales
-from pmlik.objective import Examiner
+from pmlik.optimize.objective import CachedObjective
+from pmlik.optimize.trust_region import TRUST_REGION_OPTIONS, find_scales, run_trust_region
 
 Y = np.array([3.1, 2.2, 4.8, 3.9, 2.7])
 # NIST StRD BoxBOD and Misra1a: response, predictor, first start, certified values (public domain).
@@ -79,7 +79,7 @@ def normal(power: float) -> Plain:
 @pytest.mark.parametrize("power", [1.0, 0.5, -0.5])
 @pytest.mark.parametrize("start", [-12.0, 0.0, 9.0])
 def test_a_scale_is_found_and_placed_from_wherever_it_starts(power, start) -> None:
-    examiner = Examiner(normal(power))
+    examiner = CachedObjective(normal(power))
     z = np.array([1.0, start])
     with np.errstate(all="ignore"):
         scales = find_scales(examiner, z)
@@ -97,10 +97,10 @@ def test_neither_a_mean_nor_a_coefficient_nor_a_straight_line_is_a_scale() -> No
         return value, np.array([2 * (z[0] - 1), 2 * (np.exp(z[1]) - 2) * np.exp(z[1]), 1.0])
 
     with np.errstate(all="ignore"):
-        assert not find_scales(Examiner(Plain(function, None)), np.zeros(3)).where.size
+        assert not find_scales(CachedObjective(Plain(function, None)), np.zeros(3)).where.size
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", TRUST_REGION_OPTIONS)
 def test_both_ways_go_down_a_curved_valley(way) -> None:
     def function(z):
         a, b = z[1] - z[0] ** 2, 1 - z[0]
@@ -110,7 +110,7 @@ def test_both_ways_go_down_a_curved_valley(way) -> None:
         first = -400 * (z[1] - 3 * z[0] ** 2) + 2
         return np.array([[first, -400 * z[0]], [-400 * z[0], 200.0]])
 
-    found = descend(Examiner(Plain(function, hessian)), np.array([-1.2, 1.0]), way)
+    found = run_trust_region(CachedObjective(Plain(function, hessian)), np.array([-1.2, 1.0]), way)
     np.testing.assert_allclose(found, 1.0, atol=2e-2)
 
 
@@ -121,7 +121,9 @@ def test_a_saddle_with_no_slope_is_left() -> None:
     def hessian(z):
         return np.diag([2.0, -2 + 12 * z[1] ** 2])
 
-    found = descend(Examiner(Plain(function, hessian)), np.zeros(2), WAYS[0])
+    found = run_trust_region(
+        CachedObjective(Plain(function, hessian)), np.zeros(2), TRUST_REGION_OPTIONS[0]
+    )
     assert abs(found[1]) == pytest.approx(np.sqrt(0.5), abs=1e-2)
 
 

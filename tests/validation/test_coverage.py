@@ -12,7 +12,7 @@ from scipy import stats
 
 import pmlik
 from pmlik.endpoints import Walker
-from pmlik.optimizer import climb
+from pmlik.optimize.multistart import minimize
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def covered(model: pm.Model, data: np.ndarray, place: int, true: float) -> dict[
     hits = {"wald": 0, "profile": 0}
     for y in data:
         shared.set_value(y)
-        optimum = climb(problem.objective("mle", start), start, "start")
+        optimum = minimize(problem.objective("mle", start), start, "start")
         assert optimum.usable
         walker = Walker(problem, optimum.z)
         ends = walker.ends(place, LEVEL)

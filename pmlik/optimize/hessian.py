@@ -1,8 +1,4 @@
-"""Second derivatives at a point: their signs, Newton steps and the variances they imply.
-
-Everything here is NumPy and SciPy on plain arrays and callables, for an objective that is
-minimised (the negative log-density), so that its Hessian ``H`` is the observed information.
-"""
+"""The Hessian at a point: eigenvalues, variances, Newton steps."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh
 
 from pmlik._typing import EigenvalueSigns, FloatArray, Product
 
-__all__ = ["DENSE_LIMIT", "Curvature", "IterativeCurvature", "Variances", "variances_by_solves"]
+__all__ = ["DENSE_LIMIT", "HessianEigen", "HessianOperator", "Variances", "variances_by_solves"]
 
 
 #: Above this many coordinates no dense matrix is formed.
@@ -45,7 +41,7 @@ class Variances(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Curvature:
+class HessianEigen:
     """Eigendecomposition of a Hessian, scaled to a unit diagonal first.
 
     The scaling makes every question asked of it independent of the parameters' units. An
@@ -69,7 +65,7 @@ class Curvature:
     empty: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, hessian: FloatArray) -> Curvature:
+    def of(cls, hessian: FloatArray) -> HessianEigen:
         """Decompose a symmetric (n, n) matrix; entries that are not finite raise ValueError."""
         diagonal = np.abs(np.diag(hessian))
         scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 1.0)
@@ -149,7 +145,7 @@ class Curvature:
 
 
 @dataclass(frozen=True, eq=False)
-class IterativeCurvature:
+class HessianOperator:
     """The same questions answered by conjugate gradients, with no matrix ever formed.
 
     Parameters
@@ -167,9 +163,7 @@ class IterativeCurvature:
     empty: NDArray[np.bool_]
 
     @classmethod
-    def probe(
-        cls, product: Product, n: int, *, rounds: int = 3, seed: int = 0
-    ) -> IterativeCurvature:
+    def probe(cls, product: Product, n: int, *, rounds: int = 3, seed: int = 0) -> HessianOperator:
         """Find a scaling under which all rows of the Hessian have about the same norm.
 
         Row norms are estimated from products with random signs, and the scaling is refined as
@@ -241,7 +235,7 @@ class IterativeCurvature:
 
 
 def variances_by_solves(
-    curvature: IterativeCurvature,
+    curvature: HessianOperator,
     cotangents: Callable[[int], FloatArray],
     indices: Sequence[int],
     m: int,
@@ -250,7 +244,7 @@ def variances_by_solves(
 
     Parameters
     ----------
-    curvature : IterativeCurvature
+    curvature : HessianOperator
     cotangents : callable
         ``i -> J[i] (n,)``, the gradient of value ``i``.
     indices : sequence of int

@@ -1,4 +1,4 @@
-"""An objective on a linear subspace of its coordinates."""
+"""An objective on an affine subspace of its coordinates."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.objective import DensityLike, Objective, ValuesLike
+from pmlik.optimize.hessian import HessianEigen
+from pmlik.optimize.objective import DensityLike, Objective, ObjectiveLike, ValuesLike
 
-__all__ = ["Restricted"]
+__all__ = ["Restricted", "Rounded"]
 
 
 class Restricted:
@@ -86,3 +87,61 @@ class Restricted:
         """Hessian-vector product of the objective."""
         image = self._objective.product(self.place(u), self._basis @ v)
         return np.asarray(self._basis.T @ image)
+
+
+class Rounded:
+    """An objective in coordinates ``u`` in which it is round at a point: a unit is an SE.
+
+    Parameters
+    ----------
+    objective : ObjectiveLike
+    origin : array (k,)
+        The point, in the objective's coordinates.
+    root : array (k, n)
+        Directions of one standard error, one a column; others stay at the origin.
+    """
+
+    def __init__(self, objective: ObjectiveLike, origin: FloatArray, root: FloatArray) -> None:
+        self.objective, self.origin, self.root = objective, origin, root
+        self.level = objective.value_and_gradient(origin)[0]
+
+    @classmethod
+    def at(cls, objective: ObjectiveLike, origin: FloatArray, basis: FloatArray) -> Rounded:
+        """By the Hessian at the origin, along the columns of a basis (k, r).
+
+        Directions without curvature stay at the origin.
+        """
+        curvature = HessianEigen.of(basis.T @ objective.hessian(origin) @ basis)
+        keep = curvature.eigenvalues > curvature.tolerance
+        vectors = curvature.eigenvectors[:, keep] / np.sqrt(curvature.eigenvalues[keep])
+        return cls(objective, origin, basis @ (curvature.scale[:, None] * vectors))
+
+    def extended(self, directions: FloatArray) -> Rounded:
+        """With more directions (k, r), one a column."""
+        return Rounded(self.objective, self.origin, np.column_stack([self.root, directions]))
+
+    def find(self, z: FloatArray) -> FloatArray:
+        """The coordinates ``u`` of a point, or of what comes nearest to it."""
+        return np.asarray(np.linalg.lstsq(self.root, z - self.origin)[0])
+
+    @property
+    def size(self) -> int:
+        """How many coordinates there are."""
+        return int(self.root.shape[1])
+
+    def place(self, u: FloatArray) -> FloatArray:
+        """The objective's own coordinates."""
+        return np.asarray(self.origin + self.root @ u)
+
+    def expand(self, u: FloatArray) -> FloatArray:
+        """The full vector ``x``."""
+        return self.objective.expand(self.place(u))
+
+    def value_and_gradient(self, u: FloatArray) -> tuple[float, FloatArray]:
+        """The objective above its value at the origin, and its gradient."""
+        value, gradient = self.objective.value_and_gradient(self.place(u))
+        return value - self.level, np.asarray(gradient @ self.root)
+
+    def hessian(self, u: FloatArray) -> FloatArray:
+        """The dense Hessian."""
+        return np.asarray(self.root.T @ self.objective.hessian(self.place(u)) @ self.root)

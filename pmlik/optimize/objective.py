@@ -11,17 +11,17 @@ from typing import Literal, Protocol
 import numpy as np
 
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.curvature import DENSE_LIMIT, Curvature, IterativeCurvature
+from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen, HessianOperator
 
 __all__ = [
     "LARGE_DATA",
     "NEAR",
     "DensityLike",
-    "Examiner",
+    "CachedObjective",
     "Kind",
-    "Minimised",
+    "ObjectiveLike",
     "Objective",
-    "Optimum",
+    "SearchPoint",
     "ValuesLike",
 ]
 
@@ -68,7 +68,7 @@ class ValuesLike(Protocol):
     def tangents(self, x: FloatArray, /) -> Callable[[FloatArray], FloatArray]: ...  # noqa: D102
 
 
-class Minimised(Protocol):
+class ObjectiveLike(Protocol):
     """What can be minimised: an `Objective`, or a part of one.
 
     A flat vector ``z`` of its own stands for a full ``x``; see `Objective` for the members.
@@ -163,7 +163,7 @@ class Objective:
 
 
 @dataclass(eq=False)
-class Optimum:
+class SearchPoint:
     """A point, what is known about it, and whether that certifies it.
 
     Parameters
@@ -173,7 +173,7 @@ class Optimum:
     value : float
         The objective there.
     gradient : array (k,)
-    curvature : Curvature, IterativeCurvature or None
+    curvature : HessianEigen, HessianOperator or None
         None where the Hessian is not finite.
     step : array (k,)
         The Newton step from here.
@@ -196,7 +196,7 @@ class Optimum:
     z: FloatArray
     value: float
     gradient: FloatArray
-    curvature: Curvature | IterativeCurvature | None
+    curvature: HessianEigen | HessianOperator | None
     step: FloatArray
     distance: float
     converged: bool = False
@@ -219,7 +219,7 @@ class Optimum:
     @property
     def is_flat(self) -> bool:
         """Whether there is no curvature in some direction."""
-        return isinstance(self.curvature, Curvature) and self.curvature.signs.zero > 0
+        return isinstance(self.curvature, HessianEigen) and self.curvature.signs.zero > 0
 
     @property
     def is_stationary(self) -> bool:
@@ -230,7 +230,7 @@ class Optimum:
 
 
 @dataclass(eq=False)
-class Examiner:
+class CachedObjective:
     """The objective with its last evaluations, since SciPy asks for each thing by itself.
 
     Parameters
@@ -242,12 +242,12 @@ class Examiner:
         and where.
     """
 
-    objective: Minimised
+    objective: ObjectiveLike
     lowest: float = np.inf
     lowest_at: FloatArray | None = None
     _at: dict[bytes, tuple[float, FloatArray]] = field(default_factory=dict)
     _hessian: tuple[bytes, FloatArray] | None = None
-    _optimum: tuple[bytes, Optimum] | None = None
+    _optimum: tuple[bytes, SearchPoint] | None = None
 
     def value_and_gradient(self, z: FloatArray) -> tuple[float, FloatArray]:
         """Objective and gradient at ``z``."""
@@ -267,27 +267,27 @@ class Examiner:
             self._hessian = (key, self.objective.hessian(z))
         return self._hessian[1]
 
-    def examine(self, z: FloatArray) -> Optimum:
+    def examine(self, z: FloatArray) -> SearchPoint:
         """Derivatives at ``z`` and what they say of the distance to the optimum."""
         key = z.tobytes()
         if self._optimum is None or self._optimum[0] != key:
             self._optimum = (key, self._examine(z))
         return self._optimum[1]
 
-    def _examine(self, z: FloatArray) -> Optimum:
+    def _examine(self, z: FloatArray) -> SearchPoint:
         value, gradient = self.value_and_gradient(z)
-        here = Optimum(z, value, gradient, None, np.zeros(len(z)), np.inf)
+        here = SearchPoint(z, value, gradient, None, np.zeros(len(z)), np.inf)
         if not np.isfinite(value):
             return here
-        curvature: Curvature | IterativeCurvature
+        curvature: HessianEigen | HessianOperator
         step: FloatArray | None
         if len(z) > DENSE_LIMIT:
-            curvature = IterativeCurvature.probe(lambda v: self.objective.product(z, v), len(z))
+            curvature = HessianOperator.probe(lambda v: self.objective.product(z, v), len(z))
             step = curvature.solve(-gradient)
         else:
             hessian = self.hessian(z)
             try:
-                curvature = Curvature.of(hessian)
+                curvature = HessianEigen.of(hessian)
             except ValueError:  # not finite, or not any more once it is scaled
                 return here
             step = (
@@ -299,7 +299,7 @@ class Examiner:
         return here
 
 
-def _slopes_along_flat(curvature: Curvature, gradient: FloatArray) -> bool:
+def _slopes_along_flat(curvature: HessianEigen, gradient: FloatArray) -> bool:
     """Whether a direction without curvature still has a slope: then nothing bounds the step."""
     flat = np.abs(curvature.eigenvalues) <= curvature.tolerance
     slope = curvature.eigenvectors[:, flat].T @ (curvature.scale * gradient)

@@ -14,13 +14,26 @@ import numpy as np
 from scipy import optimize
 
 from pmlik._typing import FloatArray
-from pmlik.certification import find_lower, is_inside
-from pmlik.curvature import Curvature
-from pmlik.descent import WAYS, Way, descend, find_scales
 from pmlik.errors import StartError
-from pmlik.objective import NEAR, Examiner, Minimised, Optimum
+from pmlik.optimize.convergence import find_lower, is_inside
+from pmlik.optimize.hessian import HessianEigen
+from pmlik.optimize.objective import NEAR, CachedObjective, ObjectiveLike, SearchPoint
+from pmlik.optimize.trust_region import (
+    TRUST_REGION_OPTIONS,
+    TrustRegionOptions,
+    find_scales,
+    run_trust_region,
+)
 
-__all__ = ["CONTRACTION", "TOLERANCE", "Start", "are_equal", "climb", "is_beside", "search"]
+__all__ = [
+    "CONTRACTION",
+    "TOLERANCE",
+    "Start",
+    "are_equal",
+    "minimize",
+    "is_beside",
+    "search_from_starts",
+]
 
 
 #: An optimum is certified when it is estimated to be nearer than this, in standard errors.
@@ -51,21 +64,21 @@ class Start(NamedTuple):
     name : str
     point : callable
         Gives a full vector ``x``, or None; called only when its turn comes.
-    way : Way
+    way : TrustRegionOptions
     """
 
     name: str
     point: Callable[[], FloatArray | None]
-    way: Way = WAYS[0]
+    way: TrustRegionOptions = TRUST_REGION_OPTIONS[0]
 
 
-def climb(
-    objective: Minimised,
+def minimize(
+    objective: ObjectiveLike,
     z: FloatArray,
     start: str,
-    way: Way = WAYS[0],
-    known: Sequence[Optimum] = (),
-) -> Optimum:
+    way: TrustRegionOptions = TRUST_REGION_OPTIONS[0],
+    known: Sequence[SearchPoint] = (),
+) -> SearchPoint:
     """Go from ``z`` to a certified optimum, or as far as it goes.
 
     Newton steps are tried first, since many starts are close. Where they fail, rounds of a
@@ -73,10 +86,10 @@ def climb(
     lesser optima for a lower point beside them. At an optimum that is ``known`` already, nothing
     is asked again.
     """
-    examiner = Examiner(objective)
+    examiner = CachedObjective(objective)
     began = examiner.examine(z)
     best = _newton(examiner, z)
-    if not best.converged and isinstance(best.curvature, Curvature):
+    if not best.converged and isinstance(best.curvature, HessianEigen):
         scales = find_scales(examiner, z)
         if scales.where.size:  # from here on it does not matter where they started
             best = examiner.examine(scales.place(examiner, z))
@@ -90,8 +103,8 @@ def climb(
             break
         if best.converged:
             moved = find_lower(examiner, best)
-        elif isinstance(best.curvature, Curvature):
-            moved = descend(examiner, best.z, way, NEAR / 100**i)
+        elif isinstance(best.curvature, HessianEigen):
+            moved = run_trust_region(examiner, best.z, way, NEAR / 100**i)
         else:
             moved = _trust_region(examiner, best)
         if best.is_saddle and moved is not None and np.array_equal(moved, best.z):
@@ -108,7 +121,7 @@ def climb(
     return best
 
 
-def _newton(examiner: Examiner, z: FloatArray) -> Optimum:
+def _newton(examiner: CachedObjective, z: FloatArray) -> SearchPoint:
     """Full Newton steps while they bring the optimum nearer."""
     here = examiner.examine(z)
     for _ in range(_NEWTON_STEPS):
@@ -132,12 +145,12 @@ def _newton(examiner: Examiner, z: FloatArray) -> Optimum:
     return here
 
 
-def _contracts(examiner: Examiner, best: Optimum) -> bool:
+def _contracts(examiner: CachedObjective, best: SearchPoint) -> bool:
     """Whether two Newton steps come back from one standard error away.
 
     Asked where rounding stops the steps from near by: residuals of the last digits' size.
     """
-    if best.distance > NEAR or not isinstance(best.curvature, Curvature):
+    if best.distance > NEAR or not isinstance(best.curvature, HessianEigen):
         return False
     if best.is_saddle or best.is_flat:
         return False
@@ -152,7 +165,7 @@ def _contracts(examiner: Examiner, best: Optimum) -> bool:
     return here.distance < CONTRACTION * away.distance
 
 
-def _trust_region(examiner: Examiner, start: Optimum) -> FloatArray:
+def _trust_region(examiner: CachedObjective, start: SearchPoint) -> FloatArray:
     """SciPy's trust region from ``start`` without any dense matrix, scaled to a unit diagonal."""
     assert start.curvature is not None
     scale, lowest, idle = start.curvature.scale, [np.inf], [0]
@@ -188,7 +201,7 @@ def _trust_region(examiner: Examiner, start: Optimum) -> FloatArray:
     return np.asarray(scale * result.x) if result.fun < start.value else start.z
 
 
-def _leave_saddle(examiner: Examiner, saddle: Optimum) -> FloatArray:
+def _leave_saddle(examiner: CachedObjective, saddle: SearchPoint) -> FloatArray:
     assert saddle.curvature is not None
     direction = saddle.curvature.steepest_negative()
     for length in (1.0, 0.1, 0.01):
@@ -199,7 +212,9 @@ def _leave_saddle(examiner: Examiner, saddle: Optimum) -> FloatArray:
     return saddle.z
 
 
-def search(objective: Minimised, starts: Sequence[Start], n_starts: int) -> list[Optimum]:
+def search_from_starts(
+    objective: ObjectiveLike, starts: Sequence[Start], n_starts: int
+) -> list[SearchPoint]:
     """Climb from one start after the other, and say where each ended.
 
     The first ``n_starts`` are all used; more only until an optimum is certified. An optimum
@@ -212,7 +227,7 @@ def search(objective: Minimised, starts: Sequence[Start], n_starts: int) -> list
     StartError
         If no start has a finite log-density.
     """
-    reached: list[Optimum] = []
+    reached: list[SearchPoint] = []
     settled = False
     for i, start in enumerate(starts):
         if settled and i >= n_starts:
@@ -223,7 +238,7 @@ def search(objective: Minimised, starts: Sequence[Start], n_starts: int) -> list
         z = x[objective.active]
         if not np.isfinite(objective.value_and_gradient(z)[0]):
             continue
-        optimum = climb(objective, z, start.name, start.way, reached)
+        optimum = minimize(objective, z, start.name, start.way, reached)
         regular = optimum.converged and not optimum.is_flat
         settled |= regular or sum(are_equal(optimum, other) for other in reached) == _WITNESSES
         reached.append(optimum)
@@ -232,34 +247,34 @@ def search(objective: Minimised, starts: Sequence[Start], n_starts: int) -> list
     return reached + _climb_lowest(objective, reached)
 
 
-def is_beside(optimum: Optimum, z: FloatArray) -> bool:
+def is_beside(optimum: SearchPoint, z: FloatArray) -> bool:
     """Whether a point is within a fraction of a standard error of an optimum."""
-    if not isinstance(optimum.curvature, Curvature):
+    if not isinstance(optimum.curvature, HessianEigen):
         return False
     away = optimum.curvature.eigenvectors.T @ ((z - optimum.z) / optimum.curvature.scale)
     return bool(np.abs(optimum.curvature.eigenvalues) @ away**2 < _BESIDE**2)
 
 
-def _is_same(known: Optimum, other: Optimum) -> bool:
+def _is_same(known: SearchPoint, other: SearchPoint) -> bool:
     """Whether a certified optimum has been met again, but for a thousandth of a standard error."""
-    if not known.converged or known.is_flat or not isinstance(known.curvature, Curvature):
+    if not known.converged or known.is_flat or not isinstance(known.curvature, HessianEigen):
         return False
     away = known.curvature.eigenvectors.T @ ((other.z - known.z) / known.curvature.scale)
     return bool(np.abs(known.curvature.eigenvalues) @ away**2 < _SAME**2)
 
 
-def _climb_lowest(objective: Minimised, reached: Sequence[Optimum]) -> list[Optimum]:
-    """One more climb, from the lowest point met on any way if no optimum is as low."""
+def _climb_lowest(objective: ObjectiveLike, reached: Sequence[SearchPoint]) -> list[SearchPoint]:
+    """One more minimize, from the lowest point met on any way if no optimum is as low."""
     usable = [optimum.value for optimum in reached if optimum.usable]
     lowest = min(reached, key=lambda optimum: optimum.lowest)
     if not usable or lowest.lowest_at is None:
         return []
     if lowest.lowest >= min(usable) - 1e-6 * (1 + abs(min(usable))):
         return []
-    return [climb(objective, lowest.lowest_at, "lowest point met")]
+    return [minimize(objective, lowest.lowest_at, "lowest point met")]
 
 
-def are_equal(one: Optimum, other: Optimum) -> bool:
+def are_equal(one: SearchPoint, other: SearchPoint) -> bool:
     """Whether two optima are as high as each other, as far as each is known."""
     margin = 1e-6 * (1 + abs(one.value)) + one.distance + other.distance  # rounding's share
     return one.usable and other.usable and abs(one.value - other.value) <= margin

@@ -17,7 +17,7 @@ from scipy import linalg
 
 from pmlik._typing import FloatArray
 
-__all__ = ["Failure", "Ground", "Point", "correct", "first_point"]
+__all__ = ["ConstrainedStatus", "ConstrainedObjective", "Point", "solve_constrained", "first_point"]
 
 
 # A point of a profile is certified when it is estimated to be nearer than this to the constrained
@@ -32,7 +32,7 @@ _SHORT = 1e-2
 _PRICE = 1e3
 
 
-class Failure(StrEnum):
+class ConstrainedStatus(StrEnum):
     """Why there is no constrained optimum at a value, as far as can be told."""
 
     OUTSIDE = "the density is zero there"
@@ -40,7 +40,7 @@ class Failure(StrEnum):
     STALLED = "the iteration does not converge"
 
 
-class Ground(Protocol):
+class ConstrainedObjective(Protocol):
     """An objective and ``q`` quantities, all functions of ``u`` (n,).
 
     ``quantities`` gives their values (q,) and gradients (q, n), ``bend`` the second derivative of
@@ -114,7 +114,7 @@ class _Here:
     normals: FloatArray
 
     @classmethod
-    def look(cls, ground: Ground, u: FloatArray) -> _Here | None:
+    def look(cls, ground: ConstrainedObjective, u: FloatArray) -> _Here | None:
         """None where the objective or a quantity is not finite."""
         value, gradient = ground.value_and_gradient(u)
         if not np.isfinite(value):
@@ -143,7 +143,7 @@ class _Newton:
     step: FloatArray
 
     @classmethod
-    def at(cls, ground: Ground, here: _Here, wanted: FloatArray) -> _Newton | None:
+    def at(cls, ground: ConstrainedObjective, here: _Here, wanted: FloatArray) -> _Newton | None:
         """None where the quantities do not move, or the curvature is not finite."""
         basis, upper = linalg.qr(here.normals.T, mode="full")
         q = len(wanted)
@@ -201,7 +201,7 @@ def _solve(
     return root, -linalg.cho_solve(root, rest)
 
 
-def first_point(ground: Ground, n: int) -> Point:
+def first_point(ground: ConstrainedObjective, n: int) -> Point:
     """The optimum itself, of one quantity."""
     u = np.zeros(n)
     value, _ = ground.value_and_gradient(u)
@@ -211,7 +211,9 @@ def first_point(ground: Ground, n: int) -> Point:
     return Point(u, helds, value, np.zeros(len(helds)), tangents, reach, 0.0)
 
 
-def correct(ground: Ground, u: FloatArray, wanted: float | FloatArray) -> Point | Failure:
+def solve_constrained(
+    ground: ConstrainedObjective, u: FloatArray, wanted: float | FloatArray
+) -> Point | ConstrainedStatus:
     """The constrained optimum at values of the quantities, by Newton's method from near by.
 
     Each step solves the linearised conditions of Lagrange: the gradient vanishes within the
@@ -220,7 +222,7 @@ def correct(ground: Ground, u: FloatArray, wanted: float | FloatArray) -> Point 
 
     Parameters
     ----------
-    ground : Ground
+    ground : ConstrainedObjective
     u : array (n,)
         Where to begin.
     wanted : float or array (q,)
@@ -229,30 +231,32 @@ def correct(ground: Ground, u: FloatArray, wanted: float | FloatArray) -> Point 
     wanted = np.atleast_1d(np.asarray(wanted, dtype=float))
     here = _Here.look(ground, u)
     if here is None:
-        return Failure.OUTSIDE
+        return ConstrainedStatus.OUTSIDE
     before = np.inf
     for _ in range(_ITERATIONS):
         newton = _Newton.at(ground, here, wanted)
         if newton is None:
-            return Failure.STALLED
+            return ConstrainedStatus.STALLED
         left = newton.distance(here, wanted)
         if left < _TOLERANCE or (left < _ROUNDING and left > before / 2):
             return newton.point(here, wanted)
         if newton.root is None and np.linalg.norm(newton.step) < _TOLERANCE:
-            return Failure.SADDLE
+            return ConstrainedStatus.SADDLE
         moved = _search(ground, here, newton, wanted)
         if moved is None and left < _ROUNDING:
             return newton.point(here, wanted)
         if moved is None:
-            return Failure.SADDLE if newton.root is None else Failure.STALLED
+            return ConstrainedStatus.SADDLE if newton.root is None else ConstrainedStatus.STALLED
         here, before = moved, left
         # The curvature has hardly changed after so short a step, and is good enough to judge by.
         if left < _SHORT and newton.distance(here, wanted) < _TOLERANCE:
             return newton.point(here, wanted)
-    return Failure.STALLED
+    return ConstrainedStatus.STALLED
 
 
-def _search(ground: Ground, here: _Here, newton: _Newton, wanted: FloatArray) -> _Here | None:
+def _search(
+    ground: ConstrainedObjective, here: _Here, newton: _Newton, wanted: FloatArray
+) -> _Here | None:
     """The longest part of the step, halved, that lowers objective plus penalty."""
     length = float(np.linalg.norm(newton.step))
     share = min(1.0, _LONGEST / length) if length > 0 else 1.0

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pmlik._typing import FloatArray
-from pmlik.borders import border_values, is_short_of_border
-from pmlik.curvature import Curvature
-from pmlik.limits import Ending, Limit, find_limit, is_noisy_between
-from pmlik.objective import LARGE_DATA, Minimised, Objective, Optimum
-from pmlik.optimizer import are_equal, is_beside
-from pmlik.probing import find_unbounded
+from pmlik.optimize.boundary import border_values, is_short_of_border
+from pmlik.optimize.hessian import HessianEigen
+from pmlik.optimize.limits import Limit, LimitKind, find_limit, is_noisy_between
+from pmlik.optimize.multistart import are_equal, is_beside
+from pmlik.optimize.objective import LARGE_DATA, Objective, ObjectiveLike, SearchPoint
+from pmlik.optimize.unbounded import find_unbounded
 
-__all__ = ["Outcome", "decide"]
+__all__ = ["SearchResult", "select_result"]
 
 _MOST_LIMITS, _MOST_TRIED = 3, 8
 _MOST_PROBED = 50
@@ -26,50 +26,50 @@ _MOST_INTEGRATED = 10_000
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class SearchResult:
     """Where to take the estimate from, and what else there is.
 
     Parameters
     ----------
-    objective : Minimised
+    objective : ObjectiveLike
         What ``optimum`` is an optimum of: the objective, or the part that a limit leaves.
-    optimum : Optimum
+    optimum : SearchPoint
     limit : Limit or None
         Where the estimate is one.
     unbounded : tuple of int
         Active coordinates along which the objective falls without bound.
     higher : float
         By how much the density was seen to be higher elsewhere, unexplained.
-    others : tuple of Optimum
+    others : tuple of SearchPoint
         Other local optima, lowest objective first.
-    ends : tuple of (Optimum, int)
+    ends : tuple of (SearchPoint, int)
         Where each start ended, with the number of the optimum that it found: 0 for
         ``optimum``, from 1 for ``others``, -1 for none.
     """
 
-    objective: Minimised
-    optimum: Optimum
+    objective: ObjectiveLike
+    optimum: SearchPoint
     limit: Limit | None
     unbounded: tuple[int, ...]
     higher: float
-    others: tuple[Optimum, ...]
-    ends: tuple[tuple[Optimum, int], ...]
+    others: tuple[SearchPoint, ...]
+    ends: tuple[tuple[SearchPoint, int], ...]
 
 
-def decide(
+def select_result(
     objective: Objective,
-    reached: Sequence[Optimum],
+    reached: Sequence[SearchPoint],
     start: FloatArray,
     n_observations: int,
     *,
     probe: bool = True,
-) -> Outcome:
+) -> SearchResult:
     """Choose among the ends of a search.
 
     Parameters
     ----------
     objective : Objective
-    reached : sequence of Optimum
+    reached : sequence of SearchPoint
         Where each start ended.
     start : array (k,)
         The first start.
@@ -88,7 +88,7 @@ def decide(
         end.place
         for limit in limits
         for end in limit.ends
-        if end.ending is Ending.UNBOUNDED and end.place is not None
+        if end.ending is LimitKind.UNBOUNDED and end.place is not None
     }
     chosen = _choose(limits, best)
     bounded = all(density.is_bounded for density in objective.densities)
@@ -98,7 +98,7 @@ def decide(
     here = (
         chosen.optimum if chosen else best or replace(reached[0], converged=False, contracted=False)
     )
-    return Outcome(
+    return SearchResult(
         objective=chosen.objective if chosen else objective,
         optimum=here,
         limit=chosen,
@@ -114,31 +114,31 @@ def _is_large_integral(objective: Objective, n_observations: int) -> bool:
     return objective.is_integral and n_observations > _MOST_INTEGRATED
 
 
-def _beside(limit: Limit, clusters: Sequence[Optimum]) -> list[Optimum]:
+def _beside(limit: Limit, clusters: Sequence[SearchPoint]) -> list[SearchPoint]:
     """The optima that are not just short of a limit."""
     value = limit.optimum.value
     return [o for o in clusters if abs(o.value - value) > 1e-4 * (1 + abs(value))]
 
 
-def _is_sound(objective: Objective, start: FloatArray, optimum: Optimum, large: bool) -> bool:
+def _is_sound(objective: Objective, start: FloatArray, optimum: SearchPoint, large: bool) -> bool:
     """Whether an optimum is one of the objective, and not of its rounding error."""
-    if isinstance(optimum.curvature, Curvature) and optimum.curvature.empty.any():
+    if isinstance(optimum.curvature, HessianEigen) and optimum.curvature.empty.any():
         at_start = objective.hessian(start)
         lost = optimum.curvature.empty & at_start.any(axis=1) & np.isfinite(at_start).all()
         if lost.any():  # so far out that a coordinate does not matter any more
             return False
-    if isinstance(optimum.curvature, Curvature) and _is_adrift(objective, optimum):
+    if isinstance(optimum.curvature, HessianEigen) and _is_adrift(objective, optimum):
         return False
     return not is_noisy_between(objective, start, optimum.z, large=large)
 
 
-def _is_adrift(objective: Objective, optimum: Optimum) -> bool:
+def _is_adrift(objective: Objective, optimum: SearchPoint) -> bool:
     """Whether a coordinate that runs to a border has hardly any curvature left.
 
     A standard error of so many logarithms is a limit that the search has stopped short of.
     """
     diagonal = np.abs(np.diag(objective.hessian(optimum.z)))
-    if optimum.is_flat and isinstance(optimum.curvature, Curvature):
+    if optimum.is_flat and isinstance(optimum.curvature, HessianEigen):
         flat = optimum.curvature.flat_directions()
         if any(is_short_of_border(objective, optimum.z, s * d) for d in flat for s in (1, -1)):
             return True
@@ -149,11 +149,11 @@ def _is_adrift(objective: Objective, optimum: Optimum) -> bool:
     )
 
 
-def _rank(usable: Sequence[Optimum]) -> list[Optimum]:
+def _rank(usable: Sequence[SearchPoint]) -> list[SearchPoint]:
     """Lowest first; of those that are equal but for rounding, certified and early ones first."""
     lowest = min(usable, key=lambda o: o.value, default=None)
 
-    def rank(optimum: Optimum) -> tuple[float, bool]:
+    def rank(optimum: SearchPoint) -> tuple[float, bool]:
         if lowest is not None and are_equal(optimum, lowest):
             return lowest.value, not optimum.converged
         return optimum.value, False
@@ -162,7 +162,10 @@ def _rank(usable: Sequence[Optimum]) -> list[Optimum]:
 
 
 def _limits(
-    objective: Objective, stopped: Sequence[Optimum], start: FloatArray, best: Optimum | None
+    objective: Objective,
+    stopped: Sequence[SearchPoint],
+    start: FloatArray,
+    best: SearchPoint | None,
 ) -> list[Limit]:
     """Where the climbs lead that ended lower than any optimum, or without there being one."""
     bar = np.inf if best is None else best.value - 1e-6 * (1 + abs(best.value))
@@ -191,7 +194,7 @@ def _is_real(objective: Objective, limit: Limit, start: FloatArray) -> bool:
     return not is_noisy_between(objective, back, z, np.array(directions))
 
 
-def _choose(limits: Sequence[Limit], best: Optimum | None) -> Limit | None:
+def _choose(limits: Sequence[Limit], best: SearchPoint | None) -> Limit | None:
     """The limit that is the estimate: attained and lower than the optimum, else any without one.
 
     One at infinity is only taken where there is nothing inside.
@@ -205,7 +208,7 @@ def _choose(limits: Sequence[Limit], best: Optimum | None) -> Limit | None:
 
 
 def _higher(
-    objective: Objective, reached: Sequence[Optimum], here: Optimum, start: FloatArray
+    objective: Objective, reached: Sequence[SearchPoint], here: SearchPoint, start: FloatArray
 ) -> float:
     """How far below the optimum the objective was seen, rounding error aside."""
     if not here.usable:
@@ -219,16 +222,16 @@ def _higher(
     return 0.0
 
 
-def _cluster(usable: Sequence[Optimum]) -> list[Optimum]:
+def _cluster(usable: Sequence[SearchPoint]) -> list[SearchPoint]:
     """One optimum a cluster, lowest first."""
-    clusters: list[Optimum] = []
+    clusters: list[SearchPoint] = []
     for optimum in usable:
         if _number(optimum, clusters) < 0:
             clusters.append(optimum)
     return clusters
 
 
-def _number(optimum: Optimum, clusters: Sequence[Optimum]) -> int:
+def _number(optimum: SearchPoint, clusters: Sequence[SearchPoint]) -> int:
     """Which cluster an optimum belongs to, -1 for none."""
     if not optimum.usable:
         return -1

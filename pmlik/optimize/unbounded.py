@@ -12,11 +12,11 @@ import numpy as np
 from scipy import optimize
 
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.borders import border_values
-from pmlik.limits import FALLING, is_noisy_between
-from pmlik.objective import Objective, Optimum
-from pmlik.optimizer import climb
-from pmlik.restriction import Restricted
+from pmlik.optimize.affine import Restricted
+from pmlik.optimize.boundary import border_values
+from pmlik.optimize.limits import FALLING, is_noisy_between
+from pmlik.optimize.multistart import minimize
+from pmlik.optimize.objective import Objective, SearchPoint
 
 __all__ = ["find_unbounded"]
 
@@ -28,13 +28,13 @@ _LEVEL = 1e-10
 _NEARLY, _MOST_STEPS = 1e-2, 40
 
 
-def find_unbounded(objective: Objective, optimum: Optimum, n_observations: int) -> list[int]:
+def find_unbounded(objective: Objective, optimum: SearchPoint, n_observations: int) -> list[int]:
     """Coordinates along which the objective falls without bound, far from the optimum.
 
     Parameters
     ----------
     objective : Objective
-    optimum : Optimum
+    optimum : SearchPoint
         The one inside.
     n_observations : int
         How much a hopeless walk may cost before it is given up.
@@ -72,7 +72,7 @@ _Way = Callable[[Restricted, FloatArray], tuple[float, FloatArray]]
 
 def _climb(restricted: Restricted, scale: FloatArray) -> tuple[float, FloatArray]:
     """The value at the optimum of a restricted objective, and where that is."""
-    there = climb(restricted, np.zeros(restricted.size), "probe")
+    there = minimize(restricted, np.zeros(restricted.size), "probe")
     return there.value, restricted.place(there.z)
 
 
@@ -95,7 +95,7 @@ def _descend(restricted: Restricted, scale: FloatArray) -> tuple[float, FloatArr
 
 def _falls(
     objective: Objective,
-    optimum: Optimum,
+    optimum: SearchPoint,
     held: BoolArray,
     sign: float,
     hopeless: float,

@@ -14,9 +14,15 @@ from numpy.typing import NDArray
 from scipy import linalg, optimize
 
 from pmlik._typing import FloatArray
-from pmlik.objective import NEAR, Examiner
+from pmlik.optimize.objective import NEAR, CachedObjective
 
-__all__ = ["WAYS", "Scales", "Way", "descend", "find_scales"]
+__all__ = [
+    "TRUST_REGION_OPTIONS",
+    "Scales",
+    "TrustRegionOptions",
+    "run_trust_region",
+    "find_scales",
+]
 
 
 # Along a scale the slope is constant this far out, in logarithms.
@@ -28,7 +34,7 @@ _IDLE_STEPS, _IDLE_GAIN = 25, 1e-6
 
 
 @dataclass(frozen=True)
-class Way:
+class TrustRegionOptions:
     """How a trust region goes down.
 
     Parameters
@@ -46,7 +52,7 @@ class Way:
 
 
 #: Each leads to optima that the other misses.
-WAYS = (Way(), Way(saddle_free=True))
+TRUST_REGION_OPTIONS = (TrustRegionOptions(), TrustRegionOptions(saddle_free=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +69,9 @@ class Scales:
     where: NDArray[np.int_]
     slopes: FloatArray
 
-    def place(self, examiner: Examiner, z: FloatArray, *, roughly: bool = False) -> FloatArray:
+    def place(
+        self, examiner: CachedObjective, z: FloatArray, *, roughly: bool = False
+    ) -> FloatArray:
         """``z`` with each scale where the objective is lowest along it.
 
         Between slope ``c`` far out and its exponential growth on the other side the objective
@@ -93,7 +101,7 @@ class Scales:
         return z
 
 
-def find_scales(examiner: Examiner, z: FloatArray) -> Scales:
+def find_scales(examiner: CachedObjective, z: FloatArray) -> Scales:
     """The coordinates along which the objective grows as along the logarithm of a scale.
 
     That is, in proportion to the coordinate on one side, each observation adding its share, and
@@ -113,7 +121,7 @@ def find_scales(examiner: Examiner, z: FloatArray) -> Scales:
     return Scales(np.array(found, dtype=int), np.array(slopes))
 
 
-def _slope(examiner: Examiner, z: FloatArray, i: int, t: float) -> float:
+def _slope(examiner: CachedObjective, z: FloatArray, i: int, t: float) -> float:
     """Slope along a coordinate, ``t`` away; NaN where there is none."""
     moved = z.copy()
     moved[i] += t
@@ -121,7 +129,9 @@ def _slope(examiner: Examiner, z: FloatArray, i: int, t: float) -> float:
     return float(gradient[i]) if np.isfinite(value) else np.nan
 
 
-def descend(examiner: Examiner, z: FloatArray, way: Way, near: float = NEAR) -> FloatArray:
+def run_trust_region(
+    examiner: CachedObjective, z: FloatArray, way: TrustRegionOptions, near: float = NEAR
+) -> FloatArray:
     """As low as a trust region leads from ``z``, or to where Newton steps can take over.
 
     The region is a ball in coordinates scaled by the largest curvature met so far along each,
@@ -129,9 +139,9 @@ def descend(examiner: Examiner, z: FloatArray, way: Way, near: float = NEAR) -> 
 
     Parameters
     ----------
-    examiner : Examiner
+    examiner : CachedObjective
     z : array (k,)
-    way : Way
+    way : TrustRegionOptions
     near : float
         How near is near enough, in standard errors.
     """
@@ -159,7 +169,7 @@ def descend(examiner: Examiner, z: FloatArray, way: Way, near: float = NEAR) -> 
 
 
 def _step(
-    examiner: Examiner,
+    examiner: CachedObjective,
     region: _Region,
     z: FloatArray,
     scale: FloatArray,
@@ -192,7 +202,7 @@ class _Region:
     gradient: FloatArray
 
     @classmethod
-    def of(cls, gradient: FloatArray, hessian: FloatArray, way: Way) -> _Region:
+    def of(cls, gradient: FloatArray, hessian: FloatArray, way: TrustRegionOptions) -> _Region:
         values, vectors = linalg.eigh(hessian)
         if way.saddle_free:
             values = np.maximum(np.abs(values), np.finfo(float).eps * np.abs(values).max())

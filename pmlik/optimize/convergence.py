@@ -1,18 +1,14 @@
-"""Whether a stationary point is an optimum, and not one of the things that look like it.
-
-Where parameters run off to infinity, or to the border of their support, the curvature fades
-with the gradient, so that any point far out has a tiny Newton step.
-"""
+"""Check that a point is an optimum, and that its gradient is right."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from pmlik._typing import FloatArray
-from pmlik.curvature import Curvature
-from pmlik.objective import Examiner, Minimised, Optimum
+from pmlik.optimize.hessian import HessianEigen
+from pmlik.optimize.objective import CachedObjective, ObjectiveLike, SearchPoint
 
-__all__ = ["find_lower", "is_inside"]
+__all__ = ["find_lower", "is_inside", "gradient_error", "gradient_error_at"]
 
 
 # One standard error away from a regular optimum a log-density has fallen by about 1/2.
@@ -23,14 +19,14 @@ _SATURATED = 1e-6
 _JUMPS = 5
 
 
-def is_inside(examiner: Examiner, optimum: Optimum) -> bool:
+def is_inside(examiner: CachedObjective, optimum: SearchPoint) -> bool:
     """Whether the objective bends up around the point as around a regular optimum.
 
     Without a dense Hessian only the slope beyond the point is looked at.
     """
     if not _pulls_back(examiner, optimum):
         return False
-    if not isinstance(optimum.curvature, Curvature):
+    if not isinstance(optimum.curvature, HessianEigen):
         return True
     return (
         _rises(examiner, optimum)
@@ -39,9 +35,9 @@ def is_inside(examiner: Examiner, optimum: Optimum) -> bool:
     )
 
 
-def find_lower(examiner: Examiner, optimum: Optimum) -> FloatArray | None:
+def find_lower(examiner: CachedObjective, optimum: SearchPoint) -> FloatArray | None:
     """A point one standard error away where the objective is lower, if there is one."""
-    if not isinstance(optimum.curvature, Curvature):
+    if not isinstance(optimum.curvature, HessianEigen):
         return None
     margin = 1e-6 * (1 + abs(optimum.value))
     for step in _around(optimum.curvature, optimum.z):
@@ -50,7 +46,7 @@ def find_lower(examiner: Examiner, optimum: Optimum) -> FloatArray | None:
     return None
 
 
-def _around(curvature: Curvature, z: FloatArray) -> FloatArray:
+def _around(curvature: HessianEigen, z: FloatArray) -> FloatArray:
     """One standard error either way along the eigenvectors, and straight outwards.
 
     Far out in a narrow cone where nothing changes any more all eigenvectors may lead out of it;
@@ -64,7 +60,7 @@ def _around(curvature: Curvature, z: FloatArray) -> FloatArray:
     return np.concatenate([steps, -steps])
 
 
-def _pulls_back(examiner: Examiner, optimum: Optimum) -> bool:
+def _pulls_back(examiner: CachedObjective, optimum: SearchPoint) -> bool:
     """Whether a hundred Newton steps further the slope points back, 99 times as steep.
 
     It does wherever the curvature holds; on a tail the slope has died out by then.
@@ -76,13 +72,13 @@ def _pulls_back(examiner: Examiner, optimum: Optimum) -> bool:
     return bool(np.isinf(value) or optimum.step @ gradient / slope < -_OVERSHOOT / 10)
 
 
-def _rises(examiner: Examiner, optimum: Optimum) -> bool:
+def _rises(examiner: CachedObjective, optimum: SearchPoint) -> bool:
     """Whether the objective is really higher one standard error away, in every direction.
 
     Where a side is outside the support it is asked of a shorter step, which has to be higher by
     its square; steps of less than a hundredth tell nothing.
     """
-    assert isinstance(optimum.curvature, Curvature)
+    assert isinstance(optimum.curvature, HessianEigen)
     return all(
         any(
             _RISE * share**2
@@ -94,12 +90,12 @@ def _rises(examiner: Examiner, optimum: Optimum) -> bool:
     )
 
 
-def _is_saturated(objective: Minimised, optimum: Optimum) -> bool:
+def _is_saturated(objective: ObjectiveLike, optimum: SearchPoint) -> bool:
     """Whether a flat direction is one in which the natural values no longer move.
 
     Then the parameter sits on the border of its support, and its transform is exhausted.
     """
-    assert isinstance(optimum.curvature, Curvature)
+    assert isinstance(optimum.curvature, HessianEigen)
     flat = optimum.curvature.flat_directions()
     if not flat.size:
         return False
@@ -111,12 +107,12 @@ def _is_saturated(objective: Minimised, optimum: Optimum) -> bool:
     )
 
 
-def _jumps(examiner: Examiner, optimum: Optimum) -> bool:
+def _jumps(examiner: CachedObjective, optimum: SearchPoint) -> bool:
     """Whether coordinates without any derivative change the objective all the same.
 
     A step function of a parameter has no slope to follow; its optimum is not known.
     """
-    assert isinstance(optimum.curvature, Curvature)
+    assert isinstance(optimum.curvature, HessianEigen)
     empty = optimum.curvature.empty
     if not empty.any():
         return False
@@ -127,3 +123,55 @@ def _jumps(examiner: Examiner, optimum: Optimum) -> bool:
         if np.isfinite(change) and abs(change) > 1e-9 * (1 + abs(optimum.value)):
             return True
     return False
+
+
+_STEP = 1e-3
+_GRADIENT_DIRECTIONS = 2
+_MOST_ROUNDING = 0.1
+
+
+def gradient_error(
+    objective: ObjectiveLike, optimum: SearchPoint, directions: int = _GRADIENT_DIRECTIONS
+) -> float:
+    """Relative disagreement of the gradient and central differences, beside an optimum.
+
+    One standard error away along random directions, where the slope is about one. NaN without
+    a dense Hessian.
+
+    Parameters
+    ----------
+    objective : ObjectiveLike
+    optimum : SearchPoint
+    directions : int
+    """
+    if not isinstance(optimum.curvature, HessianEigen) or not len(optimum.z):
+        return np.nan
+    rng = np.random.default_rng(0)
+    errors = []
+    for _ in range(directions):
+        steps = optimum.curvature.unit_errors(len(optimum.z))
+        if not len(steps):
+            return np.nan
+        direction = rng.choice([-1.0, 1.0], len(steps)) @ steps / np.sqrt(len(steps))
+        errors.append(gradient_error_at(objective, optimum.z + direction, direction))
+    return float(np.max(errors))
+
+
+def gradient_error_at(objective: ObjectiveLike, z: FloatArray, direction: FloatArray) -> float:
+    """Disagreement along one direction at one point, relative to a slope of at least one.
+
+    NaN where the objective is not finite, or jumps by rounding as much as it should change.
+    """
+    value, gradient = objective.value_and_gradient(z)
+    sides = [objective.value_and_gradient(z + s * _STEP * direction)[0] for s in (1, -1, 2, -2)]
+    if not np.isfinite([value, *sides]).all():
+        return np.nan
+    ahead, behind, far_ahead, far_behind = sides
+    slope = (8 * (ahead - behind) - (far_ahead - far_behind)) / (12 * _STEP)
+    along = float(gradient @ direction)
+    beside = [objective.value_and_gradient(z * (1 + share))[0] for share in (1e-14, -1e-14, 3e-14)]
+    noise = float(np.max(np.abs(np.array(beside) - value)))
+    rounding = 10 * max(np.finfo(float).eps * (1 + abs(value)), noise) / _STEP
+    if not rounding < _MOST_ROUNDING:
+        return np.nan
+    return max(0.0, abs(slope - along) - rounding) / max(1.0, abs(along), abs(slope))

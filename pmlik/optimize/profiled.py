@@ -1,4 +1,4 @@
-"""A natural value held on an objective: the ground that a profile is walked on."""
+"""An objective with constrained values held, as a profile likelihood needs it."""
 
 from __future__ import annotations
 
@@ -9,72 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmlik._typing import FloatArray
-from pmlik.curvature import Curvature
-from pmlik.objective import Minimised
+from pmlik.optimize.affine import Rounded
 
-__all__ = ["Profiled", "Rounded"]
+__all__ = ["Profiled"]
 
 
 # Step of the differences of a quantity's gradient, in standard errors: their error is its square.
 _STEP = 1e-4
-
-
-class Rounded:
-    """An objective in coordinates ``u`` in which it is round at a point: a unit is an SE.
-
-    Parameters
-    ----------
-    objective : Minimised
-    origin : array (k,)
-        The point, in the objective's coordinates.
-    root : array (k, n)
-        Directions of one standard error, one a column; others stay at the origin.
-    """
-
-    def __init__(self, objective: Minimised, origin: FloatArray, root: FloatArray) -> None:
-        self.objective, self.origin, self.root = objective, origin, root
-        self.level = objective.value_and_gradient(origin)[0]
-
-    @classmethod
-    def at(cls, objective: Minimised, origin: FloatArray, basis: FloatArray) -> Rounded:
-        """By the Hessian at the origin, along the columns of a basis (k, r).
-
-        Directions without curvature stay at the origin.
-        """
-        curvature = Curvature.of(basis.T @ objective.hessian(origin) @ basis)
-        keep = curvature.eigenvalues > curvature.tolerance
-        vectors = curvature.eigenvectors[:, keep] / np.sqrt(curvature.eigenvalues[keep])
-        return cls(objective, origin, basis @ (curvature.scale[:, None] * vectors))
-
-    def extended(self, directions: FloatArray) -> Rounded:
-        """With more directions (k, r), one a column."""
-        return Rounded(self.objective, self.origin, np.column_stack([self.root, directions]))
-
-    def find(self, z: FloatArray) -> FloatArray:
-        """The coordinates ``u`` of a point, or of what comes nearest to it."""
-        return np.asarray(np.linalg.lstsq(self.root, z - self.origin)[0])
-
-    @property
-    def size(self) -> int:
-        """How many coordinates there are."""
-        return int(self.root.shape[1])
-
-    def place(self, u: FloatArray) -> FloatArray:
-        """The objective's own coordinates."""
-        return np.asarray(self.origin + self.root @ u)
-
-    def expand(self, u: FloatArray) -> FloatArray:
-        """The full vector ``x``."""
-        return self.objective.expand(self.place(u))
-
-    def value_and_gradient(self, u: FloatArray) -> tuple[float, FloatArray]:
-        """The objective above its value at the origin, and its gradient."""
-        value, gradient = self.objective.value_and_gradient(self.place(u))
-        return value - self.level, np.asarray(gradient @ self.root)
-
-    def hessian(self, u: FloatArray) -> FloatArray:
-        """The dense Hessian."""
-        return np.asarray(self.root.T @ self.objective.hessian(self.place(u)) @ self.root)
 
 
 class Profiled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pmlik._typing import FloatArray
-from pmlik.objective import Objective
+from pmlik.optimize.objective import Objective
 
 __all__ = ["BEYOND", "border_values", "is_short_of_border", "joint_border"]
 

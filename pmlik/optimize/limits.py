@@ -15,12 +15,12 @@ import numpy as np
 from scipy import linalg
 
 from pmlik._typing import FloatArray
-from pmlik.borders import BEYOND, border_values, joint_border
-from pmlik.objective import Examiner, Minimised, Objective, Optimum
-from pmlik.optimizer import climb
-from pmlik.restriction import Restricted
+from pmlik.optimize.affine import Restricted
+from pmlik.optimize.boundary import BEYOND, border_values, joint_border
+from pmlik.optimize.multistart import minimize
+from pmlik.optimize.objective import CachedObjective, Objective, ObjectiveLike, SearchPoint
 
-__all__ = ["FALLING", "End", "Ending", "Limit", "find_limit", "is_noisy_between"]
+__all__ = ["FALLING", "LimitDirection", "LimitKind", "Limit", "find_limit", "is_noisy_between"]
 
 
 # Curvature below this share of that at the start has faded.
@@ -40,7 +40,7 @@ _ALIGNED = 0.99
 _MOST_ROUNDS = 8
 
 
-class Ending(StrEnum):
+class LimitKind(StrEnum):
     """What is at the end of a direction."""
 
     BOUNDARY = "boundary"
@@ -50,19 +50,19 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class End:
+class LimitDirection:
     """One direction in which the objective has no optimum inside.
 
     Parameters
     ----------
-    ending : Ending
+    ending : LimitKind
     direction : array (k,)
         Outward, in the active coordinates of the objective.
     place : int or None
         The coordinate, where it is one alone.
     """
 
-    ending: Ending
+    ending: LimitKind
     direction: FloatArray
     place: int | None
 
@@ -73,33 +73,33 @@ class Limit:
 
     Parameters
     ----------
-    ends : tuple of End
+    ends : tuple of LimitDirection
     objective : Restricted
         The objective with those directions held.
-    optimum : Optimum
+    optimum : SearchPoint
         Of the rest, given them.
     border : array (n,)
         The full vector ``x`` with the held coordinates beyond any transform's reach, so that
         natural values are exactly at the border of their support.
     """
 
-    ends: tuple[End, ...]
+    ends: tuple[LimitDirection, ...]
     objective: Restricted
-    optimum: Optimum
+    optimum: SearchPoint
     border: FloatArray
 
     @property
     def is_unbounded(self) -> bool:
         """Whether there is no supremum at all."""
-        return any(end.ending is Ending.UNBOUNDED for end in self.ends)
+        return any(end.ending is LimitKind.UNBOUNDED for end in self.ends)
 
     @property
     def is_attained(self) -> bool:
         """Whether the limit is a point: on a border or an edge, not at infinity."""
-        return all(end.ending in (Ending.BOUNDARY, Ending.EDGE) for end in self.ends)
+        return all(end.ending in (LimitKind.BOUNDARY, LimitKind.EDGE) for end in self.ends)
 
 
-def find_limit(objective: Objective, start: FloatArray, stopped: Optimum) -> Limit | None:
+def find_limit(objective: Objective, start: FloatArray, stopped: SearchPoint) -> Limit | None:
     """What lies where a search stopped without an optimum, None if that can't be told.
 
     Parameters
@@ -107,10 +107,10 @@ def find_limit(objective: Objective, start: FloatArray, stopped: Optimum) -> Lim
     objective : Objective
     start : array (k,)
         Where the search began; gives the scale of every coordinate.
-    stopped : Optimum
+    stopped : SearchPoint
     """
     scale = _scale(objective, start)
-    z, ends = _come_back(objective, stopped.z), list[End]()
+    z, ends = _come_back(objective, stopped.z), list[LimitDirection]()
     for _ in range(min(_MOST_ROUNDS, len(z))):
         z, found = _find_edges(objective, z, scale, ends)
         if not found:
@@ -126,26 +126,32 @@ def find_limit(objective: Objective, start: FloatArray, stopped: Optimum) -> Lim
     return None
 
 
-def _choices(found: Sequence[End]) -> list[list[End]]:
+def _choices(found: Sequence[LimitDirection]) -> list[list[LimitDirection]]:
     """What to hold: borders first, as what has faded beside them may have an optimum given them.
 
     A heavy-tailed prior's curvature is faint far out, and still holds a parameter.
     """
-    borders = [end for end in found if end.ending is Ending.BOUNDARY]
+    borders = [end for end in found if end.ending is LimitKind.BOUNDARY]
     return [borders, list(found)] if 0 < len(borders) < len(found) else [list(found)]
 
 
 def _hold(
-    objective: Objective, z: FloatArray, ends: Sequence[End], scale: FloatArray, start: str
+    objective: Objective,
+    z: FloatArray,
+    ends: Sequence[LimitDirection],
+    scale: FloatArray,
+    start: str,
 ) -> Limit:
     """The optimum of the rest with the ends held at ``z``; none is sought without a bound."""
     restricted = Restricted(objective, z, _complement(ends, scale))
     origin = np.zeros(restricted.size)
-    if any(end.ending is Ending.UNBOUNDED for end in ends) or not restricted.size:
+    if any(end.ending is LimitKind.UNBOUNDED for end in ends) or not restricted.size:
         value, gradient = restricted.value_and_gradient(origin)
-        optimum = Optimum(origin, value, gradient, None, origin, 0.0, converged=True, start=start)
+        optimum = SearchPoint(
+            origin, value, gradient, None, origin, 0.0, converged=True, start=start
+        )
     else:
-        optimum = climb(restricted, origin, start)
+        optimum = minimize(restricted, origin, start)
         z = restricted.place(optimum.z)
     return Limit(tuple(ends), restricted, optimum, _border(objective, z, ends))
 
@@ -171,7 +177,7 @@ def _scale(objective: Objective, start: FloatArray) -> FloatArray:
     return np.asarray(1 / np.sqrt(np.where(diagonal > 1e-8, diagonal, 1.0)))
 
 
-def _complement(ends: Sequence[End], scale: FloatArray) -> FloatArray:
+def _complement(ends: Sequence[LimitDirection], scale: FloatArray) -> FloatArray:
     """The directions left, orthogonal to the held ones in units of the start's curvature."""
     held = np.array([end.direction / scale for end in ends]).T
     if all(end.place is not None for end in ends):
@@ -182,8 +188,8 @@ def _complement(ends: Sequence[End], scale: FloatArray) -> FloatArray:
 
 
 def _find_edges(
-    objective: Objective, z: FloatArray, scale: FloatArray, ends: Sequence[End]
-) -> tuple[FloatArray, list[End]]:
+    objective: Objective, z: FloatArray, scale: FloatArray, ends: Sequence[LimitDirection]
+) -> tuple[FloatArray, list[LimitDirection]]:
     """Coordinates whose descent is cut off by a jump to zero density, moved right up to it."""
     gradient = objective.value_and_gradient(z)[1]
     held = {end.place for end in ends}
@@ -206,7 +212,7 @@ def _find_edges(
         edge = z + inside * outward
         if _slides(objective, edge, outward, scale):
             continue
-        return edge, [End(Ending.EDGE, outward, int(place))]
+        return edge, [LimitDirection(LimitKind.EDGE, outward, int(place))]
     return z, []
 
 
@@ -230,8 +236,8 @@ def _find_faded(
     start: FloatArray,
     z: FloatArray,
     scale: FloatArray,
-    ends: Sequence[End],
-) -> tuple[FloatArray, list[End]]:
+    ends: Sequence[LimitDirection],
+) -> tuple[FloatArray, list[LimitDirection]]:
     """Directions whose curvature has faded, with the point where they are held."""
     basis = _complement(ends, scale) if ends else np.diag(scale)
     before, now = objective.hessian(start), objective.hessian(z)
@@ -262,18 +268,18 @@ def _find_faded(
             ahead = objective.value_and_gradient(z + sign * direction)[0]
             if not ahead < value - abs(slope) / 2:
                 return z, []  # it does not go on like this
-            ending = Ending.UNBOUNDED
+            ending = LimitKind.UNBOUNDED
         elif place is None:
-            ending = Ending.INFINITY if oblique is None else Ending.BOUNDARY
+            ending = LimitKind.INFINITY if oblique is None else LimitKind.BOUNDARY
         else:
             borders = border_values(objective, z, place, sign * direction[place])
-            ending = Ending.INFINITY if borders is None else Ending.BOUNDARY
+            ending = LimitKind.INFINITY if borders is None else LimitKind.BOUNDARY
         if place is not None:
             outward = np.zeros(len(z))
             outward[place] = sign * np.sign(direction[place])
-            found.append(End(ending, outward, place))
+            found.append(LimitDirection(ending, outward, place))
         else:
-            found.append(End(ending, sign * direction, None))
+            found.append(LimitDirection(ending, sign * direction, None))
     return z if oblique is None else oblique, found
 
 
@@ -350,13 +356,13 @@ def _travelled(
 
 
 def rounding_noise(
-    objective: Minimised | Examiner, z: FloatArray, directions: FloatArray | None = None
+    objective: ObjectiveLike | CachedObjective, z: FloatArray, directions: FloatArray | None = None
 ) -> float:
     """Second differences over steps so small that they can only be rounding error.
 
     Parameters
     ----------
-    objective : Minimised or Examiner
+    objective : ObjectiveLike or CachedObjective
     z : array (k,)
     directions : array (r, k), optional
         By default a few random ones.
@@ -374,7 +380,7 @@ def rounding_noise(
 
 
 def is_noisy_between(
-    objective: Minimised,
+    objective: ObjectiveLike,
     one: FloatArray,
     other: FloatArray,
     directions: FloatArray | None = None,
@@ -387,7 +393,7 @@ def is_noisy_between(
     value, constant as it may be there: it shows on the way. With ``large`` data, where each
     evaluation takes long, fewer points are asked.
     """
-    examiner = Examiner(objective)
+    examiner = CachedObjective(objective)
     for share in _FEW_SHARES if large else _SHARES:
         there = one + share * (other - one)
         value = examiner.value_and_gradient(there)[0]
@@ -398,9 +404,9 @@ def is_noisy_between(
     return False
 
 
-def _border(objective: Objective, z: FloatArray, ends: Sequence[End]) -> FloatArray:
+def _border(objective: Objective, z: FloatArray, ends: Sequence[LimitDirection]) -> FloatArray:
     border = z.copy()
     for end in ends:
-        if end.ending is Ending.BOUNDARY and end.place is not None:
+        if end.ending is LimitKind.BOUNDARY and end.place is not None:
             border[end.place] = np.sign(end.direction[end.place]) * BEYOND
     return objective.expand(border)
