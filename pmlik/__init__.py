@@ -17,17 +17,19 @@ from pmlik.errors import (
     ValuesError,
 )
 from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
-from pmlik.estimation import compare, find_MAP, find_MLE, sample_posterior
+from pmlik.estimation import compare
+from pmlik.inference.find import find_MAP, find_MLE
+from pmlik.inference.likelihood import Likelihood
+from pmlik.inference.marginal_model import marginal_model
+from pmlik.inference.robust import make_robust
+from pmlik.inference.sample import sample_posterior
 from pmlik.information import InformationShares, share_information
 from pmlik.intervals import interval_profile, interval_wald
-from pmlik.likelihood import Likelihood
 from pmlik.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
-from pmlik.marginalization import marginal_model
 from pmlik.model.transform import likelihood_model
 from pmlik.panels import plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_likelihood, plot_profile, plot_waterfall
 from pmlik.profiles import Profile, profile
-from pmlik.sandwich import make_robust
 from pmlik.storage import load
 
 __all__ = [

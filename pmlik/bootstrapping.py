@@ -16,12 +16,13 @@ from pmlik._runtime import counting
 from pmlik._typing import FloatArray
 from pmlik.errors import Flag, FlagCode, ModelError, Severity
 from pmlik.estimates import PointEstimate, display_rows
+from pmlik.inference.options import seed_of
+from pmlik.inference.prepare import Prepared
+from pmlik.inference.units import Cluster, read_units
 from pmlik.labels import labelled, space_of
-from pmlik.preparation import Prepared, seed_of
 from pmlik.refits import Refit, Refits
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
 from pmlik.resampling import BootstrapKind, Resampler, refit_all
-from pmlik.units import Cluster, read_units
 
 __all__ = ["Bootstrap", "bootstrap", "interval_bootstrap"]
 

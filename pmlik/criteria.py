@@ -16,7 +16,7 @@ from pmlik._typing import FloatArray
 from pmlik.background import Predictive
 from pmlik.comparison import Comparison
 from pmlik.errors import Flag, FlagCode, Severity, ValuesError
-from pmlik.likelihood import Likelihood
+from pmlik.inference.likelihood import Likelihood
 from pmlik.rendering import Sheet, format_fixed, to_html, to_text
 
 __all__ = [

@@ -17,8 +17,8 @@ from pmlik.background import Curves
 from pmlik.comparison import Comparison
 from pmlik.errors import PmlikError, ValuesError
 from pmlik.estimates import PointEstimate
+from pmlik.inference.likelihood import Likelihood
 from pmlik.labels import labelled
-from pmlik.likelihood import Likelihood
 from pmlik.profile_curves import refine_roots
 from pmlik.profiles import can_profile, label_curve, places_of, walk_profiles
 

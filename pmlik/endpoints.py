@@ -10,10 +10,10 @@ import numpy as np
 from scipy import linalg
 
 from pmlik._typing import FloatArray
+from pmlik.inference.compiled import CompiledModel
 from pmlik.optimize.affine import Rounded
 from pmlik.optimize.constrained import ConstrainedStatus, Point, first_point, solve_constrained
 from pmlik.optimize.profiled import Profiled
-from pmlik.problem import Problem
 from pmlik.tracing import Finish, Trace, approach, trace
 
 __all__ = ["Ends", "Faded", "Walker"]
@@ -92,14 +92,14 @@ class Walker:
 
     Parameters
     ----------
-    problem : Problem
+    problem : CompiledModel
     x : array (n,)
         The MLE, unconstrained; of a limit, a point as good as there.
     faded : Faded, optional
         What the MLE is a limit of.
     """
 
-    def __init__(self, problem: Problem, x: FloatArray, faded: Faded | None = None) -> None:
+    def __init__(self, problem: CompiledModel, x: FloatArray, faded: Faded | None = None) -> None:
         self.problem, self.x, self._faded = problem, x, faded
         self._objective = problem.objective("mle", x)
         self._z = x[self._objective.active]

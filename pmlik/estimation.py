@@ -12,250 +12,28 @@ import pymc as pm
 
 from pmlik._runtime import ProgressCallback, Timer, steps
 from pmlik.audit import audit
-from pmlik.checks import check_joint, check_order
 from pmlik.comparison import Comparison, merge_estimates
-from pmlik.errors import Flag, ModelError, raise_if_strict
+from pmlik.errors import Flag, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
-from pmlik.estimator import estimate_point
 from pmlik.explanation import explain
+from pmlik.inference.checks import check_joint, check_order
+from pmlik.inference.find import KINDS, estimate_kind, prepare_model
+from pmlik.inference.options import Arguments, CovarianceKind
+from pmlik.inference.point import estimate_point
+from pmlik.inference.prepare import Prepared, prepare_joint
+from pmlik.inference.sample import (
+    CiKind,
+    check_interval,
+    check_sample_kwargs,
+    estimate_posterior,
+    posterior_or_flag,
+)
+from pmlik.inference.units import Cluster
 from pmlik.intervals import intervals_beside
-from pmlik.logp.compile import compile_mode
 from pmlik.model.roles import Latent, Potentials
-from pmlik.model.validate import resolve_model
-from pmlik.optimize.objective import Kind
-from pmlik.posterior import estimate_posterior, posterior_or_flag
-from pmlik.preparation import Arguments, CovarianceKind, Prepared, prepare, prepare_joint, seed_of
 from pmlik.references import add_reference, check_reference
-from pmlik.sampler import CiKind, check_sample_kwargs
-from pmlik.units import Cluster
 
-__all__ = ["compare", "find_MAP", "find_MLE", "sample_posterior"]
-
-
-def find_MLE(
-    model: pm.Model | None = None,
-    *,
-    var_names: Sequence[str] | None = None,
-    random_seed: int | None = None,
-    progressbar: bool = True,
-    backend: str | None = None,
-    potentials: Potentials = "likelihood",
-    start: Mapping[str, Any] | None = None,
-    n_starts: int | None = None,
-    latent: Latent = "auto",
-    parameters: Sequence[str] = (),
-    quadrature: int | None = None,
-    covariance_kind: CovarianceKind = "observed",
-    cluster: Cluster = None,
-    strict: bool = False,
-) -> PointEstimate:
-    """Maximum likelihood estimate, with standard errors and a certificate.
-
-    Searches from several starts, ``pm.find_MAP`` of `likelihood_model` and the initial point among
-    them, and is polished by Newton steps with exact derivatives until it is within 1e-6 standard
-    errors of the optimum.
-
-    Parameters
-    ----------
-    model : pm.Model, optional
-        Default: the model on the context stack. It is not changed.
-    var_names : sequence of str, optional
-        In a model of more than 2000 coordinates, the variables whose standard errors are
-        computed (none by default). A smaller model has them all.
-    random_seed : int, optional
-        For the jitter of starting points, which only unusual models need.
-    progressbar : bool
-        Show what is being done.
-    backend : {"numba", "jax", "c"}, optional
-        Default: interpret the graph, and compile with Numba where that is the faster whole.
-    potentials : {"likelihood", "prior"}
-        What ``pm.Potential`` terms count as.
-    start : mapping, optional
-        Values of some or all parameters, natural units, to start from.
-    n_starts : int, optional
-        How many starts to use in any case: ``pm.find_MAP``'s point, the initial point, draws
-        from the prior, the MAP, jitter. More are used while no optimum is certified. Default:
-        7 up to 10 coordinates, 4 up to 50, else 1; at most 2 above 50 000
-        observations; with latents 3 up to 50.
-    latent : "auto" or sequence of str
-        The latents, which are integrated out of the likelihood. Read from the model's graph by
-        default: variables whose distribution depends on other free variables, standard draws
-        that are multiplied by one, and missing values that the data depend on.
-    parameters : sequence of str
-        Variables that are parameters although they look like latents.
-    quadrature : int, optional
-        Integrate by adaptive Gauss-Hermite quadrature with so many nodes, where each latent
-        stands alone (one grouping factor). Default: Laplace's approximation, which is exact
-        for Gaussian latents that enter linearly.
-    covariance_kind : {"observed", "robust"}
-        Inverse observed information, or the sandwich of `make_robust`.
-    cluster : str, array or mapping, optional
-        For ``"robust"``: the clusters of observations, as in `make_robust`.
-    strict : bool
-        Raise instead of returning an estimate that can't be trusted.
-
-    Returns
-    -------
-    PointEstimate
-        Natural units. Standard errors are of the likelihood alone. The highest optimum found;
-        ``certificate.searches`` tells where each start ended. At the border of the support the
-        estimate is the limit.
-
-    Raises
-    ------
-    ModelError
-        If the model has no likelihood, or one that is zero wherever the search could start; if
-        it can't be told which variables are latents.
-    EstimationError
-        With ``strict=True``, if a flag of severity ``error`` is raised.
-
-    Examples
-    --------
-    >>> import pymc as pm, pmlik
-    >>> with pm.Model() as model:
-    ...     p = pm.Beta("p", 1, 1)
-    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
-    >>> mle = pmlik.find_MLE(model, progressbar=False)
-    >>> print(f"{mle.values['p']:.4f} {mle.std_error['p']:.4f} {mle.log_likelihood:.4f}")
-    0.2000 0.1265 -1.1974
-    """
-    arguments = Arguments(
-        model,
-        var_names,
-        random_seed,
-        progressbar,
-        backend,
-        potentials,
-        start,
-        n_starts,
-        latent,
-        parameters,
-        quadrature,
-        covariance_kind,
-        cluster,
-    )
-    return _one_point(arguments, "mle", strict)
-
-
-def find_MAP(
-    model: pm.Model | None = None,
-    *,
-    var_names: Sequence[str] | None = None,
-    random_seed: int | None = None,
-    progressbar: bool = True,
-    backend: str | None = None,
-    potentials: Potentials = "likelihood",
-    start: Mapping[str, Any] | None = None,
-    n_starts: int | None = None,
-    latent: Latent = "auto",
-    parameters: Sequence[str] = (),
-    quadrature: int | None = None,
-    strict: bool = False,
-) -> PointEstimate:
-    """Maximum of likelihood times prior in natural units, as ``pm.find_MAP`` defines it.
-
-    Parameters
-    ----------
-    model, var_names, random_seed, progressbar, backend, potentials, start, n_starts, strict
-    latent, parameters, quadrature
-        As in `find_MLE`.
-
-    Returns
-    -------
-    PointEstimate
-        Natural units. Standard errors are of the log-likelihood plus the log-prior, Jacobian
-        off.
-
-    Raises
-    ------
-    ModelError, EstimationError
-        As in `find_MLE`.
-
-    Examples
-    --------
-    >>> import pymc as pm, pmlik
-    >>> with pm.Model() as model:
-    ...     p = pm.Beta("p", 2, 2)
-    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
-    >>> print(f"{pmlik.find_MAP(model, progressbar=False).values['p']:.4f}")  # 3 / 12
-    0.2500
-    """
-    arguments = Arguments(
-        model,
-        var_names,
-        random_seed,
-        progressbar,
-        backend,
-        potentials,
-        start,
-        n_starts,
-        latent,
-        parameters,
-        quadrature,
-    )
-    return _one_point(arguments, "map", strict)
-
-
-def sample_posterior(
-    model: pm.Model | None = None,
-    *,
-    random_seed: int | None = None,
-    progressbar: bool = True,
-    backend: str | None = None,
-    ci_kind: CiKind | None = None,
-    ci_prob: float | None = None,
-    sample_kwargs: Mapping[str, Any] | None = None,
-    strict: bool = False,
-) -> PosteriorEstimate:
-    """The posterior by ``pm.sample``, summarised and checked.
-
-    Parameters
-    ----------
-    model : pm.Model, optional
-        Default: the model on the context stack. Latents are welcome here.
-    random_seed : int, optional
-    progressbar : bool
-    backend : {"numba", "jax", "c"}, optional
-        Default: ``pm.sample``'s own choice.
-    ci_kind : {"eti", "hdi"}, optional
-        Default: ArviZ's ``rcParams["stats.ci_kind"]``.
-    ci_prob : float, optional
-        Default: ArviZ's ``rcParams["stats.ci_prob"]``.
-    sample_kwargs : mapping, optional
-        For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
-    strict : bool
-        Raise instead of returning chains that can't be trusted.
-
-    Returns
-    -------
-    PosteriorEstimate
-        Natural units.
-
-    Raises
-    ------
-    ModelError
-        If there is no model, or an argument is not what it has to be.
-    EstimationError
-        With ``strict=True``, if a flag of severity ``error`` is raised. What ``pm.sample``
-        itself raises is passed on.
-    """
-    model = resolve_model(model)
-    _check_interval(ci_kind, ci_prob)
-    options = check_sample_kwargs(sample_kwargs)
-    compile_mode(backend)
-    names = [var.name for var in model.unobserved_RVs]
-    posterior = estimate_posterior(
-        model,
-        names,
-        random_seed=seed_of(random_seed),
-        progressbar=progressbar,
-        backend=backend,
-        ci_kind=ci_kind,
-        ci_prob=ci_prob,
-        sample_kwargs=options,
-    )
-    raise_if_strict(posterior.flags, strict)
-    return posterior
+__all__ = ["compare"]
 
 
 def compare(
@@ -343,7 +121,7 @@ def compare(
     parameter
     p          0.2  0.25
     """
-    _check_interval(ci_kind, ci_prob)
+    check_interval(ci_kind, ci_prob)
     options = check_sample_kwargs(sample_kwargs)
     arguments = Arguments(
         model,
@@ -362,11 +140,11 @@ def compare(
     )
     clock = Timer()
     with steps(progressbar) as say:
-        prepared = _prepare(arguments, say, clock)
+        prepared = prepare_model(arguments, say, clock)
         names = [name for name in prepared.names if var_names is None or name in var_names]
         if reference is not None:
             check_reference(reference, names)
-        mle, map_estimate = (_estimate(prepared, kind, say, clock) for kind in _KINDS)
+        mle, map_estimate = (estimate_kind(prepared, kind, say, clock) for kind in KINDS)
         joint = _joint_mode(prepared, say, clock)
     found = check_order(mle, map_estimate)
     raise_if_strict((*found, *mle.flags, *map_estimate.flags), strict)
@@ -414,24 +192,6 @@ def compare(
     )
 
 
-_KINDS: dict[Kind, str] = {
-    "mle": "Maximising the likelihood",
-    "map": "Maximising likelihood x prior",
-}
-
-
-def _prepare(arguments: Arguments, say: ProgressCallback, clock: Timer) -> Prepared:
-    say("Building the likelihood")
-    with clock("building"):
-        return prepare(arguments)
-
-
-def _estimate(prepared: Prepared, kind: Kind, say: ProgressCallback, clock: Timer) -> PointEstimate:
-    say(_KINDS[kind])
-    with clock(kind.upper()):
-        return estimate_point(prepared, kind)
-
-
 def _joint_mode(prepared: Prepared, say: ProgressCallback, clock: Timer) -> PointEstimate | None:
     """The mode of everything at once, latents too: what ``pm.find_MAP`` of the model looks for."""
     if not prepared.roles.latents:
@@ -463,18 +223,3 @@ def _sample(
     )
     with clock("sampling"):
         return posterior_or_flag(request)
-
-
-def _one_point(arguments: Arguments, kind: Kind, strict: bool) -> PointEstimate:
-    clock = Timer()
-    with steps(arguments.progressbar) as say:
-        estimate = _estimate(_prepare(arguments, say, clock), kind, say, clock)
-    raise_if_strict(estimate.flags, strict)
-    return estimate
-
-
-def _check_interval(ci_kind: str | None, ci_prob: float | None) -> None:
-    if ci_kind not in (None, "eti", "hdi"):
-        raise ModelError(f"ci_kind: got {ci_kind!r}, need 'eti' or 'hdi'.")
-    if ci_prob is not None and not (isinstance(ci_prob, float) and 0 < ci_prob < 1):
-        raise ModelError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")

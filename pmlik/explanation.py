@@ -12,9 +12,9 @@ from pmlik.attribution import Attribution, lay_out
 from pmlik.background import Background
 from pmlik.errors import PmlikError
 from pmlik.estimates import PointEstimate, PosteriorEstimate
+from pmlik.inference.prepare import Prepared
 from pmlik.model.describe import describe_edges, describe_model
 from pmlik.modes import find_sampled_mode, median_of
-from pmlik.preparation import Prepared
 
 __all__ = ["explain"]
 

@@ -12,9 +12,9 @@ from pmlik._typing import FloatArray
 from pmlik.directions import describe_direction, simplify
 from pmlik.errors import Flag, FlagCode, Severity, ValuesError
 from pmlik.estimates import PointEstimate
+from pmlik.inference.compiled import CompiledModel
+from pmlik.inference.prepare import Prepared
 from pmlik.labels import labelled
-from pmlik.preparation import Prepared
-from pmlik.problem import Problem
 from pmlik.rendering import Sheet, format_fixed, to_html, to_text
 
 __all__ = ["InformationShares", "share_information"]
@@ -113,7 +113,7 @@ def share_information(estimate: PointEstimate) -> InformationShares:
     return _shares(prepared.problem, estimate.certificate.x)
 
 
-def _unknown(problem: Problem) -> InformationShares:
+def _unknown(problem: CompiledModel) -> InformationShares:
     space = problem.parameters
     flag = Flag(
         FlagCode.NO_SHARES,
@@ -131,7 +131,7 @@ def _unknown(problem: Problem) -> InformationShares:
     )
 
 
-def _shares(problem: Problem, x: FloatArray) -> InformationShares:
+def _shares(problem: CompiledModel, x: FloatArray) -> InformationShares:
     space, tangent = problem.parameters, _tangent(problem, x)
     data = natural_information(problem, x, "likelihood")
     both = data + natural_information(problem, x, "prior")
@@ -156,7 +156,9 @@ def _shares(problem: Problem, x: FloatArray) -> InformationShares:
     )
 
 
-def _label(problem: Problem, moved: FloatArray, values: FloatArray | list[float]) -> xr.DataArray:
+def _label(
+    problem: CompiledModel, moved: FloatArray, values: FloatArray | list[float]
+) -> xr.DataArray:
     return xr.DataArray(
         moved,
         dims=("direction", "parameter"),
@@ -169,14 +171,14 @@ def _describe(labels: tuple[str, ...], moved: FloatArray) -> tuple[str, ...]:
     return tuple(describe_direction(labels, row) for row in simplify(moved))
 
 
-def _tangent(problem: Problem, x: FloatArray) -> FloatArray:
+def _tangent(problem: CompiledModel, x: FloatArray) -> FloatArray:
     """Jacobian (k, n) of the parameters' natural values."""
     k = problem.parameters.size
     push = problem.values.tangents(x)
     return np.array([push(unit)[:k] for unit in np.eye(len(x))]).T
 
 
-def natural_information(problem: Problem, x: FloatArray, which: str) -> FloatArray:
+def natural_information(problem: CompiledModel, x: FloatArray, which: str) -> FloatArray:
     """Negative Hessian of a log-density in natural units, along the columns of the tangent.
 
     With ``theta = theta(x)`` and gradient ``g`` in natural units it is the Hessian in ``x``
@@ -184,7 +186,7 @@ def natural_information(problem: Problem, x: FloatArray, which: str) -> FloatArr
 
     Parameters
     ----------
-    problem : Problem
+    problem : CompiledModel
     x : array (n,)
     which : {"likelihood", "prior"}
     """

@@ -14,15 +14,15 @@ from pmlik._typing import FloatArray
 from pmlik.comparison import Comparison
 from pmlik.errors import EstimationError, NestingError, Severity, StartError, ValuesError
 from pmlik.estimates import PointEstimate
-from pmlik.estimation import find_MLE
+from pmlik.inference.find import find_MLE
+from pmlik.inference.profile_grid import GridProfiler
+from pmlik.inference.starts import list_starts
 from pmlik.logp.points import read_numbers
 from pmlik.model.observations import observed_values
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.optimize.result import select_result
 from pmlik.profiles import mle_of, places_of
-from pmlik.profiling import Profiler
 from pmlik.rendering import Sheet, format_fixed, format_number, to_html, to_text
-from pmlik.starts import list_starts
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 
@@ -187,7 +187,7 @@ def _test_null(
     labels, values = list(held), np.array(list(held.values()))
     places = places_of(mle)
     natural = mle.prepared.natural
-    profiler = Profiler(natural, [places[label] for label in labels], mle.certificate.x)
+    profiler = GridProfiler(natural, [places[label] for label in labels], mle.certificate.x)
     with np.errstate(all="ignore"):
         highest, n_border = _maximise(profiler, mle, values)
     text = ", ".join(f"{label} = {value:g}" for label, value in held.items())
@@ -201,7 +201,7 @@ def _test_null(
     return _record(text, mle.log_likelihood, highest, len(labels), n_border, _notes(mle))
 
 
-def _maximise(profiler: Profiler, mle: PointEstimate, values: FloatArray) -> tuple[float, int]:
+def _maximise(profiler: GridProfiler, mle: PointEstimate, values: FloatArray) -> tuple[float, int]:
     """The maximum under the null, and how many of its values are at a border."""
     inside = mle.prepared.start
     border = profiler.at_border(values, inside)
@@ -213,7 +213,9 @@ def _maximise(profiler: Profiler, mle: PointEstimate, values: FloatArray) -> tup
     return highest, 0
 
 
-def _highest(profiler: Profiler, mle: PointEstimate, values: FloatArray, far: float = 0) -> float:
+def _highest(
+    profiler: GridProfiler, mle: PointEstimate, values: FloatArray, far: float = 0
+) -> float:
     """The maximum with values held, searched for as the MLE is."""
     if not profiler.own:
         reached = [profiler(values, near)[0] for near in (mle.certificate.x, mle.prepared.start)]
@@ -237,13 +239,13 @@ def _highest(profiler: Profiler, mle: PointEstimate, values: FloatArray, far: fl
     return -found.value if found.usable else np.nan
 
 
-def _limit(profiler: Profiler, mle: PointEstimate, values: FloatArray) -> float:
+def _limit(profiler: GridProfiler, mle: PointEstimate, values: FloatArray) -> float:
     """As values go to a border of their support; NaN if nothing settles there."""
     near, far = (_highest(profiler, mle, values, distance) for distance in _FAR)
     return far if abs(near - far) < _SETTLED * (1 + abs(far)) else np.nan
 
 
-def _across(profiler: Profiler, mle: PointEstimate, values: FloatArray) -> float:
+def _across(profiler: GridProfiler, mle: PointEstimate, values: FloatArray) -> float:
     """Across a gap where the model divides zero by zero (a Box-Cox exponent of zero, say).
 
     Two means of both sides, extrapolated to no distance.
@@ -345,7 +347,7 @@ def _same(one: FloatArray, other: FloatArray) -> bool:
 def _is_limit(full: PointEstimate, reduced: PointEstimate, label: str) -> bool:
     """Whether the reduced model is the full one with a parameter at a border of its support."""
     place = places_of(full)[label]
-    profiler = Profiler(full.prepared.natural, [place], full.prepared.start)
+    profiler = GridProfiler(full.prepared.natural, [place], full.prepared.start)
     if not profiler.own:
         return False
     slack = _SETTLED * (1 + abs(reduced.log_likelihood))

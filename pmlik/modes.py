@@ -8,12 +8,12 @@ import xarray as xr
 from pmlik._typing import FloatArray
 from pmlik.errors import PmlikError
 from pmlik.estimates import PointEstimate, PosteriorEstimate
+from pmlik.inference.compiled import sampled_prior
+from pmlik.inference.prepare import Prepared
 from pmlik.logp.density import LogDensity
 from pmlik.logp.points import read_points
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.optimize.objective import Objective
-from pmlik.preparation import Prepared
-from pmlik.problem import sampled_prior
 
 __all__ = ["find_sampled_mode", "median_of"]
 

@@ -15,7 +15,7 @@ from pmlik.comparison import Comparison
 from pmlik.curves import Joint, draw_curves, draw_joint, select_labels
 from pmlik.errors import ValuesError
 from pmlik.estimates import PointEstimate, SearchEnd
-from pmlik.likelihood import Likelihood
+from pmlik.inference.likelihood import Likelihood
 from pmlik.profile_curves import ProfileCurve, draw_profiles
 from pmlik.profiles import Profile
 

@@ -16,7 +16,7 @@ from pmlik.comparison import Comparison
 from pmlik.endpoints import Ends, Faded, Walker
 from pmlik.errors import EstimationError, Flag, FlagCode, Severity, ValuesError
 from pmlik.estimates import PointEstimate
-from pmlik.estimator import estimate_point
+from pmlik.inference.point import estimate_point
 from pmlik.labels import labelled, space_of
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.optimize.multistart import Start

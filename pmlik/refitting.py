@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from pmlik._typing import FloatArray
 from pmlik.errors import StartError
-from pmlik.estimator import Fit
+from pmlik.inference.compiled import compile_open_model
+from pmlik.inference.point import PointFit
+from pmlik.inference.prepare import Prepared
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.density import LogDensity
 from pmlik.logp.replicates import Replicated
@@ -25,8 +27,6 @@ from pmlik.optimize.multistart import CONTRACTION, TOLERANCE, Start, minimize, s
 from pmlik.optimize.newton import Criterion, Refined, never_rises, refine
 from pmlik.optimize.objective import Kind, Objective, SearchPoint
 from pmlik.optimize.result import SearchResult, select_result
-from pmlik.preparation import Prepared
-from pmlik.problem import open_problem
 from pmlik.refits import Refit, Refits
 
 __all__ = ["BUILDING", "Refitter"]
@@ -86,7 +86,7 @@ class Refitter:
         regular: bool = True,
         together: bool | None = None,
     ) -> None:
-        opened = open_problem(
+        opened = compile_open_model(
             prepared.model,
             prepared.roles,
             potentials=prepared.potentials,
@@ -359,7 +359,7 @@ class Refitter:
         end = _end(outcome)
         if not end.is_usable:
             return self._failed(end)
-        fit = Fit(self._refit, self._kind, objective, outcome)
+        fit = PointFit(self._refit, self._kind, objective, outcome)
         log_likelihood = self._likelihood.value_and_gradient(fit.x)[0]
         unknown, values = fit.undetermined, fit.naturals
         if unknown.any() and end is Refit.CERTIFIED:

@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pmlik._typing import FloatArray
+from pmlik.inference.options import Arguments
+from pmlik.inference.prepare import Prepared, prepare
+from pmlik.inference.simulate import Simulate, simulator
+from pmlik.inference.units import ResamplingUnits
 from pmlik.model.validate import resolve_model
 from pmlik.optimize.objective import Kind
-from pmlik.preparation import Arguments, Prepared, prepare
 from pmlik.refits import Refits
 from pmlik.refitting import BUILDING, Refitter
-from pmlik.simulation import Simulate, simulator
 from pmlik.transport import read_registrations, register
-from pmlik.units import Units
 
 __all__ = ["BootstrapKind", "Resampler", "refit_all"]
 
@@ -56,7 +57,7 @@ class Resampler:
     values : mapping of str to array
         The parameters at the estimate, natural units.
     kind : {"parametric", "nonparametric", "bayesian"}
-    units : Units or None
+    units : ResamplingUnits or None
         What is resampled; None for a parametric bootstrap.
     seed : int
     regular : bool
@@ -71,7 +72,7 @@ class Resampler:
     start: FloatArray
     values: Mapping[str, NDArray[Any]]
     kind: BootstrapKind
-    units: Units | None
+    units: ResamplingUnits | None
     seed: int
     regular: bool = True
     together: bool | None = None

@@ -54,8 +54,9 @@ def fit(rows: int, family: str) -> None:
     import pymc as pm
     import xarray as xr
 
-    from pmlik.estimator import estimate_point
-    from pmlik.preparation import Arguments, prepare
+    from pmlik.inference.options import Arguments
+    from pmlik.inference.point import estimate_point
+    from pmlik.inference.prepare import prepare
 
     X, group, y = simulate(rows, family)
     with pm.Model() as model:

@@ -10,8 +10,8 @@ import statsmodels.api as sm
 import pmlik
 from oracles import zoo
 from pmlik.errors import FlagCode
-from pmlik.scores import unit_scores
-from pmlik.units import read_units
+from pmlik.inference.scores import unit_scores
+from pmlik.inference.units import read_units
 
 N = 60
 RNG = np.random.default_rng(5)

@@ -24,7 +24,7 @@ def give(monkeypatch, **draws: np.ndarray) -> xr.DataTree:
     """Let ``pm.sample`` return these draws."""
     dataset = xr.Dataset({name: (("chain", "draw"), values) for name, values in draws.items()})
     tree = xr.DataTree.from_dict({"posterior": dataset})
-    monkeypatch.setattr("pmlik.sampler.pm.sample", lambda **kwargs: tree)
+    monkeypatch.setattr("pmlik.inference.sample.pm.sample", lambda **kwargs: tree)
     return tree
 
 
@@ -89,7 +89,7 @@ def test_a_summary_that_fails_loses_no_draws(model, monkeypatch) -> None:
     def fail(*args):
         raise MemoryError("no room")
 
-    monkeypatch.setattr("pmlik.sampler.diagnose", fail)
+    monkeypatch.setattr("pmlik.inference.sample.diagnose", fail)
     posterior = sample(model)
     assert posterior.tree is tree
     assert np.isnan(posterior.values["a"])

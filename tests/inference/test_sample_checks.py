@@ -9,7 +9,7 @@ from scipy import stats
 
 import pmlik
 from pmlik import FlagCode, Severity
-from pmlik.chain_checks import check_chains, check_near, check_no_higher
+from pmlik.inference.sample import check_chains, check_near, check_no_higher
 
 Y = np.array([-4.2, -4.2, 5.5, 6.1, 6.3, 5.9])
 SAMPLE = {"draws": 300, "tune": 300, "chains": 2, "initvals": {"mu": 6.0}}

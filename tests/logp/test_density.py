@@ -8,8 +8,9 @@ import pytest
 from threadpoolctl import ThreadpoolController
 
 from pmlik._runtime import one_thread, quiet_single_thread
+from pmlik.inference.options import Arguments
+from pmlik.inference.prepare import prepare
 from pmlik.logp.compile import _is_better_alone, softplus
-from pmlik.preparation import Arguments, prepare
 
 RNG = np.random.default_rng(6)
 GROUP = np.repeat(np.arange(20), 7)

@@ -258,8 +258,8 @@ def test_a_random_walk_has_the_kalman_likelihood_and_costs_three_products() -> N
 
 def test_the_same_walk_from_its_innovations_has_the_same_likelihood() -> None:
     model = random_walk(centred=False)
-    prepared = pmlik.preparation.prepare(
-        pmlik.preparation.Arguments(model, latent=["start", "z"], random_seed=1)
+    prepared = pmlik.inference.prepare.prepare(
+        pmlik.inference.options.Arguments(model, latent=["start", "z"], random_seed=1)
     )
     value, gradient = prepared.problem.likelihood.value_and_gradient(np.log([0.5, 1.1]))
     assert value == pytest.approx(kalman(0.5, 1.1), abs=1e-9)
@@ -502,7 +502,7 @@ def test_a_joint_mode_that_takes_long_is_left_out_and_told(monkeypatch) -> None:
     quick = pmlik.compare(model, random_seed=1, progressbar=False, sample=False)
     assert quick.joint is not None
     assert "NO_JOINT_MODE" not in {flag.code.name for flag in quick.flags}
-    monkeypatch.setattr("pmlik.preparation._SLOWEST_HESSIAN", 0.0)
+    monkeypatch.setattr("pmlik.inference.prepare._SLOWEST_HESSIAN", 0.0)
     slow = pmlik.compare(model, random_seed=1, progressbar=False, sample=False)
     assert slow.joint is None
     (flag,) = [flag for flag in slow.flags if flag.code.name == "NO_JOINT_MODE"]

@@ -8,9 +8,10 @@ import pytest
 from scipy import optimize, sparse, stats
 
 import pmlik
+from pmlik.inference.options import Arguments
+from pmlik.inference.prepare import prepare
 from pmlik.logp.sparsity import SparsityPattern, colour_apart
 from pmlik.marginal.hessian import TermwiseHessian, find_incidence
-from pmlik.preparation import Arguments, prepare
 
 RNG = np.random.default_rng(5)
 FIRST = np.repeat(np.arange(12), 7)

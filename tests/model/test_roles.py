@@ -135,7 +135,7 @@ def test_sampling_accepts_a_model_with_latents(name, monkeypatch):
     def reached(**kwargs):
         raise SamplerReachedError
 
-    monkeypatch.setattr("pmlik.sampler.pm.sample", reached)
+    monkeypatch.setattr("pmlik.inference.sample.pm.sample", reached)
     with pytest.raises(SamplerReachedError):
         pmlik.sample_posterior(LATENT[name][0](), progressbar=False)
 

@@ -51,8 +51,8 @@ def nothing_is_built(monkeypatch):
     def build(*args, **kwargs):
         raise AssertionError("long work began before the input was checked")
 
-    monkeypatch.setattr("pmlik.problem.build_problem", build)
-    monkeypatch.setattr("pmlik.sampler.pm.sample", build)
+    monkeypatch.setattr("pmlik.inference.prepare.compile_model", build)
+    monkeypatch.setattr("pmlik.inference.sample.pm.sample", build)
 
 
 # --- which model --------------------------------------------------------------------------
@@ -461,7 +461,9 @@ class TestArguments:
 @pytest.mark.parametrize("verb", ALL_VERBS)
 @pytest.mark.parametrize("wrong", ["cuda", "Numba", 3])
 def test_an_unknown_backend(verb, wrong, monkeypatch):
-    monkeypatch.setattr("pmlik.sampler.pm.sample", lambda **kwargs: pytest.fail("it sampled"))
+    monkeypatch.setattr(
+        "pmlik.inference.sample.pm.sample", lambda **kwargs: pytest.fail("it sampled")
+    )
     message = refusal(verb, mean_model(), backend=wrong)
     assert message == f"backend: got {wrong!r}, need one of numba, jax, c, or None."
 

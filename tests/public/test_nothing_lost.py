@@ -39,7 +39,7 @@ def sampler_that_raises(monkeypatch, error: BaseException) -> None:
     def sample(**kwargs):
         raise error
 
-    monkeypatch.setattr("pmlik.sampler.pm.sample", sample)
+    monkeypatch.setattr("pmlik.inference.sample.pm.sample", sample)
 
 
 FAILURES = {
@@ -113,7 +113,7 @@ class TestFailedSampling:
             {name: (("chain", "draw"), np.full((4, 50), np.nan)) for name in ("a", "twice")}
         )
         tree = xr.DataTree.from_dict({"posterior": draws})
-        monkeypatch.setattr("pmlik.sampler.pm.sample", lambda **kwargs: tree)
+        monkeypatch.setattr("pmlik.inference.sample.pm.sample", lambda **kwargs: tree)
         comparison = pmlik.compare(model, progressbar=False)
         assert comparison.mle.trusted
         assert not comparison.trusted
@@ -123,7 +123,7 @@ class TestFailedSampling:
         rng = np.random.default_rng(1)
         draws = xr.Dataset({"a": (("chain", "draw"), rng.normal(size=(4, 500)))})
         tree = xr.DataTree.from_dict({"posterior": draws})
-        monkeypatch.setattr("pmlik.sampler.pm.sample", lambda **kwargs: tree)
+        monkeypatch.setattr("pmlik.inference.sample.pm.sample", lambda **kwargs: tree)
         comparison = pmlik.compare(model, progressbar=False)
         assert comparison.posterior is not None
         assert np.isfinite(comparison.table.loc["a", "posterior mean"])
@@ -144,7 +144,7 @@ class TestSamplerCall:
             calls.append(kwargs)
             raise RuntimeError("enough")
 
-        monkeypatch.setattr("pmlik.sampler.pm.sample", sample)
+        monkeypatch.setattr("pmlik.inference.sample.pm.sample", sample)
         pmlik.compare(model, random_seed=3, progressbar=False)
         (call,) = calls
         assert call["model"] is model
@@ -160,7 +160,7 @@ class TestSamplerCall:
             calls.append(kwargs)
             raise RuntimeError("enough")
 
-        monkeypatch.setattr("pmlik.sampler.pm.sample", sample)
+        monkeypatch.setattr("pmlik.inference.sample.pm.sample", sample)
         given = {"chains": 2, "draws": 7, "target_accept": 0.99}
         pmlik.compare(model, progressbar=False, sample_kwargs=given)
         assert given.items() <= calls[0].items()
@@ -219,7 +219,7 @@ class TestQuiet:
         def find_map(**kwargs):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("pmlik.host.pm.find_MAP", find_map)
+        monkeypatch.setattr("pmlik.inference.starts.pm.find_MAP", find_map)
         logger = logging.getLogger("pymc")
         before = logger.level
         with pytest.raises(KeyboardInterrupt):
@@ -245,7 +245,7 @@ class TestQuiet:
         def find_map(*args, **kwargs):
             raise ValueError("it broke")
 
-        monkeypatch.setattr("pmlik.host.pm.find_MAP", find_map)
+        monkeypatch.setattr("pmlik.inference.starts.pm.find_MAP", find_map)
         mle = pmlik.find_MLE(model, progressbar=False)
         assert float(mle.values["a"]) == pytest.approx(Y.mean())
         assert mle.trusted

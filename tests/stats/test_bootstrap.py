@@ -329,7 +329,7 @@ def test_failures_are_the_separated_data_sets(challenger, kind) -> None:
     n = 1000
     found = resample(challenger, n, kind=kind)
     if kind == "parametric":
-        from pmlik.simulation import simulator
+        from pmlik.inference.simulate import simulator
 
         prepared = challenger.prepared
         values = {name: challenger.values[name].values for name in prepared.roles.parameters}

@@ -18,12 +18,12 @@ from scipy import stats
 import pmlik
 from oracles.latent_models import cbpp, one_way, sleepstudy
 from oracles.reference_models import data, design
+from pmlik.inference.scores import unit_scores
+from pmlik.inference.simulate import simulator
+from pmlik.inference.units import read_units
 from pmlik.refits import Refit
 from pmlik.refitting import Refitter
 from pmlik.resampling import Resampler
-from pmlik.scores import unit_scores
-from pmlik.simulation import simulator
-from pmlik.units import read_units
 
 NAMES = ["b0", "sigma", "sd"]
 

@@ -1,19 +1,22 @@
-"""From what was found to flags: each ``check_*`` looks at one thing."""
+"""Flags of a point estimate: what was checked and what was found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 
 import numpy as np
 
+from pmlik._typing import FloatArray
 from pmlik.directions import describe_direction
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, PointEstimate
+from pmlik.inference.compiled import CompiledModel
+from pmlik.labels import ParameterSpace
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.marginal.importance import LaplaceError
 from pmlik.model.roles import Potentials, Roles
 from pmlik.optimize.objective import SearchPoint
-from pmlik.problem import Problem
 
 __all__ = [
     "check_certificate",
@@ -29,6 +32,7 @@ __all__ = [
     "check_roles",
     "check_standard_errors",
     "check_unbounded",
+    "is_label_switched",
 ]
 
 
@@ -57,13 +61,13 @@ def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
     return flags
 
 
-def check_latents(roles: Roles, problem: Problem) -> list[Flag]:
+def check_latents(roles: Roles, problem: CompiledModel) -> list[Flag]:
     """Who is integrated out and how, and whether there are enough of them.
 
     Parameters
     ----------
     roles : Roles
-    problem : Problem
+    problem : CompiledModel
     """
     likelihood = problem.likelihood
     if not isinstance(likelihood, MarginalLogLikelihood):
@@ -78,7 +82,9 @@ def check_latents(roles: Roles, problem: Problem) -> list[Flag]:
     return [*flags, *_check_few(roles, problem, likelihood), *_check_coefficients(roles)]
 
 
-def _check_few(roles: Roles, problem: Problem, likelihood: MarginalLogLikelihood) -> list[Flag]:
+def _check_few(
+    roles: Roles, problem: CompiledModel, likelihood: MarginalLogLikelihood
+) -> list[Flag]:
     """Latents that are no more than the parameters of their distribution, scalar by scalar."""
     shapes = zip(roles.parameters, problem.unconstrained.shapes, strict=True)
     size = {name: int(np.prod(shape, dtype=int)) for name, shape in shapes}
@@ -354,3 +360,36 @@ def check_joint(latents: Sequence[str], joint: PointEstimate | None) -> list[Fla
         return []
     action = "pm.find_MAP of the model looks for it."
     return [Flag(FlagCode.NO_JOINT_MODE, Severity.INFO, tuple(latents), action)]
+
+
+_MOST_COMPONENTS = 6
+
+
+def is_label_switched(space: ParameterSpace, one: FloatArray, other: FloatArray) -> bool:
+    """Whether one permutation along some axis of one length takes one point to the other.
+
+    Parameters
+    ----------
+    space : ParameterSpace
+    one, other : array (k,)
+        Natural values.
+    """
+    lengths = {n for shape in space.shapes for n in shape if 1 < n <= _MOST_COMPONENTS}
+    before, after = space.split(one), space.split(other)
+    for n in lengths:
+        for order in permutations(range(n)):
+            if all(
+                _same(_permute(before[name], n, list(order)), after[name]) for name in space.names
+            ):
+                return True
+    return False
+
+
+def _permute(array: FloatArray, n: int, order: list[int]) -> FloatArray:
+    for axis in [axis for axis, size in enumerate(array.shape) if size == n]:
+        array = np.take(array, order, axis=axis)
+    return array
+
+
+def _same(one: FloatArray, other: FloatArray) -> bool:
+    return bool(np.allclose(one, other, rtol=1e-4, atol=1e-6 * (1 + np.abs(one).max(initial=0))))

@@ -11,10 +11,10 @@ import pytensor.tensor as pt
 from pytensor.gradient import grad
 
 from pmlik._typing import FloatArray
+from pmlik.inference.compiled import CompiledModel
+from pmlik.inference.units import ResamplingUnits
 from pmlik.logp.compile import NO_GRADIENT, compile_mode, compile_quiet
 from pmlik.marginal.density import MarginalLogLikelihood
-from pmlik.problem import Problem
-from pmlik.units import Units
 
 __all__ = ["unit_scores"]
 
@@ -24,14 +24,14 @@ __all__ = ["unit_scores"]
 _STEP = 3e-3
 
 
-def unit_scores(problem: Problem, x: FloatArray, units: Units) -> FloatArray:
+def unit_scores(problem: CompiledModel, x: FloatArray, units: ResamplingUnits) -> FloatArray:
     """The gradient of the log-likelihood of each unit by itself.
 
     Parameters
     ----------
-    problem : Problem
+    problem : CompiledModel
     x : array (n,)
-    units : Units
+    units : ResamplingUnits
 
     Returns
     -------
@@ -65,7 +65,9 @@ def unit_scores(problem: Problem, x: FloatArray, units: Units) -> FloatArray:
     return rows
 
 
-def _by_differences(likelihood: MarginalLogLikelihood, x: FloatArray, units: Units) -> FloatArray:
+def _by_differences(
+    likelihood: MarginalLogLikelihood, x: FloatArray, units: ResamplingUnits
+) -> FloatArray:
     """The scores of blocks of latents, and of observations that depend on none."""
     blocks = likelihood.blocks
     codes = np.concatenate([np.ravel(units.codes[name]) for name in likelihood.terms])
@@ -90,7 +92,7 @@ def _by_differences(likelihood: MarginalLogLikelihood, x: FloatArray, units: Uni
 
 
 def _along(
-    problem: Problem, graphs: tuple[Any, ...], weights: list[Any]
+    problem: CompiledModel, graphs: tuple[Any, ...], weights: list[Any]
 ) -> Callable[..., Any] | None:
     """Products of each term's gradient with a vector; None where PyTensor has no derivative."""
     x, _, gradient, _ = graphs

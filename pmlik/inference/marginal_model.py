@@ -14,6 +14,7 @@ from pytensor.graph.op import Op
 
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
+from pmlik.inference.compiled import CompiledModel, compile_model
 from pmlik.logp.density import LogDensity
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.model.discrete import sum_out_discrete
@@ -21,7 +22,6 @@ from pmlik.model.graph import as_tensor
 from pmlik.model.roles import Latent, Potentials, Roles, read_roles
 from pmlik.model.transform import carry_over, graph_of
 from pmlik.model.validate import resolve_model
-from pmlik.problem import Problem, build_problem
 
 __all__ = ["marginal_model", "parameters_model"]
 
@@ -139,13 +139,13 @@ def marginal_model(
             "The model has no latents to integrate out: its own likelihood is the marginal one. "
             "Name them with latent=[...], or use pmlik.likelihood_model."
         )
-    problem = build_problem(
+    problem = compile_model(
         model, roles, potentials=potentials, backend=backend, quadrature=quadrature
     )
     return parameters_model(model, roles, problem)
 
 
-def parameters_model(model: pm.Model, roles: Roles, problem: Problem) -> pm.Model:
+def parameters_model(model: pm.Model, roles: Roles, problem: CompiledModel) -> pm.Model:
     """The model of a problem's parameters, with its likelihood as a potential."""
     graph, memo = graph_of(model)
     kept = {memo[model[name]] for name in (*roles.parameters, *problem.derived.names)}

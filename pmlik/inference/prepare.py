@@ -1,63 +1,45 @@
-"""A model made ready to be estimated: its roles, one compiled problem, a start, a seed."""
+"""A model made ready to be estimated: roles, compiled functions, a start, a seed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pymc as pm
 import xarray as xr
 
 from pmlik._typing import FloatArray
-from pmlik.errors import ModelError, StartError
+from pmlik.errors import StartError
 from pmlik.estimates import LatentModes
+from pmlik.inference.compiled import CompiledModel, compile_model
+from pmlik.inference.natural import ConstrainedLikelihood
+from pmlik.inference.options import (
+    JOINT_STARTS,
+    Arguments,
+    check_count,
+    check_covariance,
+    check_var_names,
+    seed_of,
+)
+from pmlik.inference.starts import usable_start
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.points import check_names, read_points
 from pmlik.marginal.conditional import conditional_modes
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.model.discrete import sum_out_discrete
-from pmlik.model.roles import Latent, Potentials, Roles, read_roles
+from pmlik.model.roles import Potentials, Roles, read_roles
 from pmlik.model.validate import resolve_model
-from pmlik.naturals import NaturalLikelihood
 from pmlik.optimize.hessian import DENSE_LIMIT
-from pmlik.problem import Problem, build_problem
-from pmlik.starting import usable_start
-from pmlik.units import Cluster
 
-__all__ = ["Arguments", "CovarianceKind", "Prepared", "prepare", "prepare_joint", "seed_of"]
+__all__ = ["Prepared", "prepare", "prepare_joint"]
 
-
-# The mode of parameters and latents together is shown for what it is; two starts will do.
-_JOINT_STARTS = 2
 
 # A Hessian that takes longer is not for a search.
 _SLOWEST_HESSIAN = 1.0
-
-#: What standard errors of the MLE are taken from.
-CovarianceKind = Literal["observed", "robust"]
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """What `find_MLE`, `find_MAP` and `compare` have in common."""
-
-    model: pm.Model | None = None
-    var_names: Sequence[str] | None = None
-    random_seed: int | None = None
-    progressbar: bool = True
-    backend: str | None = None
-    potentials: Potentials = "likelihood"
-    start: Mapping[str, Any] | None = None
-    n_starts: int | None = None
-    latent: Latent = "auto"
-    parameters: Sequence[str] = ()
-    quadrature: int | None = None
-    covariance_kind: CovarianceKind = "observed"
-    cluster: Cluster = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +50,14 @@ class Prepared:
     ----------
     model : pm.Model
     roles : Roles
-    problem : Problem
+    problem : CompiledModel
     seed : int
     arguments : Arguments
     """
 
     model: pm.Model
     roles: Roles
-    problem: Problem
+    problem: CompiledModel
     seed: int
     arguments: Arguments
 
@@ -90,9 +72,9 @@ class Prepared:
         return [var.name for var in self.model.unobserved_RVs]
 
     @cached_property
-    def natural(self) -> NaturalLikelihood:
+    def natural(self) -> ConstrainedLikelihood:
         """The likelihood as a function of the user's values."""
-        return NaturalLikelihood(self.problem)
+        return ConstrainedLikelihood(self.problem)
 
     def latents_at(self, x: FloatArray) -> LatentModes | None:
         """Conditional modes of the latents at ``x`` (n,); None for a model without latents."""
@@ -136,13 +118,13 @@ def prepare(arguments: Arguments) -> Prepared:
         latent = [name for name in latent if name not in summed]
     roles = read_roles(model, arguments.potentials, latent=latent, parameters=arguments.parameters)
     roles = replace(roles, summed=summed)
-    _check_names(model, arguments.var_names)
+    check_var_names(model, arguments.var_names)
     compile_mode(arguments.backend)
-    _check_count("n_starts", arguments.n_starts)
-    _check_count("quadrature", arguments.quadrature)
-    _check_covariance(arguments.covariance_kind, arguments.cluster)
+    check_count("n_starts", arguments.n_starts)
+    check_count("quadrature", arguments.quadrature)
+    check_covariance(arguments.covariance_kind, arguments.cluster)
     seed = seed_of(arguments.random_seed)
-    problem = build_problem(
+    problem = compile_model(
         model,
         roles,
         potentials=arguments.potentials,
@@ -169,7 +151,7 @@ def prepare_joint(prepared: Prepared) -> Prepared | None:
         parameters=everything,
         quadrature=None,
         var_names=None,
-        n_starts=_JOINT_STARTS,
+        n_starts=JOINT_STARTS,
     )
     problem = prepared.problem
     size = len(problem.initial) + sum(getattr(problem.likelihood, "sizes", ()))
@@ -179,7 +161,7 @@ def prepare_joint(prepared: Prepared) -> Prepared | None:
     return together if _hessian_seconds(together.problem) < _SLOWEST_HESSIAN else None
 
 
-def _hessian_seconds(problem: Problem) -> float:
+def _hessian_seconds(problem: CompiledModel) -> float:
     """Of likelihood times prior, this process's time, as other work on the machine only adds."""
     x = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
     unit = np.zeros(len(x))
@@ -193,7 +175,7 @@ def _hessian_seconds(problem: Problem) -> float:
     return seconds * len(x)
 
 
-def _start_from(prepared: Prepared, start: Mapping[str, Any]) -> Problem:
+def _start_from(prepared: Prepared, start: Mapping[str, Any]) -> CompiledModel:
     """The problem with the user's start, in natural units, as its initial point."""
     problem = prepared.problem
     check_names(start, problem.parameters, complete=False)
@@ -212,46 +194,3 @@ def _start_from(prepared: Prepared, start: Mapping[str, Any]) -> Problem:
     for name, where in zip(problem.parameters.names, wheres, strict=True):
         pinned[where] |= name in given
     return replace(problem, initial=np.where(pinned, x, problem.initial), pinned=pinned)
-
-
-def _check_count(what: str, count: int | None) -> None:
-    integer = isinstance(count, int | np.integer) and not isinstance(count, bool)
-    if count is not None and (not integer or count < 1):
-        raise ModelError(f"{what}: got {count!r}, need an integer from 1 up, or None.")
-
-
-def _check_covariance(kind: str, cluster: Cluster) -> None:
-    if kind not in ("observed", "robust"):
-        raise ModelError(f"covariance_kind: got {kind!r}, need 'observed' or 'robust'.")
-    if kind == "observed" and cluster is not None:
-        raise ModelError("cluster: needs covariance_kind='robust'.")
-
-
-def _check_names(model: pm.Model, var_names: Sequence[str] | None) -> None:
-    if isinstance(var_names, str):
-        raise ModelError(f"var_names: got the string {var_names!r}, need a list of names.")
-    if not isinstance(var_names, Iterable | None):
-        raise ModelError(f"var_names: got {var_names!r}, need a list of names.")
-    known = [var.name for var in model.unobserved_RVs]
-    unknown = [name for name in var_names or () if name not in known]
-    if unknown:
-        raise ModelError(
-            f"var_names: {', '.join(map(repr, unknown))} not in the model, which has "
-            f"{', '.join(known)}."
-        )
-
-
-def seed_of(random_seed: int | None) -> int:
-    """The seed given, or a fresh one.
-
-    Raises
-    ------
-    ModelError
-        For anything but an integer from 0 up.
-    """
-    if random_seed is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    integer = isinstance(random_seed, int | np.integer) and not isinstance(random_seed, bool)
-    if not integer or random_seed < 0:
-        raise ModelError(f"random_seed: got {random_seed!r}, need an integer from 0 up, or None.")
-    return int(random_seed)

@@ -16,13 +16,14 @@ from pmlik._typing import FloatArray
 from pmlik.comparison import Comparison
 from pmlik.errors import EstimationError, Severity, UnderflowWarning, ValuesError
 from pmlik.estimates import PointEstimate
-from pmlik.estimator import estimate_point
+from pmlik.inference.options import Arguments
+from pmlik.inference.point import estimate_point
+from pmlik.inference.prepare import Prepared, prepare
+from pmlik.inference.profile_grid import profile_grid
 from pmlik.labels import ParameterSpace
 from pmlik.logp.points import Points, check_names, read_numbers, read_points
 from pmlik.model.dims import label_space
 from pmlik.model.roles import Latent, Potentials
-from pmlik.preparation import Arguments, Prepared, prepare
-from pmlik.profiling import profile_grid
 
 __all__ = ["Likelihood"]
 

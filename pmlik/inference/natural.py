@@ -14,15 +14,15 @@ from pytensor.xtensor import as_xtensor
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.errors import ValuesError
+from pmlik.inference.compiled import CompiledModel
 from pmlik.logp.batched import Batched
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.density import LogDensity
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.transform import factor_graphs, untransformed_model
-from pmlik.problem import Problem
 
-__all__ = ["NaturalLikelihood"]
+__all__ = ["ConstrainedLikelihood", "ConstrainedMarginal"]
 
 
 # A value on the border of the support belongs to it: it is moved inside by this before the
@@ -32,15 +32,15 @@ _ROUND_TRIP = 1e-6
 _FAR = 1e100
 
 
-class NaturalLikelihood:
+class ConstrainedLikelihood:
     """The log-likelihood of a flat vector ``theta`` of the parameters' natural values.
 
     Parameters
     ----------
-    problem : Problem
+    problem : CompiledModel
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: CompiledModel) -> None:
         self.problem = problem
         self._model = untransformed_model(problem.model)
         self._mode = compile_mode(problem.backend)
@@ -67,10 +67,10 @@ class NaturalLikelihood:
         return list(joined), theta
 
     @cached_property
-    def density(self) -> LogDensity | NaturalMarginal:
+    def density(self) -> LogDensity | ConstrainedMarginal:
         """The log-density of the observations given ``theta``, all constants included."""
         if isinstance(self.problem.likelihood, MarginalLogLikelihood):
-            return NaturalMarginal(self)
+            return ConstrainedMarginal(self)
         terms = factor_graphs(self._model, [term.name for term in self._model.terms])
         joined, theta = self._join(list(terms.values()))
         everything = np.ones(self.problem.parameters.size, bool)
@@ -186,15 +186,15 @@ class NaturalLikelihood:
         return results
 
 
-class NaturalMarginal:
+class ConstrainedMarginal:
     """The marginal log-likelihood of natural values, by way of the unconstrained ones.
 
     Parameters
     ----------
-    natural : NaturalLikelihood
+    natural : ConstrainedLikelihood
     """
 
-    def __init__(self, natural: NaturalLikelihood) -> None:
+    def __init__(self, natural: ConstrainedLikelihood) -> None:
         self._natural, self._likelihood = natural, natural.problem.likelihood
 
     @property

@@ -16,15 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
+from pmlik.inference.compiled import CompiledModel
 from pmlik.logp.density import LogDensity
 from pmlik.marginal.blocks import NotAloneError
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.model.observations import count_of
 from pmlik.model.transform import TermsModel
 from pmlik.model.validate import constant_data
-from pmlik.problem import Problem
 
-__all__ = ["Cluster", "Units", "read_units"]
+__all__ = ["Cluster", "ResamplingUnits", "read_units"]
 
 
 #: How a user names clusters: a dim, a ``pm.Data``, labels, or labels by observed variable.
@@ -33,7 +33,7 @@ _ADVICE = "Use bootstrap(kind='parametric'), or standard errors from the observe
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
+class ResamplingUnits:
     """Which unit each entry of each term of the log-likelihood belongs to.
 
     Parameters
@@ -41,7 +41,7 @@ class Units:
     codes : mapping of str to array of int
         By term, in its shape: units are numbered from 0.
     pools : tuple of array of int
-        Units that are exchangeable; each pool is resampled by itself.
+        ResamplingUnits that are exchangeable; each pool is resampled by itself.
     """
 
     codes: Mapping[str, NDArray[np.intp]]
@@ -64,12 +64,14 @@ class Units:
         return total
 
 
-def read_units(problem: Problem, x: FloatArray, cluster: Cluster, purpose: str) -> Units:
+def read_units(
+    problem: CompiledModel, x: FloatArray, cluster: Cluster, purpose: str
+) -> ResamplingUnits:
     """The units of a problem's likelihood.
 
     Parameters
     ----------
-    problem : Problem
+    problem : CompiledModel
     x : array (n,)
         A point with a likelihood.
     cluster : str, array, mapping or None
@@ -102,7 +104,7 @@ def read_units(problem: Problem, x: FloatArray, cluster: Cluster, purpose: str) 
     }
     if blocks is not None:
         _check_blocks(flat, blocks)
-    return Units(spread, (np.arange(len(unique)),))
+    return ResamplingUnits(spread, (np.arange(len(unique)),))
 
 
 class _Owners(NamedTuple):
@@ -146,7 +148,7 @@ def _read_blocks(
     return _Owners(owner, kinds)
 
 
-def _unite(alone: Units, blocks: _Owners) -> Units:
+def _unite(alone: ResamplingUnits, blocks: _Owners) -> ResamplingUnits:
     """Blocks of latents as units, alike ones in one pool, and what depends on none by itself."""
     codes = np.concatenate([part.ravel() for part in alone.codes.values()])
     pool = np.concatenate([np.full(len(one), i) for i, one in enumerate(alone.pools)])
@@ -162,7 +164,9 @@ def _unite(alone: Units, blocks: _Owners) -> Units:
         for (name, like), part in zip(alone.codes.items(), parts, strict=True)
     }
     kinds = pools[first]
-    return Units(spread, tuple(np.flatnonzero(kinds == kind) for kind in np.unique(kinds)))
+    return ResamplingUnits(
+        spread, tuple(np.flatnonzero(kinds == kind) for kind in np.unique(kinds))
+    )
 
 
 def _check_blocks(labels: NDArray[Any], blocks: _Owners) -> None:
@@ -198,7 +202,7 @@ def _refuse_single(model: TermsModel, name: str, shape: tuple[int, ...], purpose
         )
 
 
-def _observations(model: TermsModel, shapes: Mapping[str, tuple[int, ...]]) -> Units:
+def _observations(model: TermsModel, shapes: Mapping[str, tuple[int, ...]]) -> ResamplingUnits:
     """Every entry is a unit; terms with the same named dims share theirs."""
     codes: dict[str, NDArray[np.intp]] = {}
     known: dict[Any, NDArray[np.intp]] = {}
@@ -212,7 +216,7 @@ def _observations(model: TermsModel, shapes: Mapping[str, tuple[int, ...]]) -> U
             pools.append(pool)
             size += len(pool)
         codes[name] = known[key]
-    return Units(codes, tuple(pools))
+    return ResamplingUnits(codes, tuple(pools))
 
 
 def _dims(model: TermsModel, name: str, ndim: int) -> tuple[str | None, ...]:

@@ -38,7 +38,7 @@ from pmlik.model.transform import (
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.optimize.objective import LARGE_DATA, Kind, Objective
 
-__all__ = ["OpenProblem", "Problem", "build_problem", "open_problem", "sampled_prior"]
+__all__ = ["OpenModel", "CompiledModel", "compile_model", "compile_open_model", "sampled_prior"]
 
 
 # Interpreting is left for compiling when the work ahead would take longer than this.
@@ -51,7 +51,7 @@ _LONG = 10_000
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class CompiledModel:
     """Everything the numerics need to know of a model.
 
     Parameters
@@ -106,14 +106,14 @@ class Problem:
         return count_observations(self.model)
 
 
-def build_problem(
+def compile_model(
     model: pm.Model,
     roles: Roles,
     *,
     potentials: Potentials = "likelihood",
     backend: str | None = None,
     quadrature: int | None = None,
-) -> Problem:
+) -> CompiledModel:
     """Build the problem of a model; latents are integrated out of its likelihood.
 
     Parameters
@@ -150,28 +150,28 @@ def build_problem(
 
 
 @dataclass(frozen=True, eq=False)
-class OpenProblem:
+class OpenModel:
     """A problem whose data can be set without building anything again.
 
     Parameters
     ----------
-    problem : Problem
+    problem : CompiledModel
     data : mapping of str to shared variable
         The observed values, by the observed variable; ``set_value`` replaces them.
     """
 
-    problem: Problem
+    problem: CompiledModel
     data: Mapping[str, Any]
 
 
-def open_problem(
+def compile_open_model(
     model: pm.Model,
     roles: Roles,
     *,
     potentials: Potentials,
     backend: str | None,
     quadrature: int | None = None,
-) -> OpenProblem:
+) -> OpenModel:
     """The problem of `build_problem` with the observed values as shared variables.
 
     Parameters
@@ -181,10 +181,10 @@ def open_problem(
     """
     clone = terms_model(model, likelihood_terms(roles, potentials), exact_constants=True)
     data = open_data(clone, roles.observed)
-    return OpenProblem(_assemble(clone, roles, potentials, backend, quadrature), data)
+    return OpenModel(_assemble(clone, roles, potentials, backend, quadrature), data)
 
 
-def _is_vectorised(problem: Problem) -> bool:
+def _is_vectorised(problem: CompiledModel) -> bool:
     """Whether NumPy spends its time in long arrays, where compiled loops are no faster.
 
     Measured on random intercepts of a million rows: 0.2 s a gradient interpreted, 0.7 s compiled.
@@ -193,7 +193,7 @@ def _is_vectorised(problem: Problem) -> bool:
     return integral and problem.n_observations > _LONG
 
 
-def _seconds_ahead(problem: Problem) -> float:
+def _seconds_ahead(problem: CompiledModel) -> float:
     """What two estimates would cost at the speed of one evaluation now."""
     likelihood, initial = problem.likelihood, problem.initial
     if isinstance(likelihood, MarginalLogLikelihood):
@@ -226,7 +226,7 @@ def _assemble(
     potentials: Potentials,
     backend: str | None,
     quadrature: int | None = None,
-) -> Problem:
+) -> CompiledModel:
     mode = compile_mode(backend)
     standard = standardize_latents(clone, roles.latents)
     parameters = [clone[name] for name in roles.parameters]
@@ -268,7 +268,7 @@ def _assemble(
     initial = unconstrained.join(point)
     arrays = values.arrays(np.where(np.isfinite(initial), initial, 0.0))
     pinned = [clone.rvs_to_initial_values[rv] is not None for rv in parameters]
-    return Problem(
+    return CompiledModel(
         unconstrained=unconstrained,
         parameters=label_space(clone, roles.parameters, arrays[:k]),
         derived=label_space(clone, [var.name for var in derived], arrays[k:]),
@@ -282,14 +282,14 @@ def _assemble(
     )
 
 
-def sampled_prior(problem: Problem, roles: Roles, potentials: Potentials) -> LogDensity:
+def sampled_prior(problem: CompiledModel, roles: Roles, potentials: Potentials) -> LogDensity:
     """The prior as a density of ``x``: with the Jacobian that ``problem.prior`` leaves off.
 
     Interpreted, as few evaluations of it are made.
 
     Parameters
     ----------
-    problem : Problem
+    problem : CompiledModel
     roles : Roles
     potentials : {"likelihood", "prior"}
     """

@@ -10,14 +10,14 @@ import numpy as np
 
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.naturals import NaturalLikelihood
+from pmlik.inference.natural import ConstrainedLikelihood
 from pmlik.optimize.affine import Rounded
 from pmlik.optimize.constrained import ConstrainedStatus, Point, solve_constrained
 from pmlik.optimize.multistart import minimize
 from pmlik.optimize.objective import Objective
 from pmlik.optimize.profiled import Profiled
 
-__all__ = ["Profiler", "profile_grid"]
+__all__ = ["GridProfiler", "profile_grid"]
 
 
 # The shortest step of a walk, of the whole of it, and the share of its speed at which a value
@@ -29,7 +29,7 @@ _SATURATED = 1e-3
 _BEYOND = 1e3
 
 
-class Profiler:
+class GridProfiler:
     """Maximises the likelihood with some of the parameters' scalars held.
 
     Where the transform gives a held value a coordinate of its own, that is held and the others
@@ -37,7 +37,7 @@ class Profiler:
 
     Parameters
     ----------
-    natural : NaturalLikelihood
+    natural : ConstrainedLikelihood
     places : sequence of int
         The held scalars, among all natural values, parameters first.
     optimum : array (n,)
@@ -45,7 +45,7 @@ class Profiler:
     """
 
     def __init__(
-        self, natural: NaturalLikelihood, places: Sequence[int], optimum: FloatArray
+        self, natural: ConstrainedLikelihood, places: Sequence[int], optimum: FloatArray
     ) -> None:
         self._natural, self._places, self._optimum = natural, list(places), optimum
         problem = natural.problem
@@ -212,7 +212,7 @@ class Profiler:
 
 
 def profile_grid(
-    natural: NaturalLikelihood,
+    natural: ConstrainedLikelihood,
     places: Sequence[int],
     grids: Sequence[FloatArray],
     optimum: FloatArray,
@@ -222,7 +222,7 @@ def profile_grid(
 
     Parameters
     ----------
-    natural : NaturalLikelihood
+    natural : ConstrainedLikelihood
     places : sequence of int
         Which scalars of the parameters the grid is of, one an axis.
     grids : sequence of array
@@ -237,7 +237,7 @@ def profile_grid(
     array
         One axis a grid; NaN where no maximum could be certified.
     """
-    profiler = Profiler(natural, places, optimum)
+    profiler = GridProfiler(natural, places, optimum)
     at_optimum = natural.problem.values(optimum)[list(places)]
     shape = tuple(len(grid) for grid in grids)
     first = [int(np.argmin(np.abs(g - v))) for g, v in zip(grids, at_optimum, strict=True)]

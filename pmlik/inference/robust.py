@@ -10,10 +10,10 @@ import xarray as xr
 from pmlik._typing import FloatArray
 from pmlik.errors import Flag, FlagCode, ModelError, Severity
 from pmlik.estimates import PointEstimate
+from pmlik.inference.prepare import Prepared
+from pmlik.inference.scores import unit_scores
+from pmlik.inference.units import Cluster, read_units
 from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen
-from pmlik.preparation import Prepared
-from pmlik.scores import unit_scores
-from pmlik.units import Cluster, read_units
 
 __all__ = ["make_robust"]
 

@@ -11,7 +11,10 @@ import xarray as xr
 
 from pmlik._runtime import quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.checks import (
+from pmlik.directions import describe_direction, simplify
+from pmlik.errors import Flag, FlagCode, Severity
+from pmlik.estimates import Certificate, Counts, PointEstimate, SearchEnd
+from pmlik.inference.checks import (
     check_certificate,
     check_gradient,
     check_higher,
@@ -23,10 +26,12 @@ from pmlik.checks import (
     check_roles,
     check_standard_errors,
     check_unbounded,
+    is_label_switched,
 )
-from pmlik.directions import describe_direction, simplify
-from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.estimates import Certificate, Counts, PointEstimate, SearchEnd
+from pmlik.inference.compiled import CompiledModel
+from pmlik.inference.prepare import Prepared
+from pmlik.inference.robust import make_robust
+from pmlik.inference.starts import count_starts, describe_point, first_start, list_starts
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.marginal.importance import LaplaceError, laplace_error
 from pmlik.optimize.convergence import gradient_error, gradient_error_at
@@ -35,14 +40,8 @@ from pmlik.optimize.limits import LimitDirection, LimitKind
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.optimize.objective import LARGE_DATA, Kind, Objective, ObjectiveLike, SearchPoint
 from pmlik.optimize.result import SearchResult, select_result
-from pmlik.preparation import Prepared
-from pmlik.problem import Problem
-from pmlik.sandwich import make_robust
-from pmlik.starting import describe_point
-from pmlik.starts import count_starts, first_start, list_starts
-from pmlik.symmetry import is_switched
 
-__all__ = ["Fit", "estimate_point"]
+__all__ = ["PointFit", "estimate_point"]
 
 
 # So many standard errors at the start further, what has a limit is there.
@@ -73,7 +72,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     reached = search_from_starts(objective, starts, count)
     start = prepared.start[objective.active]
     outcome = select_result(objective, reached, start, problem.n_observations)
-    fit = Fit(prepared, kind, objective, outcome)
+    fit = PointFit(prepared, kind, objective, outcome)
     asked = _places(problem, prepared.arguments.var_names or ())
     variances, unused = _variances(fit, asked), fit.unused
     error = _gradient_error(fit, start)
@@ -92,7 +91,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class PointFit:
     """Where the search ended, and of what."""
 
     prepared: Prepared
@@ -101,7 +100,7 @@ class Fit:
     outcome: SearchResult
 
     @property
-    def problem(self) -> Problem:
+    def problem(self) -> CompiledModel:
         """That of the model."""
         return self.prepared.problem
 
@@ -211,7 +210,7 @@ class Fit:
         return np.where(self.infinite, np.nan, values)
 
 
-def _laplace_error(fit: Fit) -> LaplaceError | None:
+def _laplace_error(fit: PointFit) -> LaplaceError | None:
     """Of the log-likelihood at the optimum; None where it is exact or there is none."""
     likelihood = fit.problem.likelihood
     if not isinstance(likelihood, MarginalLogLikelihood) or not fit.optimum.usable:
@@ -226,7 +225,7 @@ def _laplace_error(fit: Fit) -> LaplaceError | None:
         return laplace_error(likelihood.laplace, mode, n_draws, fit.prepared.seed)
 
 
-def _gradient_error(fit: Fit, start: FloatArray) -> float:
+def _gradient_error(fit: PointFit, start: FloatArray) -> float:
     """Of the automatic gradient: beside the optimum, without one at the start."""
     if fit.optimum.usable:
         directions = 1 if fit.problem.n_observations > LARGE_DATA else 2
@@ -236,7 +235,7 @@ def _gradient_error(fit: Fit, start: FloatArray) -> float:
     return gradient_error_at(fit.objective, start + direction, direction)
 
 
-def _certificate(fit: Fit, before: tuple[int, int], error: float) -> Certificate:
+def _certificate(fit: PointFit, before: tuple[int, int], error: float) -> Certificate:
     optimum, likelihood, start = fit.optimum, fit.problem.likelihood, fit.prepared.start
     curvature = optimum.curvature
     return Certificate(
@@ -256,7 +255,7 @@ def _certificate(fit: Fit, before: tuple[int, int], error: float) -> Certificate
 
 
 def _check_search(
-    fit: Fit, reached: Sequence[SearchPoint], certificate: Certificate, error: float
+    fit: PointFit, reached: Sequence[SearchPoint], certificate: Certificate, error: float
 ) -> list[Flag]:
     """What the search says of the objective, from its ends."""
     outcome, optimum, problem = fit.outcome, fit.optimum, fit.problem
@@ -278,7 +277,9 @@ def _check_search(
     flags += check_unbounded(falling, inside)
     flags += check_higher(outcome.higher)
     natural = [problem.values(fit.objective.expand(o.z))[:k] for o in outcome.others]
-    switched = [is_switched(problem.parameters, fit.naturals[:k], values) for values in natural]
+    switched = [
+        is_label_switched(problem.parameters, fit.naturals[:k], values) for values in natural
+    ]
     return flags + check_optima(
         [optimum.value - other.value for other in outcome.others],
         switched,
@@ -286,7 +287,7 @@ def _check_search(
     )
 
 
-def _check_limit(fit: Fit) -> list[Flag]:
+def _check_limit(fit: PointFit) -> list[Flag]:
     assert fit.outcome.limit is not None
     k = fit.problem.parameters.size
     labels, values = fit.labels[:k], fit.naturals
@@ -304,7 +305,7 @@ def _check_limit(fit: Fit) -> list[Flag]:
     )
 
 
-def _variances(fit: Fit, asked: Sequence[int]) -> Variances:
+def _variances(fit: PointFit, asked: Sequence[int]) -> Variances:
     values, curvature, m = fit.problem.values, fit.optimum.curvature, len(fit.labels)
     if fit.optimum.usable and isinstance(curvature, HessianEigen):
         tangent = values.tangents(fit.x)
@@ -325,7 +326,7 @@ def _variances(fit: Fit, asked: Sequence[int]) -> Variances:
     return Variances(np.full(m, np.nan), np.zeros(m, bool), None)
 
 
-def _places(problem: Problem, var_names: Sequence[str]) -> list[int]:
+def _places(problem: CompiledModel, var_names: Sequence[str]) -> list[int]:
     """Where the named variables sit among all natural values."""
     places: list[int] = []
     for offset, space in ((0, problem.parameters), (problem.parameters.size, problem.derived)):
@@ -335,7 +336,7 @@ def _places(problem: Problem, var_names: Sequence[str]) -> list[int]:
     return places
 
 
-def _check_start(fit: Fit, reached: Sequence[SearchPoint]) -> list[Flag]:
+def _check_start(fit: PointFit, reached: Sequence[SearchPoint]) -> list[Flag]:
     flags, problem, prepared = [], fit.problem, fit.prepared
     if prepared.start is not problem.initial:
         flags.append(Flag(FlagCode.START_REPLACED, Severity.INFO))
@@ -358,7 +359,7 @@ def _check_start(fit: Fit, reached: Sequence[SearchPoint]) -> list[Flag]:
 
 
 def _check_variances(
-    fit: Fit, variances: Variances, unused: BoolArray, asked: Sequence[int]
+    fit: PointFit, variances: Variances, unused: BoolArray, asked: Sequence[int]
 ) -> list[Flag]:
     flags = check_identified(
         fit.labels,
@@ -379,7 +380,7 @@ def _check_variances(
     return flags + check_standard_errors(fit.labels, list(lacking), list(tried))
 
 
-def _describe_flat(fit: Fit) -> str:
+def _describe_flat(fit: PointFit) -> str:
     """The flat directions among the parameters, in words."""
     curvature, k = fit.optimum.curvature, fit.problem.parameters.size
     if not isinstance(curvature, HessianEigen):
@@ -393,7 +394,7 @@ def _describe_flat(fit: Fit) -> str:
 
 
 def _record(
-    fit: Fit,
+    fit: PointFit,
     variances: Variances,
     unused: BoolArray,
     certificate: Certificate,
@@ -421,13 +422,15 @@ def _record(
     )
 
 
-def _dataset(problem: Problem, flat: FloatArray) -> xr.Dataset:
+def _dataset(problem: CompiledModel, flat: FloatArray) -> xr.Dataset:
     k = problem.parameters.size
     parameters = problem.parameters.to_dataset(flat[:k])
     return parameters.merge(problem.derived.to_dataset(flat[k:]))
 
 
-def _covariance(problem: Problem, variances: Variances, unknown: BoolArray) -> xr.DataArray | None:
+def _covariance(
+    problem: CompiledModel, variances: Variances, unknown: BoolArray
+) -> xr.DataArray | None:
     if variances.root is None:
         return None
     covariance = variances.root @ variances.root.T

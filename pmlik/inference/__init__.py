@@ -1,0 +1,1 @@
+"""Find the MLE and the MAP, sample the posterior, evaluate the likelihood."""

@@ -1,0 +1,96 @@
+"""The options of a fit, in one record, and their validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pymc as pm
+
+from pmlik.errors import ModelError
+from pmlik.inference.units import Cluster
+from pmlik.model.roles import Latent, Potentials
+
+__all__ = [
+    "Arguments",
+    "CovarianceKind",
+    "seed_of",
+    "JOINT_STARTS",
+    "check_count",
+    "check_covariance",
+    "check_var_names",
+]
+
+
+# The mode of parameters and latents together is shown for what it is; two starts will do.
+JOINT_STARTS = 2
+
+#: What standard errors of the MLE are taken from.
+CovarianceKind = Literal["observed", "robust"]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What `find_MLE`, `find_MAP` and `compare` have in common."""
+
+    model: pm.Model | None = None
+    var_names: Sequence[str] | None = None
+    random_seed: int | None = None
+    progressbar: bool = True
+    backend: str | None = None
+    potentials: Potentials = "likelihood"
+    start: Mapping[str, Any] | None = None
+    n_starts: int | None = None
+    latent: Latent = "auto"
+    parameters: Sequence[str] = ()
+    quadrature: int | None = None
+    covariance_kind: CovarianceKind = "observed"
+    cluster: Cluster = None
+
+
+def check_count(what: str, count: int | None) -> None:
+    """Refuse anything but an integer from 1 up, or None."""
+    integer = isinstance(count, int | np.integer) and not isinstance(count, bool)
+    if count is not None and (not integer or count < 1):
+        raise ModelError(f"{what}: got {count!r}, need an integer from 1 up, or None.")
+
+
+def check_covariance(kind: str, cluster: Cluster) -> None:
+    """Refuse an unknown kind, and clusters without robust errors."""
+    if kind not in ("observed", "robust"):
+        raise ModelError(f"covariance_kind: got {kind!r}, need 'observed' or 'robust'.")
+    if kind == "observed" and cluster is not None:
+        raise ModelError("cluster: needs covariance_kind='robust'.")
+
+
+def check_var_names(model: pm.Model, var_names: Sequence[str] | None) -> None:
+    """Refuse names that the model does not have."""
+    if isinstance(var_names, str):
+        raise ModelError(f"var_names: got the string {var_names!r}, need a list of names.")
+    if not isinstance(var_names, Iterable | None):
+        raise ModelError(f"var_names: got {var_names!r}, need a list of names.")
+    known = [var.name for var in model.unobserved_RVs]
+    unknown = [name for name in var_names or () if name not in known]
+    if unknown:
+        raise ModelError(
+            f"var_names: {', '.join(map(repr, unknown))} not in the model, which has "
+            f"{', '.join(known)}."
+        )
+
+
+def seed_of(random_seed: int | None) -> int:
+    """The seed given, or a fresh one.
+
+    Raises
+    ------
+    ModelError
+        For anything but an integer from 0 up.
+    """
+    if random_seed is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    integer = isinstance(random_seed, int | np.integer) and not isinstance(random_seed, bool)
+    if not integer or random_seed < 0:
+        raise ModelError(f"random_seed: got {random_seed!r}, need an integer from 0 up, or None.")
+    return int(random_seed)

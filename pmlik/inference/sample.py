@@ -1,0 +1,417 @@
+"""Sample the posterior by pm.sample, summarise it and check the chains."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from inspect import signature
+from typing import Any, Literal
+
+import arviz as az
+import numpy as np
+import pymc as pm
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from pmlik._typing import FloatArray
+from pmlik.errors import Flag, FlagCode, ModelError, Severity, raise_if_strict
+from pmlik.estimates import PosteriorEstimate
+from pmlik.inference.options import seed_of
+from pmlik.logp.compile import compile_mode
+from pmlik.model.validate import resolve_model
+
+__all__ = [
+    "estimate_posterior",
+    "posterior_or_flag",
+    "sample_posterior",
+    "CiKind",
+    "check_sample_kwargs",
+    "diagnose",
+    "run_pymc_sample",
+    "draws_asked",
+    "interval_of",
+    "numeric_posterior",
+    "check_chains",
+    "check_draws",
+    "check_near",
+    "check_no_higher",
+    "check_interval",
+]
+
+
+def estimate_posterior(
+    model: pm.Model,
+    names: Sequence[str],
+    *,
+    random_seed: int,
+    progressbar: bool,
+    backend: str | None,
+    ci_kind: CiKind | None,
+    ci_prob: float | None,
+    sample_kwargs: Mapping[str, Any],
+) -> PosteriorEstimate:
+    """Sample, summarise and check; draws that can't be summarised are kept all the same."""
+    tree = run_pymc_sample(
+        model,
+        random_seed=random_seed,
+        progressbar=progressbar,
+        backend=backend,
+        sample_kwargs=sample_kwargs,
+    )
+    kind = ci_kind or az.rcParams["stats.ci_kind"]
+    prob = ci_prob or az.rcParams["stats.ci_prob"]
+    draws = numeric_posterior(tree, names)
+    try:
+        return _summarise(tree, draws, kind, prob, draws_asked(sample_kwargs))
+    except Exception as error:  # noqa: BLE001 - an hour of draws is not lost for a summary
+        flag = Flag(FlagCode.NO_SUMMARY, Severity.ERROR, (), "", describe_error(error))
+        nothing = xr.full_like(draws.isel(chain=0, run_pymc_sample=0, drop=True), np.nan)
+        bounds = nothing.expand_dims(ci_bound=["lower", "upper"], axis=-1)
+        unknown = dict.fromkeys(("r_hat", "ess_bulk", "ess_tail", "divergences"), np.nan)
+        interval = bounds.assign_attrs(ci_kind=kind, ci_prob=prob)
+        return PosteriorEstimate(tree, nothing, nothing, interval, unknown, (flag,))
+
+
+def _summarise(
+    tree: xr.DataTree, draws: xr.Dataset, kind: CiKind, prob: float, n_asked: int
+) -> PosteriorEstimate:
+    diagnostics = diagnose(tree, draws)
+    broken = [str(name) for name, array in draws.data_vars.items() if not np.isfinite(array).all()]
+    chains, length = draws.sizes["chain"], draws.sizes["draw"]
+    return PosteriorEstimate(
+        tree=tree,
+        values=draws.mean(("chain", "draw"), skipna=False),
+        std_error=draws.std(("chain", "draw"), ddof=1, skipna=False),
+        interval=interval_of(draws, kind, prob),
+        diagnostics=diagnostics,
+        flags=(
+            *check_draws(broken, length, n_asked),
+            *check_chains(diagnostics, chains, length),
+        ),
+    )
+
+
+def posterior_or_flag(
+    sample: Callable[[], PosteriorEstimate],
+) -> tuple[PosteriorEstimate | None, list[Flag]]:
+    """The posterior, or why there is none; what is already estimated is not lost with it."""
+    try:
+        return sample(), []
+    except KeyboardInterrupt:
+        detail = "It was interrupted."
+    except Exception as error:  # noqa: BLE001 - whatever the sampler raises, the MLE and MAP stay
+        detail = describe_error(error)
+    action = "Call sample_posterior for the whole error, or pass other sample_kwargs."
+    return None, [Flag(FlagCode.NO_POSTERIOR, Severity.ERROR, (), action, detail)]
+
+
+def describe_error(error: Exception) -> str:
+    """Class and first line of an exception."""
+    return f"{': '.join([type(error).__name__, *str(error).splitlines()[:1]])}."
+
+
+def sample_posterior(
+    model: pm.Model | None = None,
+    *,
+    random_seed: int | None = None,
+    progressbar: bool = True,
+    backend: str | None = None,
+    ci_kind: CiKind | None = None,
+    ci_prob: float | None = None,
+    sample_kwargs: Mapping[str, Any] | None = None,
+    strict: bool = False,
+) -> PosteriorEstimate:
+    """The posterior by ``pm.sample``, summarised and checked.
+
+    Parameters
+    ----------
+    model : pm.Model, optional
+        Default: the model on the context stack. Latents are welcome here.
+    random_seed : int, optional
+    progressbar : bool
+    backend : {"numba", "jax", "c"}, optional
+        Default: ``pm.sample``'s own choice.
+    ci_kind : {"eti", "hdi"}, optional
+        Default: ArviZ's ``rcParams["stats.ci_kind"]``.
+    ci_prob : float, optional
+        Default: ArviZ's ``rcParams["stats.ci_prob"]``.
+    sample_kwargs : mapping, optional
+        For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
+    strict : bool
+        Raise instead of returning chains that can't be trusted.
+
+    Returns
+    -------
+    PosteriorEstimate
+        Natural units.
+
+    Raises
+    ------
+    ModelError
+        If there is no model, or an argument is not what it has to be.
+    EstimationError
+        With ``strict=True``, if a flag of severity ``error`` is raised. What ``pm.sample``
+        itself raises is passed on.
+    """
+    model = resolve_model(model)
+    check_interval(ci_kind, ci_prob)
+    options = check_sample_kwargs(sample_kwargs)
+    compile_mode(backend)
+    names = [var.name for var in model.unobserved_RVs]
+    posterior = estimate_posterior(
+        model,
+        names,
+        random_seed=seed_of(random_seed),
+        progressbar=progressbar,
+        backend=backend,
+        ci_kind=ci_kind,
+        ci_prob=ci_prob,
+        sample_kwargs=options,
+    )
+    raise_if_strict(posterior.flags, strict)
+    return posterior
+
+
+def check_interval(ci_kind: str | None, ci_prob: float | None) -> None:
+    """Refuse an unknown kind of interval, and a probability outside (0, 1)."""
+    if ci_kind not in (None, "eti", "hdi"):
+        raise ModelError(f"ci_kind: got {ci_kind!r}, need 'eti' or 'hdi'.")
+    if ci_prob is not None and not (isinstance(ci_prob, float) and 0 < ci_prob < 1):
+        raise ModelError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
+
+
+CiKind = Literal["eti", "hdi"]
+
+# pmlik judges the chains itself, once.
+_DEFAULTS: dict[str, Any] = {"chains": 4, "compute_convergence_checks": False}
+_PYMC_DRAWS: int = signature(pm.sample).parameters["draws"].default
+
+# Up to this many coordinates nutpie is asked for a mass matrix with correlations: on a regression
+# with an intercept far from the data it gives ten times the effective draws at the same cost.
+_CORRELATED_LIMIT = 50
+
+# With any of these the user has chosen a sampler, and nothing is added.
+_CHOICES = {"step", "init", "trace", "callback", "compile_kwargs", "nuts_sampler_kwargs"}
+
+
+def check_sample_kwargs(sample_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options for ``pm.sample`` as a dict, refused before any work where they can't be.
+
+    Raises
+    ------
+    ModelError
+    """
+    if sample_kwargs is None:
+        return {}
+    if not isinstance(sample_kwargs, Mapping):
+        raise ModelError(
+            f"sample_kwargs: got {sample_kwargs!r}, need a dict such as {{'draws': 2000}}."
+        )
+    taken = {"model", "random_seed", "progressbar", "backend"} & set(sample_kwargs)
+    if taken:
+        raise ModelError(
+            f"sample_kwargs: got {', '.join(sorted(taken))}; pass it as an argument of its own."
+        )
+    if sample_kwargs.get("return_inferencedata", True) is not True:
+        raise ModelError("sample_kwargs: return_inferencedata must stay True.")
+    for name in ("draws", "chains"):
+        number = sample_kwargs.get(name, 1)
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise ModelError(f"sample_kwargs: got {name}={number!r}, need an integer from 1 up.")
+    return dict(sample_kwargs)
+
+
+def draws_asked(sample_kwargs: Mapping[str, Any]) -> int:
+    """How many draws a chain ``pm.sample`` was asked for."""
+    return int(sample_kwargs.get("draws", _PYMC_DRAWS))
+
+
+def run_pymc_sample(
+    model: pm.Model,
+    *,
+    random_seed: int,
+    progressbar: bool,
+    backend: str | None,
+    sample_kwargs: Mapping[str, Any],
+) -> xr.DataTree:
+    """Call ``pm.sample``: 4 chains, nutpie when it can be used, and whatever the user says."""
+    chosen = dict(sample_kwargs)
+    kwargs = _DEFAULTS | {"quiet": not progressbar}
+    if backend is not None and "compile_kwargs" not in chosen:
+        kwargs["backend"] = backend
+    kwargs |= chosen
+    fixed = {"model": model, "random_seed": random_seed, "progressbar": progressbar}
+    with threadpool_limits(_threads(kwargs), user_api="blas"):
+        return _call(model, chosen, backend, fixed, kwargs)
+
+
+def _threads(kwargs: Mapping[str, Any]) -> int | None:
+    """How many threads a chain's linear algebra gets, None where the user decides.
+
+    ``pm.sample`` leaves all cores to each of nutpie's chains, which then wait for each other.
+    """
+    if "blas_cores" in kwargs:
+        return None
+    cores: int = kwargs.get("cores") or os.cpu_count() or 1
+    return max(1, cores // min(cores, int(kwargs["chains"])))
+
+
+def _call(
+    model: pm.Model,
+    chosen: dict[str, Any],
+    backend: str | None,
+    fixed: dict[str, Any],
+    kwargs: dict[str, Any],
+) -> xr.DataTree:
+    tree: xr.DataTree
+    if correlated := _adaptation(model, chosen, backend):
+        try:
+            tree = pm.sample(**fixed, **(kwargs | correlated))
+            return tree
+        except ValueError as error:  # pm.sample took another sampler, which lacks the option
+            if "nuts" not in str(error):
+                raise
+    tree = pm.sample(**fixed, **kwargs)
+    return tree
+
+
+def _adaptation(
+    model: pm.Model, chosen: dict[str, Any], backend: str | None
+) -> dict[str, dict[str, Any]]:
+    """Nutpie's option for correlated posteriors, where ``pm.sample`` will use nutpie."""
+    nutpie = (
+        chosen.get("nuts_sampler", "nutpie") == "nutpie"
+        and find_spec("nutpie") is not None
+        and backend in (None, "numba", "jax")
+        and not _CHOICES & set(chosen)
+        and all(rv.dtype.startswith("float") for rv in model.free_RVs)
+    )
+    if not nutpie or sum(np.size(v) for v in model.initial_point(0).values()) > _CORRELATED_LIMIT:
+        return {}
+    return {"nuts": {"adaptation": "low_rank"} | chosen.get("nuts", {})}
+
+
+def numeric_posterior(tree: xr.DataTree, names: Sequence[str]) -> xr.Dataset:
+    """The named variables of the posterior group that are numbers."""
+    posterior = tree["posterior"].dataset
+    return posterior[
+        [n for n in names if n in posterior and posterior[n].dtype.kind in "fiub"]
+    ].astype(float)
+
+
+def interval_of(posterior: xr.Dataset, ci_kind: CiKind, ci_prob: float) -> xr.Dataset:
+    """Posterior intervals with a last dim ``ci_bound``."""
+    function = {"eti": az.eti, "hdi": az.hdi}[ci_kind]
+    interval: xr.Dataset = function(posterior, prob=ci_prob)
+    interval = interval.transpose(..., "ci_bound")
+    return interval.assign_attrs(ci_kind=ci_kind, ci_prob=ci_prob)
+
+
+def diagnose(tree: xr.DataTree, posterior: xr.Dataset) -> dict[str, float]:
+    """Worst R-hat and effective sample sizes over all scalars, divergences, and worst BFMI."""
+    worst = {
+        "r_hat": _extreme(az.rhat(posterior), np.nanmax),
+        "ess_bulk": _extreme(az.ess(posterior, method="bulk"), np.nanmin),
+        "ess_tail": _extreme(az.ess(posterior, method="tail"), np.nanmin),
+    }
+    stats = tree["sample_stats"].dataset if "sample_stats" in tree.children else xr.Dataset()
+    diverging = stats["diverging"].sum() if "diverging" in stats else 0
+    bfmi = _extreme(az.bfmi(tree).dataset, np.nanmin) if "energy" in stats else np.nan
+    return worst | {"divergences": float(diverging), "bfmi": bfmi}
+
+
+def _extreme(dataset: xr.Dataset, of: Any) -> float:
+    """The extreme over all scalars that have one (constants and broken draws have none)."""
+    values = np.concatenate([np.zeros(0), *map(np.ravel, dataset.data_vars.values())])
+    finite = values[np.isfinite(values)]
+    return float(of(finite)) if finite.size else np.nan
+
+
+_R_HAT = 1.01
+_ESS_PER_CHAIN = 100
+_DIVERGENT_SHARE = 0.005
+_BFMI = 0.2
+_ELSEWHERE = 3
+
+
+def check_draws(broken: Sequence[str], n_draws: int, n_asked: int) -> list[Flag]:
+    """Whether all draws are there and are numbers.
+
+    Parameters
+    ----------
+    broken : sequence of str
+        Variables with draws that are not finite.
+    n_draws, n_asked : int
+        Draws a chain that there are, and that were asked for.
+    """
+    flags = []
+    if n_draws < n_asked:
+        detail = f"{n_draws} of {n_asked} draws a chain."
+        flags.append(Flag(FlagCode.CUT_SHORT, Severity.ERROR, (), "Sample again.", detail))
+    if broken:
+        action = "They have no mean; look at how they are computed."
+        flags.append(Flag(FlagCode.DRAWS_NOT_FINITE, Severity.WARNING, tuple(broken), action))
+    return flags
+
+
+def check_chains(diagnostics: Mapping[str, float], n_chains: int, n_draws: int) -> list[Flag]:
+    """Whether the chains agree, mixed and did not diverge.
+
+    Thresholds: Vehtari et al. (2021), doi:10.1214/20-BA1221.
+    """
+    r_hat, ess = diagnostics["r_hat"], min(diagnostics["ess_bulk"], diagnostics["ess_tail"])
+    if n_chains < 2 or not np.isfinite([r_hat, ess]).all():
+        action = "Sample at least two chains (four is usual), with more draws."
+        return [Flag(FlagCode.CHAINS_NOT_CHECKED, Severity.ERROR, (), action)]
+    flags = []
+    if r_hat > _R_HAT:
+        action = "Sample longer, or reparametrise."
+        flags.append(Flag(FlagCode.HIGH_R_HAT, Severity.ERROR, (), action, f"Worst {r_hat:.3f}."))
+    if ess < _ESS_PER_CHAIN * n_chains:
+        action, detail = "Draw more.", f"Worst {ess:.0f} of {n_chains * n_draws} draws."
+        flags.append(Flag(FlagCode.LOW_ESS, Severity.ERROR, (), action, detail))
+    if diagnostics.get("bfmi", np.inf) < _BFMI:
+        action, detail = "Reparametrise, or tune longer.", f"Worst {diagnostics['bfmi']:.2f}."
+        flags.append(Flag(FlagCode.LOW_BFMI, Severity.ERROR, (), action, detail))
+    if n := int(diagnostics["divergences"]):
+        many = n > _DIVERGENT_SHARE * n_chains * n_draws
+        severity = Severity.ERROR if many else Severity.WARNING
+        action = "Raise target_accept, or reparametrise."
+        detail = f"{n} of {n_chains * n_draws} draws."
+        flags.append(Flag(FlagCode.DIVERGENCES, severity, (), action, detail))
+    return flags
+
+
+def check_no_higher(gain: float, kind: str) -> list[Flag]:
+    """Whether a draw has a higher log-density than the optimum, and no search from it helped."""
+    if not np.isfinite(gain):  # there is no optimum, which has its own flag
+        return []
+    action = f"The {kind.upper()} is not the highest point: give another start."
+    detail = f"By {gain:.3g} in log-density."
+    return [Flag(FlagCode.DRAW_IS_HIGHER, Severity.ERROR, (), action, detail)]
+
+
+def check_near(height: float, heights: FloatArray, size: int) -> list[Flag]:
+    """Whether the chains come near the mode, judged by their own spread.
+
+    For a normal posterior of ``k`` parameters the log-density falls by ``k / 2`` from the mode
+    to the average draw, with a spread of ``sqrt(k / 2)``.
+
+    Parameters
+    ----------
+    height : float
+        Log-density at the mode, natural scale.
+    heights : array
+        Of the draws.
+    size : int
+        Number of parameters.
+    """
+    known = heights[np.isfinite(heights)]
+    usual = size / 2 + 3 * float(known.std()) + 3
+    gap = height - float(np.median(known))
+    if not gap > _ELSEWHERE * usual:
+        return []
+    detail = f"It is {gap:.3g} higher than the median draw; about {size / 2:.3g} is usual."
+    action = "The chains may be stuck, or the mode a narrow spike that has no mass."
+    return [Flag(FlagCode.DRAWS_ARE_ELSEWHERE, Severity.WARNING, (), action, detail)]

@@ -1,0 +1,326 @@
+"""Starts of a search: pm.find_MAP, the initial point, prior draws, jitter."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import cache, partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pymc as pm
+import pytensor
+from pymc.initial_point import make_initial_point_fn
+from pytensor.compile.mode import Mode
+from threadpoolctl import threadpool_limits
+
+from pmlik._runtime import SINCE_PYMC_6_4, quiet_host
+from pmlik._typing import FloatArray
+from pmlik.errors import ModelError, StartError
+from pmlik.inference.compiled import CompiledModel
+from pmlik.inference.marginal_model import parameters_model
+from pmlik.labels import ParameterSpace
+from pmlik.logp.compile import compile_mode
+from pmlik.logp.density import LogDensity
+from pmlik.marginal.density import MarginalLogLikelihood
+from pmlik.model.transform import TermsModel, likelihood_terms, prior_terms, terms_model
+from pmlik.optimize.hessian import DENSE_LIMIT
+from pmlik.optimize.multistart import Start, minimize
+from pmlik.optimize.objective import LARGE_DATA, CachedObjective, Kind, Objective
+from pmlik.optimize.trust_region import TRUST_REGION_OPTIONS, find_scales
+
+if TYPE_CHECKING:
+    from pmlik.inference.prepare import Prepared
+
+__all__ = [
+    "FROM_DRAW",
+    "count_starts",
+    "first_start",
+    "list_starts",
+    "best_placed",
+    "describe_point",
+    "jitter",
+    "usable_start",
+    "find_MAP_point",
+    "prior_draws",
+]
+
+
+#: The name of a start that is a posterior draw.
+FROM_DRAW = "best posterior draw"
+_SMALL = 5000
+
+# How many starts are all used, up to how many coordinates; no more than a few on large data.
+_COUNTS = ((10, 7), (50, 4))
+_FEW = 2
+
+# And in a model with latents, where each evaluation is an integral.
+_COUNTS_WITH_LATENTS = ((50, 3),)
+
+# Widths of the jitter of further starts.
+_JITTERS = (10.0, 1.0, 4.0, 0.5, 2.0)
+
+# Of so many draws from the prior the best is taken, and every other time any.
+_DRAWS, _DRAWS_WITH_LATENTS = 50, 10
+
+
+def count_starts(prepared: Prepared) -> int:
+    """How many starts are used in any case."""
+    if prepared.arguments.n_starts is not None:
+        return prepared.arguments.n_starts
+    size = len(prepared.problem.initial)
+    counts = _COUNTS_WITH_LATENTS if prepared.roles.latents else _COUNTS
+    count = next((count for limit, count in counts if size <= limit), 1)
+    return min(count, _FEW) if prepared.problem.n_observations > LARGE_DATA else count
+
+
+def first_start(problem: CompiledModel) -> str:
+    """The user's own start has the first word; in large models the host's many cheap steps."""
+    own = problem.pinned.any() and len(problem.initial) <= DENSE_LIMIT
+    return "initial point" if own else "pm.find_MAP"
+
+
+def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
+    """Where to search from, in order; the later ones only while nothing is certified."""
+    problem, start, seed = prepared.problem, prepared.start, prepared.seed
+    objective = problem.objective(kind, start)
+
+    def from_map() -> FloatArray:
+        joint = problem.objective("map", start)
+        return joint.expand(minimize(joint, start[joint.active], "MAP").z)
+
+    def jittered(i: int, width: float) -> FloatArray:
+        noise = np.random.default_rng([seed, i]).uniform(-width, width, size=len(start))
+        return np.asarray(start + noise)
+
+    @cache
+    def draw_prior() -> Callable[[int], FloatArray | None]:
+        return prior_draws(prepared.model, problem.unconstrained)
+
+    def drawn(i: int) -> FloatArray | None:
+        most = _DRAWS_WITH_LATENTS if prepared.roles.latents else _DRAWS
+        first = seed + i * most
+        draws = [draw_prior()(j) for j in range(first, first + (1 if i % 2 else most))]
+        return best_placed(objective, draws)
+
+    own = [Start("initial point", lambda: start, way) for way in TRUST_REGION_OPTIONS]
+    host = Start("pm.find_MAP", partial(_from_host, prepared, kind))
+    draws = [
+        Start(
+            "draw from the prior",
+            partial(drawn, i),
+            TRUST_REGION_OPTIONS[i % len(TRUST_REGION_OPTIONS)],
+        )
+        for i in range(len(_JITTERS))
+    ]
+    # The third start differs most, in case the first two end on a plateau.
+    unpinned = first_start(problem) == host.name
+    starts = [host, own[0], draws.pop(0), *own[1:]] if unpinned else [*own, host]
+    if kind == "mle":
+        starts.append(Start("MAP", from_map))
+    more = max(0, count_starts(prepared) - len(starts) - len(draws) - len(_JITTERS))
+    widths = _JITTERS * (1 + -(-more // len(_JITTERS)))
+    jitters = [
+        Start("jittered initial point", partial(jittered, i, width))
+        for i, width in enumerate(widths)
+    ]
+    n = len(draws)
+    between = [start for pair in zip(draws, jitters, strict=False) for start in pair]
+    return starts + between + jitters[n:]
+
+
+def _from_host(prepared: Prepared, kind: Kind) -> FloatArray | None:
+    problem, start = prepared.problem, prepared.start
+    terms = likelihood_terms(prepared.roles, prepared.potentials)
+    if kind == "map":
+        terms += prior_terms(prepared.roles, prepared.potentials)
+    own = start is problem.initial and not prepared.arguments.start
+    # On large data building is cheap against the hundreds of evaluations that follow.
+    small = problem.n_observations + len(start) < _SMALL
+    mode = compile_mode(problem.backend, for_start=small)
+    model = prepared.model
+    if prepared.roles.latents:
+        model = parameters_model(model, prepared.roles, problem)
+        named = [potential.name for potential in model.potentials]
+        terms = (*named, *(prior_terms(prepared.roles, "likelihood") if kind == "map" else ()))
+    host_model = terms_model(model, terms)
+    return find_MAP_point(host_model, None if own else start, problem.unconstrained, mode)
+
+
+def usable_start(problem: CompiledModel, seed: int) -> FloatArray:
+    """A start with a non-zero likelihood.
+
+    Raises
+    ------
+    StartError
+        Naming the variable whose initval is outside its support, or the observed variable and
+        an index where the likelihood is zero.
+    ModelError
+        Naming the covariate that is NaN.
+    """
+    outside = np.flatnonzero(problem.pinned & ~np.isfinite(problem.initial))
+    if outside.size:
+        natural = dict(zip(problem.unconstrained.names, problem.parameters.names, strict=True))
+        names = [natural[name] for name in problem.unconstrained.owners(outside)]
+        raise StartError(
+            f"{', '.join(names)}: the initval lies outside the support. Give one inside it, or "
+            "none."
+        )
+    start = find_start(problem, seed)
+    if start is not None:
+        return start
+    for density, what in ((problem.likelihood, "likelihood"), (problem.prior, "prior density")):
+        _explain(problem, density, what)
+    raise StartError("The gradient of the log-density is not finite anywhere near the start.")
+
+
+def _explain(
+    problem: CompiledModel, density: LogDensity | MarginalLogLikelihood, what: str
+) -> None:
+    """Raise for the first term that is not finite at the initial point."""
+    at = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
+    for name, terms in density.pointwise(at).items():
+        if np.isfinite(terms).all():
+            continue
+        # PyMC makes all terms zero where one parameter is out of bounds; unchecked, that one
+        # stands out.
+        unchecked = ~np.isfinite(density.pointwise(at, check_bounds=False)[name])
+        bad = unchecked if unchecked.any() else ~np.isfinite(terms)
+        index = [int(i) for i in np.argwhere(bad)[0]]
+        state = "undefined" if np.isnan(terms[tuple(index)]) else "zero"
+        blame = density.blame(name)
+        if blame:
+            raise ModelError(
+                f"{name}: the {what} is {state}, as its distribution is computed from values "
+                f"that are not finite: {'; '.join(blame)}. Remove or impute them before "
+                "building the model."
+            )
+        place = f" at index {index}" if index else ""
+        tried = "." if problem.pinned.all() else ", and no start near it does better."
+        raise StartError(
+            f"{name}: the {what} is {state}{place} at the start "
+            f"({describe_point(problem, at)}){tried} Check that the data lie inside the "
+            "distribution's support, and its parameters inside theirs, or give other initvals."
+        )
+
+
+def find_start(problem: CompiledModel, seed: int) -> FloatArray | None:
+    """A point with finite log-likelihood, log-prior and gradient: the initial point if it has.
+
+    Otherwise the best of twenty jittered initial points, as near as there are any. None where
+    there is no such point among them.
+    """
+    joint = problem.objective("map", problem.initial)
+
+    def value(x: FloatArray) -> float:
+        return joint.value_and_gradient(x[joint.active])[0] if np.isfinite(x).all() else np.inf
+
+    if np.isfinite(value(problem.initial)):
+        return problem.initial
+    rng = np.random.default_rng(seed)
+    centre = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
+    # Where the prior's own centre overflows, the transforms' is tried.
+    origin = np.where(problem.pinned, centre, 0.0)
+    for middle, width in product((centre, origin), (0.1, 0.5, 1.0, 2.0, 5.0)):
+        candidates = [jitter(problem, middle, width, rng) for _ in range(20)]
+        values = [value(x) for x in candidates]
+        best = int(np.argmin(values))
+        if np.isfinite(values[best]):
+            return candidates[best]
+    return None
+
+
+def jitter(
+    problem: CompiledModel, x: FloatArray, width: float, rng: np.random.Generator
+) -> FloatArray:
+    """``x`` plus uniform noise on the unconstrained scale; what the user has pinned stays."""
+    return x + np.where(problem.pinned, 0.0, rng.uniform(-width, width, size=len(x)))
+
+
+def best_placed(objective: Objective, points: Iterable[FloatArray | None]) -> FloatArray | None:
+    """The point with the lowest objective once its scales are where they belong."""
+    examiner = CachedObjective(objective)
+    scales, best, lowest = None, None, np.inf
+    for point in points:
+        if point is None:
+            continue
+        z = point[objective.active]
+        if not np.isfinite(examiner.value_and_gradient(z)[0]):
+            continue
+        scales = scales or find_scales(examiner, z)
+        z = scales.place(examiner, z, roughly=True)
+        if examiner.value_and_gradient(z)[0] < lowest:
+            best, lowest = objective.expand(z), examiner.value_and_gradient(z)[0]
+    return best
+
+
+def describe_point(problem: CompiledModel, x: FloatArray, most: int = 6) -> str:
+    """A point in natural units, in words."""
+    labels = problem.parameters.labels
+    values = problem.values(x)[: len(labels)]
+    shown = [f"{label} = {value:.4g}" for label, value in zip(labels, values, strict=True)]
+    return ", ".join(shown[:most]) + (", ..." if len(shown) > most else "")
+
+
+def find_MAP_point(
+    model: TermsModel, start: FloatArray | None, space: ParameterSpace, mode: Mode
+) -> FloatArray | None:
+    """Where ``pm.find_MAP`` stops on this model, as a flat unconstrained vector.
+
+    Parameters
+    ----------
+    model : TermsModel
+        Its log-density is what is maximised, without Jacobian.
+    start : array (n,), optional
+        Where it starts; default the model's initial point.
+    space : ParameterSpace
+        The value variables that ``start`` and the result hold.
+    mode : Mode
+        How PyMC is to compile.
+
+    Returns
+    -------
+    array (n,) or None
+        None where ``pm.find_MAP`` raised an error or ended outside the support.
+    """
+    accepted = inspect.signature(pm.find_MAP).parameters
+    arguments: dict[str, Any] = {k: v for k, v in SINCE_PYMC_6_4.items() if k in accepted}
+    if start is not None:
+        arguments["initvals" if "initvals" in accepted else "start"] = space.split(start)
+    try:
+        # The flag reaches every compilation of the call; `compile_kwargs` is not in 6.3.
+        # Threads only wait for each other in the short vectors of its L-BFGS.
+        one = threadpool_limits(1, user_api="blas")
+        with quiet_host(), one, pytensor.config.change_flags(mode=mode):
+            found = pm.find_MAP(model=model, progressbar=False, **arguments)
+    except Exception:  # noqa: BLE001 - any failure of the host only costs a starting point
+        return None
+    x = space.join(found)
+    return x if np.isfinite(x).all() else None
+
+
+def prior_draws(model: pm.Model, space: ParameterSpace) -> Callable[[int], FloatArray | None]:
+    """Draws from the prior, as flat unconstrained vectors by seed.
+
+    A flat prior has no draws: its variables stay at the initial point.
+    """
+    improper = {rv.name for rv in model.free_RVs if "Flat" in type(rv.owner.op).__name__}
+    overrides: dict[Any, Any] = {
+        rv.name: "prior" for rv in model.free_RVs if rv.name not in improper
+    }
+    try:
+        with quiet_host(), pytensor.config.change_flags(mode=Mode("py", optimizer="fast_compile")):
+            draw = make_initial_point_fn(model=model, overrides=overrides)
+    except Exception:  # noqa: BLE001 - as above
+        return lambda seed: None
+
+    def drawn(seed: int) -> FloatArray | None:
+        try:
+            with quiet_host():
+                x = space.join(draw(seed))
+        except Exception:  # noqa: BLE001 - as above
+            return None
+        return x if np.isfinite(x).all() else None
+
+    return drawn
