@@ -1,8 +1,6 @@
 """One PyMC model: what the likelihood says, what the prior adds, what the posterior says."""
 
-from pmlik.bootstrapping import Bootstrap, bootstrap, interval_bootstrap
 from pmlik.comparison import Comparison
-from pmlik.criteria import ModelComparison, compare_models, sensitivity
 from pmlik.errors import (
     EstimationError,
     FileError,
@@ -23,13 +21,15 @@ from pmlik.inference.likelihood import Likelihood
 from pmlik.inference.marginal_model import marginal_model
 from pmlik.inference.robust import make_robust
 from pmlik.inference.sample import sample_posterior
-from pmlik.information import InformationShares, share_information
-from pmlik.intervals import interval_profile, interval_wald
-from pmlik.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
 from pmlik.model.transform import likelihood_model
 from pmlik.panels import plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_likelihood, plot_profile, plot_waterfall
-from pmlik.profiles import Profile, profile
+from pmlik.stats.bootstrap import Bootstrap, bootstrap
+from pmlik.stats.criteria import ModelComparison, compare_models, sensitivity
+from pmlik.stats.information import InformationShares, share_information
+from pmlik.stats.intervals import interval_bootstrap, interval_profile, interval_wald
+from pmlik.stats.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
+from pmlik.stats.profile import Profile, profile
 from pmlik.storage import load
 
 __all__ = [

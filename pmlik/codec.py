@@ -21,7 +21,7 @@ from pmlik.background import Background, Curves, Predictive
 from pmlik.comparison import Comparison
 from pmlik.errors import Flag, FlagCode, Severity
 from pmlik.estimates import Certificate, Counts, PointEstimate, PosteriorEstimate, SearchEnd
-from pmlik.information import InformationShares
+from pmlik.stats.information import InformationShares
 
 __all__ = ["CLASSES", "decode", "encode", "plain_number", "read_number"]
 

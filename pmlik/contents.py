@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pmlik.appraisal import keep_appraisal
 from pmlik.attribution import STEPS
 from pmlik.comparison import Comparison, is_about
-from pmlik.curves import leading_labels
 from pmlik.errors import Flag, Severity
 from pmlik.estimates import describe_chains
 from pmlik.exhibits import draw_exhibits, list_key
@@ -18,6 +16,8 @@ from pmlik.findings import DIFFER, OUTLIER, SHIFT, SPREAD, Finding, differs
 from pmlik.graphs import lay_out_graph
 from pmlik.labels import labelled, printable
 from pmlik.rendering import count, format_to
+from pmlik.stats.curves import leading_labels
+from pmlik.stats.fitted import keep_appraisal
 from pmlik.weighing import weigh_fit, weigh_information
 
 __all__ = ["gather_contents"]

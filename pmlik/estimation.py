@@ -15,7 +15,6 @@ from pmlik.audit import audit
 from pmlik.comparison import Comparison, merge_estimates
 from pmlik.errors import Flag, raise_if_strict
 from pmlik.estimates import PointEstimate, PosteriorEstimate
-from pmlik.explanation import explain
 from pmlik.inference.checks import check_joint, check_order
 from pmlik.inference.find import KINDS, estimate_kind, prepare_model
 from pmlik.inference.options import Arguments, CovarianceKind
@@ -29,9 +28,10 @@ from pmlik.inference.sample import (
     posterior_or_flag,
 )
 from pmlik.inference.units import Cluster
-from pmlik.intervals import intervals_beside
 from pmlik.model.roles import Latent, Potentials
 from pmlik.references import add_reference, check_reference
+from pmlik.stats.attribution import explain
+from pmlik.stats.intervals import intervals_beside
 
 __all__ = ["compare"]
 

@@ -12,12 +12,12 @@ from markupsafe import Markup
 
 from pmlik.canvas import COLOURS, shorten
 from pmlik.comparison import Comparison
-from pmlik.curves import keep_curves, leading_labels
 from pmlik.drawings import in_page_style, to_svg
 from pmlik.errors import FlagCode, Severity
 from pmlik.labels import labelled, printable
 from pmlik.panels import list_rows, plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_waterfall
+from pmlik.stats.curves import keep_curves, leading_labels
 
 __all__ = ["Exhibit", "Key", "draw_exhibits", "list_key"]
 

@@ -13,10 +13,10 @@ from pmlik.attribution import STEPS
 from pmlik.background import Curves
 from pmlik.canvas import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels, shorten
 from pmlik.comparison import Comparison, bounds_of
-from pmlik.curves import curves_of, keep_curves, leading_labels
 from pmlik.errors import ValuesError
 from pmlik.labels import labelled
 from pmlik.references import reference_names
+from pmlik.stats.curves import curves_of, keep_curves, leading_labels
 
 __all__ = ["choose_labels", "plot_attribution", "plot_compare", "plot_forest"]
 

@@ -12,12 +12,12 @@ from scipy import stats
 from pmlik.background import Curves
 from pmlik.canvas import COLOURS, HEIGHTS, mark, panels, shorten
 from pmlik.comparison import Comparison
-from pmlik.curves import Joint, draw_curves, draw_joint, select_labels
 from pmlik.errors import ValuesError
 from pmlik.estimates import PointEstimate, SearchEnd
 from pmlik.inference.likelihood import Likelihood
-from pmlik.profile_curves import ProfileCurve, draw_profiles
-from pmlik.profiles import Profile
+from pmlik.stats.curves import Joint, compute_curves, compute_joint, select_labels
+from pmlik.stats.profile import Profile
+from pmlik.stats.profile_curves import ProfileCurve, compute_profiles
 
 __all__ = ["plot_likelihood", "plot_profile", "plot_waterfall"]
 
@@ -84,10 +84,10 @@ def plot_likelihood(
     names = [*labels, together] if together else labels
     collection = panels(names, figure_kwargs, pc_kwargs)
     for i, label in enumerate(labels):
-        curves = draw_curves(likelihood, comparison, label)
+        curves = compute_curves(likelihood, comparison, label)
         _draw_curves(collection.get_target(f"panel_{i}", {}), curves, first=i == 0)
     if together:
-        joint = draw_joint(likelihood, comparison, (labels[0], labels[1]))
+        joint = compute_joint(likelihood, comparison, (labels[0], labels[1]))
         _draw_joint(collection.get_target(f"panel_{len(labels)}", {}), joint)
     return collection
 
@@ -141,7 +141,7 @@ def plot_profile(
     >>> mle = pmlik.find_MLE(model, progressbar=False)
     >>> pmlik.plot_profile(mle).savefig("p.png")  # doctest: +SKIP
     """
-    drawn = draw_profiles(profile, var_names, coords, ci_prob)
+    drawn = compute_profiles(profile, var_names, coords, ci_prob)
     collection = panels([panel.label for panel in drawn], figure_kwargs, pc_kwargs)
     for i, panel in enumerate(drawn):
         _draw_profile(collection.get_target(f"panel_{i}", {}), panel, first=i == 0)

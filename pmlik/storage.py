@@ -19,12 +19,12 @@ from urllib.parse import unquote
 import numpy as np
 import xarray as xr
 
-from pmlik.appraisal import keep_appraisal
 from pmlik.codec import decode, encode, plain_number
 from pmlik.comparison import Comparison
-from pmlik.curves import keep_curves
 from pmlik.errors import FileError
 from pmlik.labels import printable
+from pmlik.stats.curves import keep_curves
+from pmlik.stats.fitted import keep_appraisal
 
 __all__ = ["check_replaceable", "load", "save", "to_datatree", "to_json", "write_text"]
 

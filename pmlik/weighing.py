@@ -11,9 +11,9 @@ import xarray as xr
 from pmlik.background import Predictive
 from pmlik.comparison import Comparison
 from pmlik.estimates import PointEstimate
-from pmlik.information import InformationShares
 from pmlik.labels import labelled, printable
 from pmlik.rendering import MINUS, count, format_fixed
+from pmlik.stats.information import InformationShares
 
 __all__ = ["weigh_fit", "weigh_information"]
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import optimize, stats
 
 import pmlik
-from pmlik.curves import curves_of, draw_curves, draw_joint, select_labels
+from pmlik.stats.curves import compute_curves, compute_joint, curves_of, select_labels
 
 matplotlib.use("Agg")
 
@@ -34,7 +34,7 @@ def likelihood(comparison) -> pmlik.Likelihood:
 
 
 def test_the_profile_is_the_closed_one(likelihood, comparison) -> None:
-    curves = draw_curves(likelihood, comparison, "mu")
+    curves = compute_curves(likelihood, comparison, "mu")
     n = len(Y)
     spread = np.mean((Y - curves.grid[:, None]) ** 2, axis=1)
     closed = -n / 2 * np.log(spread / Y.var())
@@ -43,7 +43,7 @@ def test_the_profile_is_the_closed_one(likelihood, comparison) -> None:
 
 
 def test_a_walked_profile_is_the_same_one(likelihood, comparison) -> None:
-    curves = draw_curves(likelihood, comparison, "mu", walked=True)
+    curves = compute_curves(likelihood, comparison, "mu", walked=True)
     spread = np.mean((Y - curves.grid[:, None]) ** 2, axis=1)
     closed = -len(Y) / 2 * np.log(spread / Y.var())
     seen = np.isfinite(curves.log_likelihood)
@@ -77,14 +77,14 @@ def test_a_derived_quantity_has_its_profile(comparison) -> None:
 
 
 def test_the_priors_are_the_distributions(likelihood, comparison) -> None:
-    mu, sigma = (draw_curves(likelihood, comparison, name) for name in ("mu", "sigma"))
+    mu, sigma = (compute_curves(likelihood, comparison, name) for name in ("mu", "sigma"))
     np.testing.assert_allclose(mu.prior, stats.norm(1, 3).pdf(mu.grid), rtol=1e-12)
     np.testing.assert_allclose(sigma.prior, stats.halfnorm(0, 4).pdf(sigma.grid), rtol=1e-12)
     assert sigma.grid[0] >= 0
 
 
 def test_the_posterior_is_the_one_that_was_sampled(likelihood, comparison) -> None:
-    curves = draw_curves(likelihood, comparison, "mu")
+    curves = compute_curves(likelihood, comparison, "mu")
     assert np.trapezoid(curves.posterior, curves.grid) == pytest.approx(1, abs=0.02)
     mean = np.trapezoid(curves.posterior * curves.grid, curves.grid)
     assert mean == pytest.approx(float(comparison.posterior.values["mu"]), abs=0.05)
@@ -93,7 +93,7 @@ def test_the_posterior_is_the_one_that_was_sampled(likelihood, comparison) -> No
 
 
 def test_the_joint_region_is_the_likelihood(likelihood, comparison) -> None:
-    joint = draw_joint(likelihood, comparison, ("mu", "sigma"))
+    joint = compute_joint(likelihood, comparison, ("mu", "sigma"))
     mu, sigma = np.meshgrid(*joint.grids, indexing="ij")
     with np.errstate(divide="ignore", invalid="ignore"):
         log = stats.norm.logpdf(Y[:, None, None], mu, sigma).sum(axis=0)
@@ -106,7 +106,7 @@ def test_the_joint_region_is_the_likelihood(likelihood, comparison) -> None:
 def test_the_figure_draws_the_curves(likelihood, comparison) -> None:
     collection = pmlik.plot_likelihood(comparison, var_names="sigma")
     axes = collection.get_target("panel_0", {})
-    curves = draw_curves(likelihood, comparison, "sigma")
+    curves = compute_curves(likelihood, comparison, "sigma")
     lines = {line.get_label(): line for line in axes.get_lines()}
     np.testing.assert_allclose(
         lines["relative likelihood"].get_ydata(), np.exp(curves.log_likelihood), atol=1e-12
@@ -129,7 +129,7 @@ def test_a_likelihood_that_keeps_growing_is_drawn_too() -> None:
         slope = pm.Normal("slope", 0, 3)
         pm.Bernoulli("y", logit_p=slope * x, observed=(x > 0).astype(int))
     lik = pmlik.Likelihood(model, progressbar=False)
-    curves = draw_curves(lik, None, "slope")
+    curves = compute_curves(lik, None, "slope")
     closed = -2 * (np.log1p(np.exp(-curves.grid)) + np.log1p(np.exp(-2 * curves.grid)))
     np.testing.assert_allclose(curves.log_likelihood, closed, atol=1e-3 * np.ptp(closed))
     assert "MLE" not in curves.marks
@@ -145,10 +145,10 @@ def test_elements_are_chosen_as_in_arviz() -> None:
     lik = pmlik.Likelihood(model, progressbar=False)
     assert select_labels(lik, None, {"g": ["b"]}) == ["mu[b]", "p[b]"]
     assert select_labels(lik, "p", None) == ["p[a]", "p[b]", "p[c]"]
-    curves = draw_curves(lik, None, "mu[c]")
+    curves = compute_curves(lik, None, "mu[c]")
     closed = -((curves.grid - 4.0) ** 2) / 2
     np.testing.assert_allclose(curves.log_likelihood, closed, atol=1e-4)
-    share = draw_curves(lik, None, "p[b]")
+    share = compute_curves(lik, None, "p[b]")
     assert share.prior is None  # a marginal of a joint prior
     top = stats.binom.logpmf(3, 10, 0.3)
     near = (share.grid > 0.05) & (share.grid < 0.8)

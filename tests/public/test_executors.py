@@ -98,7 +98,7 @@ def test_clusters_travel() -> None:
 
 
 def test_a_worker_builds_its_problem_once(estimate, monkeypatch) -> None:
-    from pmlik import resampling
+    from pmlik.stats import executors as resampling
 
     built = []
     prepare = resampling._prepare

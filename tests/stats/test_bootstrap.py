@@ -11,8 +11,8 @@ import pmlik
 from oracles import zoo
 from pmlik.errors import FlagCode, Severity
 from pmlik.logp.sparsity import SparsityPattern
-from pmlik.refits import Refit
-from pmlik.refitting import Refitter
+from pmlik.stats.refit import Refitter
+from pmlik.stats.refit_status import RefitStatus
 
 N = 80
 RNG = np.random.default_rng(11)
@@ -51,7 +51,7 @@ def reweighted(estimate: pmlik.PointEstimate, weights, kind="mle") -> np.ndarray
     weights = np.atleast_2d(np.asarray(weights, float))
     refitter = Refitter(estimate.prepared, kind, estimate.certificate.x, {"y": (N,)})
     refits = refitter({"y": weights})
-    assert refits.outcome == [Refit.CERTIFIED] * len(weights)
+    assert refits.outcome == [RefitStatus.CERTIFIED] * len(weights)
     return refits.values
 
 
@@ -345,7 +345,7 @@ def test_failures_are_the_separated_data_sets(challenger, kind) -> None:
     failed = found.draws["slope"].isnull().values
     np.testing.assert_array_equal(failed, expected)
     assert found.n_failed == sum(expected) > 0
-    assert set(found.failures) == {str(Refit.INFINITY)}
+    assert set(found.failures) == {str(RefitStatus.INFINITY)}
     (flag,) = found.flags
     assert flag.code is FlagCode.REFITS_FAILED
     assert flag.severity is Severity.WARNING
@@ -370,7 +370,7 @@ def test_too_many_failures_give_nan_and_an_error() -> None:
 
 def test_estimates_at_the_border_are_estimates() -> None:
     found = resample(fit(zoo.binomial().model), 1000)
-    zero = found.fits["outcome"] == str(Refit.BOUNDARY)
+    zero = found.fits["outcome"] == str(RefitStatus.BOUNDARY)
     np.testing.assert_array_equal(found.draws["p"].values == 0, zero.values)
     p, n = 0.8**10, 1000
     assert float(zero.mean()) == pytest.approx(p, abs=5 * np.sqrt(p * (1 - p) / n))
@@ -422,7 +422,7 @@ def test_a_group_that_is_not_drawn_has_no_estimate_and_the_others_have(n_more) -
             with np.errstate(all="ignore"):
                 mean = np.bincount(group, weight * y, minlength=size) / count
             np.testing.assert_allclose(row, [*mean, mean[-1] + 1], rtol=1e-8, atol=1e-10)
-            assert end is (Refit.CERTIFIED if count.all() else Refit.PARTIAL)
+            assert end is (RefitStatus.CERTIFIED if count.all() else RefitStatus.PARTIAL)
             absent += not count.all()
     assert absent >= 3  # or the draws were no test
 

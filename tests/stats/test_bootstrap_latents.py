@@ -21,9 +21,9 @@ from oracles.reference_models import data, design
 from pmlik.inference.scores import unit_scores
 from pmlik.inference.simulate import simulator
 from pmlik.inference.units import read_units
-from pmlik.refits import Refit
-from pmlik.refitting import Refitter
-from pmlik.resampling import Resampler
+from pmlik.stats.executors import BootstrapPlan
+from pmlik.stats.refit import Refitter
+from pmlik.stats.refit_status import RefitStatus
 
 NAMES = ["b0", "sigma", "sd"]
 
@@ -133,7 +133,7 @@ def test_groups_drawn_again_are_groups_repeated(dyestuff) -> None:
     prepared, x = dyestuff.prepared, dyestuff.certificate.x
     units = read_units(prepared.problem, x, None, "a test")
     assert [len(pool) for pool in units.pools] == [6]
-    resampler = Resampler(prepared.arguments, "mle", x, x, {}, "nonparametric", units, 1)
+    resampler = BootstrapPlan(prepared.arguments, "mle", x, x, {}, "nonparametric", units, 1)
     counts = np.array([resampler.draw_weights(i) for i in range(40)]).astype(int)
     codes = pd.Categorical(data("05_dyestuff")["Batch"].astype(str)).codes
     order = units.codes["y"][np.unique(codes, return_index=True)[1]]
@@ -165,7 +165,7 @@ def test_integer_weights_of_herds_are_herds_repeated(quadrature) -> None:
     counts = np.random.default_rng(2).multinomial(15, np.full(15, 1 / 15))
     refitter = Refitter(mle.prepared, "mle", mle.certificate.x, {"y": codes.shape})
     refits = refitter({"y": counts[codes][None].astype(float)})
-    assert refits.outcome == [Refit.CERTIFIED]
+    assert refits.outcome == [RefitStatus.CERTIFIED]
     expected = fit(repeated_cbpp(counts), quadrature=quadrature)
     values = np.concatenate([np.ravel(expected.values[name]) for name in ("b", "sd")])
     np.testing.assert_allclose(refits.values[0], values, rtol=1e-7, atol=1e-7)

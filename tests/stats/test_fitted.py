@@ -13,9 +13,9 @@ from scipy import stats
 import pmlik
 from oracles.equality import strip_ids
 from oracles.records import many, plain
-from pmlik import appraisal
-from pmlik.appraisal import keep_appraisal
 from pmlik.background import Predictive
+from pmlik.stats import fitted as appraisal
+from pmlik.stats.fitted import keep_appraisal
 
 Y = np.array([1.0, -2.0, 0.5, 3.0, -1.5, 0.75])
 SAMPLING = {"draws": 300, "tune": 300}

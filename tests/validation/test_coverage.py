@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 import pmlik
-from pmlik.endpoints import Walker
 from pmlik.optimize.multistart import minimize
+from pmlik.stats.profile_endpoints import ProfileTracer
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def covered(model: pm.Model, data: np.ndarray, place: int, true: float) -> dict[
         shared.set_value(y)
         optimum = minimize(problem.objective("mle", start), start, "start")
         assert optimum.usable
-        walker = Walker(problem, optimum.z)
+        walker = ProfileTracer(problem, optimum.z)
         ends = walker.ends(place, LEVEL)
         assert np.isfinite([ends.lower, ends.upper]).all()
         hits["profile"] += ends.lower <= true <= ends.upper

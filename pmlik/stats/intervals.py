@@ -1,4 +1,4 @@
-"""Confidence intervals of the MLE: Wald and profile likelihood."""
+"""Confidence intervals of the likelihood: Wald, profile, bootstrap."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from pmlik._typing import FloatArray
 from pmlik.comparison import Comparison
-from pmlik.endpoints import Ends
-from pmlik.errors import Flag, Severity, ValuesError
+from pmlik.errors import Flag, ModelError, Severity, ValuesError
 from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.labels import labelled
-from pmlik.profiles import (
+from pmlik.stats.bootstrap import Bootstrap
+from pmlik.stats.profile import (
     can_profile,
     check_prob,
     label_bounds,
     mle_of,
     places_of,
     select_scalars,
-    walk_profiles,
-    walker_of,
+    trace_profiles,
+    tracer_of,
 )
+from pmlik.stats.profile_endpoints import ProfileEndpoints
 
-__all__ = ["interval_profile", "interval_wald", "intervals_beside"]
+__all__ = ["interval_profile", "interval_wald", "intervals_beside", "interval_bootstrap"]
 
 
 # By default a comparison has profiles of so many scalars at most, if they are expected to take no
@@ -106,7 +108,7 @@ def _unconstrained(
 ) -> dict[str, tuple[float, float]]:
     """Ends that are symmetric in the value variables, in natural units."""
     errors, places = labelled(mle.std_error), places_of(mle)
-    walker = walker_of(mle)
+    walker = tracer_of(mle)
     bounds = {}
     for label in labels:
         if np.isfinite(errors[label]):
@@ -157,7 +159,7 @@ def interval_profile(
     """
     mle = mle_of(estimate, "interval_profile")
     template = select_scalars(mle, var_names, coords)
-    _, found, flags = walk_profiles(mle, list(labelled(template)), ci_prob, 0, progressbar)
+    _, found, flags = trace_profiles(mle, list(labelled(template)), ci_prob, 0, progressbar)
     return _label_ends(template, found, flags, ci_prob)
 
 
@@ -196,7 +198,7 @@ def intervals_beside(
     labels = list(labelled(template))
     profiled, flags = None, list[Flag]()
     if labels and can_profile(mle) and (wanted or (wanted is None and _is_cheap(mle, labels))):
-        mle, found, flags = walk_profiles(mle, labels, prob, 0, progressbar=False)
+        mle, found, flags = trace_profiles(mle, labels, prob, 0, progressbar=False)
         profiled = _label_ends(template, found, flags, prob)
     intervals = {"wald": interval_wald(mle, var_names=known, ci_prob=prob)}
     if profiled is not None:
@@ -218,7 +220,7 @@ def _is_cheap(mle: PointEstimate, labels: Sequence[str]) -> bool:
 
 
 def _label_ends(
-    template: xr.Dataset, found: Mapping[str, Ends], flags: Sequence[Flag], prob: float
+    template: xr.Dataset, found: Mapping[str, ProfileEndpoints], flags: Sequence[Flag], prob: float
 ) -> xr.Dataset:
     return label_bounds(
         template,
@@ -227,3 +229,69 @@ def _label_ends(
         ci_prob=prob,
         notes=[str(flag) for flag in flags],
     )
+
+
+def interval_bootstrap(
+    bootstrap: Bootstrap,
+    *,
+    ci_prob: float = 0.95,
+    method: Literal["percentile", "basic"] = "percentile",
+) -> xr.Dataset:
+    """Confidence intervals from bootstrap replicates.
+
+    Parameters
+    ----------
+    bootstrap : Bootstrap
+    ci_prob : float
+    method : {"percentile", "basic"}
+        Percentile: quantiles of the replicates. Basic: twice the estimate minus those.
+
+    Returns
+    -------
+    xarray.Dataset
+        Natural units, with a last dim ``ci_bound`` (lower, upper). Attributes ``ci_kind``,
+        ``ci_prob``, ``method``, ``n_replicates`` and ``n_failed``: how many replicates were left
+        out, as they have no estimate. NaN where more than a tenth were.
+
+    Raises
+    ------
+    ModelError
+        For an unknown method, or a probability that is none.
+
+    Notes
+    -----
+    Source: Davison and Hinkley (1997), doi:10.1017/CBO9780511802843, chapter 5. Quantiles are
+    interpolated as by Hyndman and Fan's definition 6, the ``(n + 1) p``-th replicate.
+    """
+    if not isinstance(bootstrap, Bootstrap):
+        raise ModelError(f"bootstrap: got {type(bootstrap).__name__}, need a Bootstrap.")
+    if method not in ("percentile", "basic"):
+        raise ModelError(f"method: got {method!r}, need 'percentile' or 'basic'.")
+    if not isinstance(ci_prob, float) or not 0 < ci_prob < 1:
+        raise ModelError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
+    probs = [(1 - ci_prob) / 2, (1 + ci_prob) / 2]
+    kept = bootstrap._kept
+    variables = {}
+    for name, array in kept.data_vars.items():
+        ends = _quantiles(array.values, probs)
+        if method == "basic":
+            ends = 2 * bootstrap.values[name].values - ends[::-1]
+        dims = (*array.dims[1:], "ci_bound")
+        coords = {**bootstrap.values[name].coords, "ci_bound": ["lower", "upper"]}
+        variables[name] = xr.DataArray(np.moveaxis(ends, 0, -1), dims=dims, coords=coords)
+    attributes = {
+        "ci_kind": "bootstrap",
+        "ci_prob": ci_prob,
+        "method": method,
+        "n_replicates": bootstrap.n,
+        "n_failed": bootstrap.n_failed,
+    }
+    return xr.Dataset(variables, attrs=attributes)
+
+
+def _quantiles(rows: FloatArray, probs: list[float]) -> FloatArray:
+    """Quantiles (2, ...) along the first axis; NaN where the sample is too small to have them."""
+    enough = (~np.isnan(rows)).sum(axis=0) * min(probs[0], 1 - probs[1]) >= 1
+    usable = np.where(enough, rows, 0.0) if len(rows) else np.zeros((1, *rows.shape[1:]))
+    ends = np.nanquantile(usable, probs, axis=0, method="weibull")
+    return np.asarray(np.where(enough, ends, np.nan))

@@ -14,11 +14,11 @@ import xarray as xr
 
 from pmlik.background import Predictive
 from pmlik.comparison import Comparison
-from pmlik.criteria import pointwise_log_likelihood, score_loo, sensitivity
 from pmlik.errors import PmlikError
-from pmlik.information import InformationShares, share_information
 from pmlik.labels import printable
 from pmlik.rendering import count
+from pmlik.stats.criteria import pointwise_log_likelihood, score_loo, sensitivity
+from pmlik.stats.information import InformationShares, share_information
 
 __all__ = ["keep_appraisal"]
 

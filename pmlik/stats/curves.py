@@ -19,14 +19,14 @@ from pmlik.errors import PmlikError, ValuesError
 from pmlik.estimates import PointEstimate
 from pmlik.inference.likelihood import Likelihood
 from pmlik.labels import labelled
-from pmlik.profile_curves import refine_roots
-from pmlik.profiles import can_profile, label_curve, places_of, walk_profiles
+from pmlik.stats.profile import can_profile, label_curve, places_of, trace_profiles
+from pmlik.stats.profile_curves import refine_roots
 
 __all__ = [
     "Joint",
     "curves_of",
-    "draw_curves",
-    "draw_joint",
+    "compute_curves",
+    "compute_joint",
     "keep_curves",
     "leading_labels",
     "select_labels",
@@ -129,7 +129,7 @@ def _curves_now(
     if comparison.mle.prepared is not None:
         likelihood = Likelihood.of(comparison, progressbar=False)
         if label in labelled(likelihood.template):
-            return draw_curves(likelihood, comparison, label, profiled=profiled, walked=walked)
+            return compute_curves(likelihood, comparison, label, profiled=profiled, walked=walked)
     draws, row = _draws(comparison, label), comparison.table.loc[label]
     marks = {"MLE": row["MLE"], "MAP": row["MAP"], "mean": row["posterior mean"]}
     finite = {name: float(value) for name, value in marks.items() if np.isfinite(value)}
@@ -150,7 +150,7 @@ def _walk(mle: PointEstimate, label: str) -> xr.Dataset | None:
     if mle.prepared is None or not can_profile(mle) or label not in places_of(mle):
         return None
     try:
-        same, found, _ = walk_profiles(mle, [label], _WALKED_PROB, _WALKED_POINTS, False)
+        same, found, _ = trace_profiles(mle, [label], _WALKED_PROB, _WALKED_POINTS, False)
     except PmlikError:
         return None
     return label_curve(mle, label, found[label]) if same is mle and label in found else None
@@ -218,7 +218,7 @@ def _span(
     return low - margin, high + margin
 
 
-def draw_curves(
+def compute_curves(
     likelihood: Likelihood,
     comparison: Comparison | None,
     label: str,
@@ -261,7 +261,7 @@ def draw_curves(
     )
 
 
-def draw_joint(
+def compute_joint(
     likelihood: Likelihood, comparison: Comparison | None, labels: tuple[str, str]
 ) -> Joint:
     """The profile likelihood of two scalars, and the posterior's draws."""

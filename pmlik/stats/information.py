@@ -17,7 +17,7 @@ from pmlik.inference.prepare import Prepared
 from pmlik.labels import labelled
 from pmlik.rendering import Sheet, format_fixed, to_html, to_text
 
-__all__ = ["InformationShares", "share_information"]
+__all__ = ["InformationShares", "share_information", "describe_shares"]
 
 
 # A direction whose information comes from the data by less than this is the prior's alone.
@@ -150,7 +150,7 @@ def _shares(problem: CompiledModel, x: FloatArray) -> InformationShares:
     return InformationShares(
         shares=space.to_dataset(share),
         directions=_label(problem, moved, values),
-        prior_only=_describe(space.labels, moved[np.abs(values) < _PRIOR_ONLY]),
+        prior_only=describe_shares(space.labels, moved[np.abs(values) < _PRIOR_ONLY]),
         effective_parameters=float(values.sum()),
         flags=(),
     )
@@ -167,7 +167,7 @@ def _label(
     )
 
 
-def _describe(labels: tuple[str, ...], moved: FloatArray) -> tuple[str, ...]:
+def describe_shares(labels: tuple[str, ...], moved: FloatArray) -> tuple[str, ...]:
     return tuple(describe_direction(labels, row) for row in simplify(moved))
 
 

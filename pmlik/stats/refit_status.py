@@ -10,10 +10,10 @@ import numpy as np
 
 from pmlik._typing import FloatArray
 
-__all__ = ["Refit", "Refits"]
+__all__ = ["RefitStatus", "Refits"]
 
 
-class Refit(StrEnum):
+class RefitStatus(StrEnum):
     """How a refit ended."""
 
     CERTIFIED = "certified"
@@ -27,7 +27,7 @@ class Refit(StrEnum):
     @property
     def is_usable(self) -> bool:
         """Whether there is an estimate."""
-        return self in (Refit.CERTIFIED, Refit.PARTIAL, Refit.BOUNDARY)
+        return self in (RefitStatus.CERTIFIED, RefitStatus.PARTIAL, RefitStatus.BOUNDARY)
 
 
 class Refits(NamedTuple):
@@ -39,7 +39,7 @@ class Refits(NamedTuple):
     values: FloatArray
     log_likelihood: FloatArray
     distance: FloatArray
-    outcome: list[Refit]
+    outcome: list[RefitStatus]
 
     @classmethod
     def join(cls, parts: Sequence[Refits], n: int) -> Refits:

@@ -15,7 +15,7 @@ from pmlik.optimize.constrained import (
     solve_constrained,
 )
 
-__all__ = ["Finish", "Trace", "approach", "trace"]
+__all__ = ["TraceStatus", "ProfileTrace", "approach", "trace_profile"]
 
 
 # The signed root is found to this.
@@ -47,7 +47,7 @@ _SATURATED = 1e-3
 _BETTER = 1e-6
 
 
-class Finish(StrEnum):
+class TraceStatus(StrEnum):
     """How a walk along a profile ended."""
 
     REACHED = "the level was reached"
@@ -59,7 +59,7 @@ class Finish(StrEnum):
 
 
 @dataclass(eq=False)
-class Trace:
+class ProfileTrace:
     """A walk to one side.
 
     Parameters
@@ -68,7 +68,7 @@ class Trace:
         -1 or 1.
     points : list of Point
         In the order of the walk, the optimum first.
-    finish : Finish
+    finish : TraceStatus
     end : Point or None
         Where the level is reached; the last point before where it is not.
     wall : float
@@ -77,12 +77,14 @@ class Trace:
 
     side: int
     points: list[Point] = field(default_factory=list)
-    finish: Finish = Finish.LOST
+    finish: TraceStatus = TraceStatus.LOST
     end: Point | None = None
     wall: float = np.inf
 
 
-def trace(ground: ConstrainedObjective, start: Point, side: int, level: float) -> Trace:
+def trace_profile(
+    ground: ConstrainedObjective, start: Point, side: int, level: float
+) -> ProfileTrace:
     """Walk from an optimum to where the height first reaches a level.
 
     Parameters
@@ -99,7 +101,7 @@ def trace(ground: ConstrainedObjective, start: Point, side: int, level: float) -
     Steps are predicted from the tangent and from the slope of the signed root, which is nearly
     linear, and halved where there is no constrained optimum.
     """
-    walk = Trace(side, [start])
+    walk = ProfileTrace(side, [start])
     here, target = start, float(np.sqrt(2 * level))
     step = start.reach * min(target, _STRIDE)
     longest, flat = np.inf, False
@@ -117,13 +119,13 @@ def trace(ground: ConstrainedObjective, start: Point, side: int, level: float) -
             continue
         walk.points.append(there)
         if there.height < -_BETTER * (1 + abs(level)):
-            walk.finish, walk.end = Finish.BETTER, there
+            walk.finish, walk.end = TraceStatus.BETTER, there
             return walk
         if there.height >= level or abs(there.root - target) < _ROOT_TOLERANCE:
             return _refine(ground, walk, here, there, target)
         still = _is_flat(there, start, level)
         if flat and still:
-            walk.finish, walk.end = Finish.FLAT, there
+            walk.finish, walk.end = TraceStatus.FLAT, there
             return walk
         longest *= _REGROWTH
         flat, here = still, there
@@ -132,7 +134,7 @@ def trace(ground: ConstrainedObjective, start: Point, side: int, level: float) -
     return walk
 
 
-def approach(ground: ConstrainedObjective, start: Point, side: int, level: float) -> Trace:
+def approach(ground: ConstrainedObjective, start: Point, side: int, level: float) -> ProfileTrace:
     """Walk from a point below a level up to it, towards the supremum of the profile.
 
     Parameters
@@ -144,7 +146,7 @@ def approach(ground: ConstrainedObjective, start: Point, side: int, level: float
         Where the supremum is.
     level : float
     """
-    walk, here, step = Trace(side, [start]), start, start.reach
+    walk, here, step = ProfileTrace(side, [start]), start, start.reach
     for _ in range(_MOST_TRIED):
         there = solve_constrained(
             ground, here.u + side * step * here.tangent, here.held + side * step
@@ -190,27 +192,29 @@ def _is_flat(here: Point, start: Point, level: float) -> bool:
     )
 
 
-def _stopped(walk: Trace, here: Point, level: float, why: ConstrainedStatus | None) -> Trace:
+def _stopped(
+    walk: ProfileTrace, here: Point, level: float, why: ConstrainedStatus | None
+) -> ProfileTrace:
     """What a wall is."""
     walk.end = here
     start = walk.points[0]
     if here.reach < _SATURATED * start.reach or _is_flat(here, start, level):
-        walk.finish = Finish.FLAT
+        walk.finish = TraceStatus.FLAT
     elif why is ConstrainedStatus.OUTSIDE:
-        walk.finish = Finish.EDGE
+        walk.finish = TraceStatus.EDGE
     else:
-        walk.finish = Finish.BRANCH
+        walk.finish = TraceStatus.BRANCH
     return walk
 
 
 def _refine(
-    ground: ConstrainedObjective, walk: Trace, below: Point, above: Point, target: float
-) -> Trace:
+    ground: ConstrainedObjective, walk: ProfileTrace, below: Point, above: Point, target: float
+) -> ProfileTrace:
     """Newton's method for the signed root, kept between two points by bisection."""
     near = above if abs(above.root - target) < abs(below.root - target) else below
     for _ in range(40):
         if abs(near.root - target) < _ROOT_TOLERANCE:
-            walk.finish, walk.end = Finish.REACHED, near
+            walk.finish, walk.end = TraceStatus.REACHED, near
             return walk
         held = _aim(near, below, above, target)
         there = solve_constrained(ground, near.u + (held - near.held) * near.tangent, held)
@@ -227,7 +231,7 @@ def _refine(
         walk.points.append(there)
     walk.end = near
     if abs(near.root - target) < _ROOT_ROUNDING:
-        walk.finish = Finish.REACHED
+        walk.finish = TraceStatus.REACHED
     return walk
 
 

@@ -1,23 +1,24 @@
-"""Blocks of bootstrap replicates, here or on the workers of an executor.
-
-What replicate ``i`` is made of depends on the seed and on ``i`` alone, and the blocks that
-replicates are worked on in depend on the model alone: so do all digits of the results.
-"""
+"""Run refits of resampled data in this process, in threads or on a cluster."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cloudpickle
 import numpy as np
+import pymc as pm
 from numpy.typing import NDArray
+from pymc.distributions import distribution, shape_utils
+from pymc.logprob import abstract
+from pytensor.graph.traversal import ancestors
 from threadpoolctl import threadpool_limits
 
 from pmlik._typing import FloatArray
@@ -27,11 +28,17 @@ from pmlik.inference.simulate import Simulate, simulator
 from pmlik.inference.units import ResamplingUnits
 from pmlik.model.validate import resolve_model
 from pmlik.optimize.objective import Kind
-from pmlik.refits import Refits
-from pmlik.refitting import BUILDING, Refitter
-from pmlik.transport import read_registrations, register
+from pmlik.stats.refit import BUILDING, Refitter
+from pmlik.stats.refit_status import Refits
 
-__all__ = ["BootstrapKind", "Resampler", "refit_all"]
+__all__ = [
+    "BootstrapKind",
+    "BootstrapPlan",
+    "refit_all",
+    "Registration",
+    "read_registrations",
+    "register",
+]
 
 
 #: Where the data of a replicate come from.
@@ -43,7 +50,7 @@ _WORKER = threading.local()
 
 
 @dataclass(frozen=True, eq=False)
-class Resampler:
+class BootstrapPlan:
     """All that a worker needs to know; it can be pickled with cloudpickle.
 
     Parameters
@@ -102,7 +109,7 @@ class Resampler:
 class _Worker:
     """A resampler with its compiled problem; for one thread at a time."""
 
-    def __init__(self, resampler: Resampler, prepared: Prepared) -> None:
+    def __init__(self, resampler: BootstrapPlan, prepared: Prepared) -> None:
         self._resampler, self._prepared = resampler, prepared
         self.refitter = _refitter(resampler, prepared)
 
@@ -134,7 +141,7 @@ class _Worker:
         return self.refitter(data, n - number * size)
 
 
-def _refitter(resampler: Resampler, prepared: Prepared) -> Refitter:
+def _refitter(resampler: BootstrapPlan, prepared: Prepared) -> Refitter:
     """The refitter of an estimate in this thread, built once and kept with its model."""
     units = resampler.units
     shapes = None if units is None else {n: codes.shape for n, codes in units.codes.items()}
@@ -152,7 +159,7 @@ def _refitter(resampler: Resampler, prepared: Prepared) -> Refitter:
     return kept[key]
 
 
-def _prepare(resampler: Resampler) -> Prepared:
+def _prepare(resampler: BootstrapPlan) -> Prepared:
     prepared = prepare(resampler.arguments)
     prepared.__dict__["start"] = resampler.start
     return prepared
@@ -173,7 +180,7 @@ def _on_worker(token: str, payload: bytes, process: int, numbers: range, n: int)
 
 
 def refit_all(
-    resampler: Resampler,
+    resampler: BootstrapPlan,
     prepared: Prepared,
     n: int,
     executor: Executor | None,
@@ -183,7 +190,7 @@ def refit_all(
 
     Parameters
     ----------
-    resampler : Resampler
+    resampler : BootstrapPlan
     prepared : Prepared
         The model of the resampler, in this process.
     n : int
@@ -209,7 +216,7 @@ def refit_all(
 
 
 def _distribute(
-    resampler: Resampler,
+    resampler: BootstrapPlan,
     n: int,
     count: int,
     executor: Executor,
@@ -231,3 +238,56 @@ def _distribute(
         parts |= dict(zip(futures[future], found, strict=True))
         advance(sum(min(size, n - number * size) for number in futures[future]))
     return [parts[number] for number in range(count)]
+
+
+# What `pm.CustomDist` teaches PyMC about the class that it makes for each of its variables.
+_DISPATCHERS = {
+    name: getattr(module, name)
+    for module, names in (
+        (abstract, ("_logprob", "_logcdf", "_logccdf", "_icdf")),
+        (distribution, ("_support_point",)),
+        (shape_utils, ("_change_dist_size",)),
+    )
+    for name in names
+    if hasattr(module, name)
+}
+
+
+class Registration(NamedTuple):
+    """One function that one of PyMC's dispatchers has for a class."""
+
+    dispatcher: str
+    kind: type
+    function: Callable[..., Any]
+
+
+def read_registrations(model: pm.Model) -> list[Registration]:
+    """What PyMC knows of the classes that exist in this process alone.
+
+    A pickled model takes its classes along, but not what was registered for them.
+    """
+    graphs = [*model.basic_RVs, *model.potentials, *model.deterministics]
+    kinds = {type(var.owner.op): None for var in ancestors(graphs) if var.owner}
+    return [
+        Registration(name, kind, dispatcher.registry[kind])
+        for kind in kinds
+        if not _is_importable(kind)
+        for name, dispatcher in _DISPATCHERS.items()
+        if kind in dispatcher.registry
+    ]
+
+
+def _is_importable(kind: type) -> bool:
+    try:
+        found: Any = importlib.import_module(kind.__module__)
+        for part in kind.__qualname__.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return False
+    return found is kind and kind.__module__ != "__main__"
+
+
+def register(registrations: Sequence[Registration]) -> None:
+    """Teach this process's PyMC the same."""
+    for name, kind, function in registrations:
+        _DISPATCHERS[name].register(kind)(function)

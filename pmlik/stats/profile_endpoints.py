@@ -14,9 +14,9 @@ from pmlik.inference.compiled import CompiledModel
 from pmlik.optimize.affine import Rounded
 from pmlik.optimize.constrained import ConstrainedStatus, Point, first_point, solve_constrained
 from pmlik.optimize.profiled import Profiled
-from pmlik.tracing import Finish, Trace, approach, trace
+from pmlik.stats.profile_trace import ProfileTrace, TraceStatus, approach, trace_profile
 
-__all__ = ["Ends", "Faded", "Walker"]
+__all__ = ["ProfileEndpoints", "LimitInfo", "ProfileTracer"]
 
 
 # A step this long in x takes any transform to the border of its support.
@@ -36,7 +36,7 @@ _RELEASED = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Faded:
+class LimitInfo:
     """Where an estimate is a limit.
 
     Parameters
@@ -55,7 +55,7 @@ class Faded:
 
 
 @dataclass(frozen=True, eq=False)
-class Ends:
+class ProfileEndpoints:
     """Both sides of a profile.
 
     Parameters
@@ -63,7 +63,7 @@ class Ends:
     lower, upper : float
         Natural units: where the level is reached; the border of the support or an infinity where
         it never is; NaN where the profile could not be followed that far.
-    finishes : tuple of Finish
+    finishes : tuple of TraceStatus
         Of the lower and the upper side.
     curve : tuple of Point
         What was seen, in ascending order of the value.
@@ -79,7 +79,7 @@ class Ends:
 
     lower: float
     upper: float
-    finishes: tuple[Finish, Finish]
+    finishes: tuple[TraceStatus, TraceStatus]
     curve: tuple[Point, ...] = ()
     sides: FloatArray = field(default_factory=lambda: np.zeros(0))
     naturals: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
@@ -87,7 +87,7 @@ class Ends:
     better: FloatArray | None = None
 
 
-class Walker:
+class ProfileTracer:
     """Walks the profiles of one estimate.
 
     Parameters
@@ -95,11 +95,13 @@ class Walker:
     problem : CompiledModel
     x : array (n,)
         The MLE, unconstrained; of a limit, a point as good as there.
-    faded : Faded, optional
+    faded : LimitInfo, optional
         What the MLE is a limit of.
     """
 
-    def __init__(self, problem: CompiledModel, x: FloatArray, faded: Faded | None = None) -> None:
+    def __init__(
+        self, problem: CompiledModel, x: FloatArray, faded: LimitInfo | None = None
+    ) -> None:
         self.problem, self.x, self._faded = problem, x, faded
         self._objective = problem.objective("mle", x)
         self._z = x[self._objective.active]
@@ -150,7 +152,7 @@ class Walker:
         return Profiled(rounded, [place], self.problem.parameters.size)
 
     def symmetric(self, place: int, quantile: float) -> tuple[float, float] | None:
-        """Ends that are symmetric in a parameter's own coordinate, if it has one."""
+        """ProfileEndpoints that are symmetric in a parameter's own coordinate, if it has one."""
         ground = self._ground(self.rounded, place)
         if ground.own is None:
             return None
@@ -163,7 +165,9 @@ class Walker:
         return min(ends), max(ends)
 
     @np.errstate(all="ignore")
-    def ends(self, place: int, level: float, n_points: int = 0, value: float = np.nan) -> Ends:
+    def ends(
+        self, place: int, level: float, n_points: int = 0, value: float = np.nan
+    ) -> ProfileEndpoints:
         """Both ends of the profile of a natural value, and what was seen on the way.
 
         Parameters
@@ -187,9 +191,9 @@ class Walker:
 
     def _side(
         self, ground: Profiled, start: Point, side: int, level: float
-    ) -> tuple[Profiled, Trace]:
+    ) -> tuple[Profiled, ProfileTrace]:
         """One walk; from a border that the optimum leaves on the way, on without it."""
-        walk = trace(ground, start, side, level)
+        walk = trace_profile(ground, start, side, level)
         if self._faded is None or walk.end is None:
             return ground, walk
         whole = self._ground(self._whole, ground.places[0])
@@ -202,16 +206,16 @@ class Walker:
         )
         if isinstance(released, ConstrainedStatus) or released.height > walk.end.height - _RELEASED:
             return ground, walk
-        return whole, trace(whole, released, side, level)
+        return whole, trace_profile(whole, released, side, level)
 
     def _collect(
         self,
-        sides: Sequence[tuple[Profiled, Trace]],
+        sides: Sequence[tuple[Profiled, ProfileTrace]],
         rising: int,
         level: float,
         n_points: int,
         start: Point,
-    ) -> Ends:
+    ) -> ProfileEndpoints:
         lower, upper = (self._end(ground, walk, rising, level) for ground, walk in sides)
         rows, points, signs = [], list[Point](), list[int]()
         for (ground, walk), order in zip(sides, (-1, 1), strict=True):
@@ -227,11 +231,11 @@ class Walker:
             (
                 ground.rounded.expand(walk.end.u)
                 for ground, walk in sides
-                if walk.finish is Finish.BETTER and walk.end
+                if walk.finish is TraceStatus.BETTER and walk.end
             ),
             None,
         )
-        return Ends(
+        return ProfileEndpoints(
             lower=lower,
             upper=upper,
             finishes=(sides[0][1].finish, sides[1][1].finish),
@@ -242,9 +246,11 @@ class Walker:
             better=better,
         )
 
-    def _from_limit(self, place: int, level: float, n_points: int, value: float) -> Ends:
+    def _from_limit(
+        self, place: int, level: float, n_points: int, value: float
+    ) -> ProfileEndpoints:
         """The ends where the estimate of the value is itself a limit: it is one of them."""
-        nothing = Ends(np.nan, np.nan, (Finish.LOST, Finish.LOST))
+        nothing = ProfileEndpoints(np.nan, np.nan, (TraceStatus.LOST, TraceStatus.LOST))
         if self._faded is None:
             return nothing
         ground = self._ground(self._whole, place)
@@ -256,7 +262,7 @@ class Walker:
         if point.height >= level:
             walk = approach(ground, point, toward, level)
         else:
-            walk = trace(ground, point, -toward, level)
+            walk = trace_profile(ground, point, -toward, level)
         end = self._end(ground, walk, rising, level)
         way = toward * rising
         there = way * np.inf if np.isnan(value) else value
@@ -265,8 +271,8 @@ class Walker:
             seen += approach(ground, point, toward, _NEARLY * level).points[1:]
         unique = {p.held: p for p in seen}
         seen = sorted(unique.values(), key=lambda p: rising * p.held)
-        finishes = (walk.finish, Finish.FLAT)[::way]
-        return Ends(
+        finishes = (walk.finish, TraceStatus.FLAT)[::way]
+        return ProfileEndpoints(
             lower=end if way > 0 else there,
             upper=there if way > 0 else end,
             finishes=(finishes[0], finishes[1]),
@@ -292,19 +298,19 @@ class Walker:
                 return point
         return None
 
-    def _end(self, ground: Profiled, walk: Trace, rising: int, level: float) -> float:
+    def _end(self, ground: Profiled, walk: ProfileTrace, rising: int, level: float) -> float:
         if walk.end is None:
             return np.nan
-        if walk.finish is Finish.REACHED:  # what is left to the level is less than 1e-5 SE
+        if walk.finish is TraceStatus.REACHED:  # what is left to the level is less than 1e-5 SE
             left = (np.sqrt(2 * level) - walk.end.root) * walk.end.root / walk.end.slope
             return ground.natural(walk.end.u + left * walk.end.tangent)
-        if walk.finish is Finish.EDGE:
+        if walk.finish is TraceStatus.EDGE:
             return ground.natural(walk.end.u)
-        if walk.finish is Finish.FLAT:
+        if walk.finish is TraceStatus.FLAT:
             return self._border(ground, walk, rising)
         return np.nan
 
-    def _border(self, ground: Profiled, walk: Trace, rising: int) -> float:
+    def _border(self, ground: Profiled, walk: ProfileTrace, rising: int) -> float:
         """The border of the support that a profile runs to without falling, or an infinity."""
         assert walk.end is not None
         if ground.own is None:
@@ -318,21 +324,23 @@ class Walker:
         return float(ends[0]) if ends[0] == ends[1] else walk.side * rising * np.inf
 
 
-def _rises(walk: Trace) -> bool:
+def _rises(walk: ProfileTrace) -> bool:
     """Whether the log-likelihood rose on the way out."""
     return any(walk.side * point.slope < 0 for point in walk.points[1:])
 
 
-def _ordered(ground: Profiled, walk: Trace, level: float, n_points: int) -> list[Point]:
+def _ordered(ground: Profiled, walk: ProfileTrace, level: float, n_points: int) -> list[Point]:
     """The points of a walk without the first, outward, with more in between and beyond."""
     points = sorted(walk.points[1:], key=lambda point: walk.side * point.held)
-    points = [point for point in points if walk.finish is not Finish.BETTER or point.height >= 0]
+    points = [
+        point for point in points if walk.finish is not TraceStatus.BETTER or point.height >= 0
+    ]
     if not n_points or not points:
         return points
     known = sorted(walk.points, key=lambda point: point.root)
     target = float(np.sqrt(2 * level))
     helds = np.array([point.held for point in known])
-    if walk.finish is not Finish.REACHED or len(set(np.sign(np.diff(helds)))) != 1:
+    if walk.finish is not TraceStatus.REACHED or len(set(np.sign(np.diff(helds)))) != 1:
         return points
     roots = np.array([point.root for point in known])
     wanted = np.linspace(roots[0], target, n_points + 1)[1:-1]

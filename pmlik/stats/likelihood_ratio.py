@@ -21,8 +21,8 @@ from pmlik.logp.points import read_numbers
 from pmlik.model.observations import observed_values
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.optimize.result import select_result
-from pmlik.profiles import mle_of, places_of
 from pmlik.rendering import Sheet, format_fixed, format_number, to_html, to_text
+from pmlik.stats.profile import mle_of, places_of
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 

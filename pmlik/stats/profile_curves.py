@@ -14,11 +14,11 @@ from pmlik._typing import FloatArray
 from pmlik.comparison import Comparison
 from pmlik.errors import ValuesError
 from pmlik.estimates import PointEstimate
-from pmlik.intervals import interval_wald
 from pmlik.labels import labelled
-from pmlik.profiles import Profile, profile
+from pmlik.stats.intervals import interval_wald
+from pmlik.stats.profile import Profile, profile
 
-__all__ = ["ProfileCurve", "draw_profiles", "refine_roots"]
+__all__ = ["ProfileCurve", "compute_profiles", "refine_roots"]
 
 _FINE = 300
 _MARGIN = 0.04
@@ -58,7 +58,7 @@ class ProfileCurve:
     limits: tuple[float, float]
 
 
-def draw_profiles(
+def compute_profiles(
     given: Profile | Comparison | PointEstimate,
     var_names: Sequence[str] | str | None,
     coords: Mapping[str, Any] | None,

@@ -27,7 +27,7 @@ from pmlik.optimize.multistart import CONTRACTION, TOLERANCE, Start, minimize, s
 from pmlik.optimize.newton import Criterion, Refined, never_rises, refine
 from pmlik.optimize.objective import Kind, Objective, SearchPoint
 from pmlik.optimize.result import SearchResult, select_result
-from pmlik.refits import Refit, Refits
+from pmlik.stats.refit_status import Refits, RefitStatus
 
 __all__ = ["BUILDING", "Refitter"]
 
@@ -54,7 +54,7 @@ class _One:
     values: FloatArray
     log_likelihood: float
     distance: float
-    outcome: Refit
+    outcome: RefitStatus
 
 
 class Refitter:
@@ -173,7 +173,7 @@ class Refitter:
         )
 
     def __call__(self, data: Mapping[str, NDArray[Any]], most: int | None = None) -> Refits:
-        """Refit a batch.
+        """RefitStatus a batch.
 
         Parameters
         ----------
@@ -209,7 +209,7 @@ class Refitter:
         if isinstance(self._likelihood, MarginalLogLikelihood):
             self._likelihood.forget()  # modes belong to their data
 
-    def _failed(self, end: Refit) -> _One:
+    def _failed(self, end: RefitStatus) -> _One:
         return _One(np.full(self.n_values, np.nan), np.nan, np.nan, end)
 
     def _together(self, together: Replicated, inputs: Sequence[NDArray[Any]]) -> list[_One | None]:
@@ -243,7 +243,7 @@ class Refitter:
         falls = never_rises(slope, first, np.arange(len(todo)))
         for i, u, trail, yes in zip(todo, first.z, first.trail, falls, strict=True):
             if yes and self._runs_off(u, trail):
-                found[i] = self._failed(Refit.INFINITY)
+                found[i] = self._failed(RefitStatus.INFINITY)
         return found
 
     def _read(
@@ -266,7 +266,7 @@ class Refitter:
                 self._set([array[todo[j]] for array in inputs])
                 log_likelihood = self._likelihood.value_and_gradient(points[row])[0]
             distance, absent = float(refined.distance[j]), refined.absent[j]
-            end = Refit.PARTIAL if absent.any() else Refit.CERTIFIED
+            end = RefitStatus.PARTIAL if absent.any() else RefitStatus.CERTIFIED
             if absent.any():
                 values[row, self._moved_by(absent)] = np.nan
             found[todo[j]] = _One(values[row], log_likelihood, distance, end)
@@ -350,7 +350,7 @@ class Refitter:
         try:
             reached = self._reach(climbed)
         except StartError:
-            return self._failed(Refit.UNDEFINED)
+            return self._failed(RefitStatus.UNDEFINED)
         start = base[objective.active]
         if not np.isfinite(objective.value_and_gradient(start)[0]):
             start = self._x[objective.active]
@@ -362,8 +362,8 @@ class Refitter:
         fit = PointFit(self._refit, self._kind, objective, outcome)
         log_likelihood = self._likelihood.value_and_gradient(fit.x)[0]
         unknown, values = fit.undetermined, fit.naturals
-        if unknown.any() and end is Refit.CERTIFIED:
-            end = Refit.PARTIAL
+        if unknown.any() and end is RefitStatus.CERTIFIED:
+            end = RefitStatus.PARTIAL
         values = np.where(unknown, np.nan, values)
         return _One(values, log_likelihood, outcome.optimum.distance, end)
 
@@ -402,7 +402,7 @@ class Refitter:
 
     def _certified(self, x: FloatArray, distance: float) -> _One:
         log_likelihood = self._likelihood.value_and_gradient(x)[0]
-        return _One(self._problem.values(x), log_likelihood, distance, Refit.CERTIFIED)
+        return _One(self._problem.values(x), log_likelihood, distance, RefitStatus.CERTIFIED)
 
     def _climb(self) -> SearchPoint | None:
         """Where a minimize from the estimate ends."""
@@ -433,11 +433,11 @@ class Refitter:
         return replace(self._prepared, problem=self._problem)
 
 
-def _end(outcome: SearchResult) -> Refit:
+def _end(outcome: SearchResult) -> RefitStatus:
     """How a search ended."""
     limit, optimum = outcome.limit, outcome.optimum
     if limit is not None and any(end.ending is LimitKind.INFINITY for end in limit.ends):
-        return Refit.INFINITY
+        return RefitStatus.INFINITY
     if not optimum.usable:
-        return Refit.UNBOUNDED if outcome.unbounded else Refit.NOT_CONVERGED
-    return Refit.CERTIFIED if limit is None else Refit.BOUNDARY
+        return RefitStatus.UNBOUNDED if outcome.unbounded else RefitStatus.NOT_CONVERGED
+    return RefitStatus.CERTIFIED if limit is None else RefitStatus.BOUNDARY

@@ -7,24 +7,22 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import xarray as xr
 
 from pmlik._runtime import counting
-from pmlik._typing import FloatArray
 from pmlik.errors import Flag, FlagCode, ModelError, Severity
 from pmlik.estimates import PointEstimate, display_rows
 from pmlik.inference.options import seed_of
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.units import Cluster, read_units
 from pmlik.labels import labelled, space_of
-from pmlik.refits import Refit, Refits
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
-from pmlik.resampling import BootstrapKind, Resampler, refit_all
+from pmlik.stats.executors import BootstrapKind, BootstrapPlan, refit_all
+from pmlik.stats.refit_status import Refits, RefitStatus
 
-__all__ = ["Bootstrap", "bootstrap", "interval_bootstrap"]
+__all__ = ["Bootstrap", "bootstrap"]
 
 
 # Beyond this share of failures the others are no sample of the estimator.
@@ -69,7 +67,7 @@ class Bootstrap:
     def failures(self) -> dict[str, int]:
         """How many refits failed, by reason."""
         counts = Counter(map(str, self.fits["outcome"].values))
-        usable = {str(end) for end in Refit if end.is_usable}
+        usable = {str(end) for end in RefitStatus if end.is_usable}
         return {reason: count for reason, count in counts.items() if reason not in usable}
 
     @property
@@ -94,7 +92,7 @@ class Bootstrap:
 
     @property
     def _kept(self) -> xr.Dataset:
-        usable = [Refit(end).is_usable for end in self.fits["outcome"].values]
+        usable = [RefitStatus(end).is_usable for end in self.fits["outcome"].values]
         kept = self.draws.isel(replicate=np.flatnonzero(usable))
         enough = kept.isnull().mean("replicate") <= _MOST_FAILED
         return kept.where(enough) if self.trusted else kept * np.nan
@@ -214,7 +212,7 @@ def bootstrap(
     k = prepared.problem.parameters.size
     at_x = prepared.problem.parameters.split(prepared.problem.values(x)[:k])
     shown = {name: np.asarray(estimate.values[name].values) for name in at_x}
-    resampler = Resampler(
+    resampler = BootstrapPlan(
         arguments=prepared.arguments,
         estimate=estimate.kind,
         x=x,
@@ -269,7 +267,7 @@ def _check_pools(sizes: list[int], kind: str) -> None:
 
 
 def _record(
-    estimate: PointEstimate, prepared: Prepared, resampler: Resampler, refits: Refits
+    estimate: PointEstimate, prepared: Prepared, resampler: BootstrapPlan, refits: Refits
 ) -> Bootstrap:
     problem = prepared.problem
     k = problem.parameters.size
@@ -301,7 +299,7 @@ def _record(
     )
 
 
-def _flags(outcomes: list[Refit]) -> list[Flag]:
+def _flags(outcomes: list[RefitStatus]) -> list[Flag]:
     flags, n = [], len(outcomes)
     counts = Counter(outcomes)
     failed = {end: count for end, count in counts.items() if not end.is_usable}
@@ -314,15 +312,15 @@ def _flags(outcomes: list[Refit]) -> list[Flag]:
         action = "Look at bootstrap.fits['outcome']; consider a profile interval."
         severity = Severity.ERROR if many else Severity.WARNING
         flags.append(Flag(FlagCode.REFITS_FAILED, severity, (), action, detail))
-    if counts[Refit.BOUNDARY]:
-        detail = f"{counts[Refit.BOUNDARY]} of {n}; they are kept."
+    if counts[RefitStatus.BOUNDARY]:
+        detail = f"{counts[RefitStatus.BOUNDARY]} of {n}; they are kept."
         flags.append(Flag(FlagCode.REFITS_AT_BOUNDARY, Severity.INFO, (), "", detail))
     return flags
 
 
-def _silent(draws: Mapping[str, xr.DataArray], outcomes: Sequence[Refit]) -> list[Flag]:
+def _silent(draws: Mapping[str, xr.DataArray], outcomes: Sequence[RefitStatus]) -> list[Flag]:
     """Which scalars some of the resampled data say nothing about."""
-    partial = [i for i, end in enumerate(outcomes) if end is Refit.PARTIAL]
+    partial = [i for i, end in enumerate(outcomes) if end is RefitStatus.PARTIAL]
     if not partial:
         return []
     whole = xr.Dataset(draws)
@@ -339,69 +337,3 @@ def _silent(draws: Mapping[str, xr.DataArray], outcomes: Sequence[Refit]) -> lis
     action = "Resample larger units with cluster=, or use kind='bayesian' or 'parametric'."
     code = FlagCode.REFITS_SAY_NOTHING
     return [Flag(code, Severity.WARNING, tuple(counts), action, detail)]
-
-
-def interval_bootstrap(
-    bootstrap: Bootstrap,
-    *,
-    ci_prob: float = 0.95,
-    method: Literal["percentile", "basic"] = "percentile",
-) -> xr.Dataset:
-    """Confidence intervals from bootstrap replicates.
-
-    Parameters
-    ----------
-    bootstrap : Bootstrap
-    ci_prob : float
-    method : {"percentile", "basic"}
-        Percentile: quantiles of the replicates. Basic: twice the estimate minus those.
-
-    Returns
-    -------
-    xarray.Dataset
-        Natural units, with a last dim ``ci_bound`` (lower, upper). Attributes ``ci_kind``,
-        ``ci_prob``, ``method``, ``n_replicates`` and ``n_failed``: how many replicates were left
-        out, as they have no estimate. NaN where more than a tenth were.
-
-    Raises
-    ------
-    ModelError
-        For an unknown method, or a probability that is none.
-
-    Notes
-    -----
-    Source: Davison and Hinkley (1997), doi:10.1017/CBO9780511802843, chapter 5. Quantiles are
-    interpolated as by Hyndman and Fan's definition 6, the ``(n + 1) p``-th replicate.
-    """
-    if not isinstance(bootstrap, Bootstrap):
-        raise ModelError(f"bootstrap: got {type(bootstrap).__name__}, need a Bootstrap.")
-    if method not in ("percentile", "basic"):
-        raise ModelError(f"method: got {method!r}, need 'percentile' or 'basic'.")
-    if not isinstance(ci_prob, float) or not 0 < ci_prob < 1:
-        raise ModelError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
-    probs = [(1 - ci_prob) / 2, (1 + ci_prob) / 2]
-    kept = bootstrap._kept
-    variables = {}
-    for name, array in kept.data_vars.items():
-        ends = _quantiles(array.values, probs)
-        if method == "basic":
-            ends = 2 * bootstrap.values[name].values - ends[::-1]
-        dims = (*array.dims[1:], "ci_bound")
-        coords = {**bootstrap.values[name].coords, "ci_bound": ["lower", "upper"]}
-        variables[name] = xr.DataArray(np.moveaxis(ends, 0, -1), dims=dims, coords=coords)
-    attributes = {
-        "ci_kind": "bootstrap",
-        "ci_prob": ci_prob,
-        "method": method,
-        "n_replicates": bootstrap.n,
-        "n_failed": bootstrap.n_failed,
-    }
-    return xr.Dataset(variables, attrs=attributes)
-
-
-def _quantiles(rows: FloatArray, probs: list[float]) -> FloatArray:
-    """Quantiles (2, ...) along the first axis; NaN where the sample is too small to have them."""
-    enough = (~np.isnan(rows)).sum(axis=0) * min(probs[0], 1 - probs[1]) >= 1
-    usable = np.where(enough, rows, 0.0) if len(rows) else np.zeros((1, *rows.shape[1:]))
-    ends = np.nanquantile(usable, probs, axis=0, method="weibull")
-    return np.asarray(np.where(enough, ends, np.nan))

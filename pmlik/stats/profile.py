@@ -13,7 +13,6 @@ from scipy import stats
 from pmlik._runtime import steps
 from pmlik._typing import FloatArray
 from pmlik.comparison import Comparison
-from pmlik.endpoints import Ends, Faded, Walker
 from pmlik.errors import EstimationError, Flag, FlagCode, Severity, ValuesError
 from pmlik.estimates import PointEstimate
 from pmlik.inference.point import estimate_point
@@ -21,7 +20,8 @@ from pmlik.labels import labelled, space_of
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.optimize.multistart import Start
 from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
-from pmlik.tracing import Finish
+from pmlik.stats.profile_endpoints import LimitInfo, ProfileEndpoints, ProfileTracer
+from pmlik.stats.profile_trace import TraceStatus
 
 __all__ = [
     "Profile",
@@ -33,8 +33,8 @@ __all__ = [
     "places_of",
     "profile",
     "select_scalars",
-    "walk_profiles",
-    "walker_of",
+    "trace_profiles",
+    "tracer_of",
 ]
 
 
@@ -158,7 +158,9 @@ def profile(
     """
     mle = mle_of(estimate, "profile")
     template = select_scalars(mle, var_names, coords)
-    mle, found, flags = walk_profiles(mle, list(labelled(template)), ci_prob, n_points, progressbar)
+    mle, found, flags = trace_profiles(
+        mle, list(labelled(template)), ci_prob, n_points, progressbar
+    )
     return Profile(
         estimate=mle,
         curves={label: label_curve(mle, label, ends) for label, ends in found.items()},
@@ -251,26 +253,26 @@ def label_bounds(
     return both.transpose(..., "ci_bound").assign_attrs(attrs)
 
 
-def walk_profiles(
+def trace_profiles(
     mle: PointEstimate, labels: Sequence[str], ci_prob: float, n_points: int, progressbar: bool
-) -> tuple[PointEstimate, dict[str, Ends], list[Flag]]:
+) -> tuple[PointEstimate, dict[str, ProfileEndpoints], list[Flag]]:
     """The profiles of scalars, begun anew where a better optimum is met.
 
     Returns
     -------
     mle : PointEstimate
         As given, or the better one.
-    ends : dict of str to Ends
+    ends : dict of str to ProfileEndpoints
     flags : list of Flag
     """
     check_prob(ci_prob)
     level = float(stats.chi2.ppf(ci_prob, 1)) / 2
     restarts: list[Flag] = []
-    found: dict[str, Ends] = {}
+    found: dict[str, ProfileEndpoints] = {}
     with steps(progressbar) as say:
         for _ in range(_RESTARTS + 1):
             _refuse(mle)
-            walker, found = walker_of(mle), {}
+            walker, found = tracer_of(mle), {}
             places, values = places_of(mle), labelled(mle.values)
             infinite = _about(mle, FlagCode.AT_INFINITY)
             better = None
@@ -296,15 +298,15 @@ def check_prob(ci_prob: float) -> None:
         raise ValuesError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
 
 
-def walker_of(mle: PointEstimate) -> Walker:
+def tracer_of(mle: PointEstimate) -> ProfileTracer:
     """What walks the profiles of an MLE."""
     prepared, places = mle.prepared, places_of(mle)
     at = [
         [places[label] for label in _about(mle, code) if label in places]
         for code in (FlagCode.AT_BOUNDARY, FlagCode.AT_INFINITY)
     ]
-    faded = Faded(at[0], at[1], prepared.start) if at[0] or at[1] else None
-    return Walker(prepared.problem, mle.certificate.x, faded)
+    faded = LimitInfo(at[0], at[1], prepared.start) if at[0] or at[1] else None
+    return ProfileTracer(prepared.problem, mle.certificate.x, faded)
 
 
 def _about(mle: PointEstimate, code: FlagCode) -> list[str]:
@@ -366,7 +368,7 @@ def _tell(mle: PointEstimate, better: PointEstimate) -> Flag:
     return Flag(FlagCode.BETTER_OPTIMUM, Severity.WARNING, (), "", detail)
 
 
-def _flags(labels: Sequence[str], found: Mapping[str, Ends]) -> list[Flag]:
+def _flags(labels: Sequence[str], found: Mapping[str, ProfileEndpoints]) -> list[Flag]:
     flags = []
     for label in labels:
         ends = found.get(label)
@@ -381,13 +383,13 @@ def _flags(labels: Sequence[str], found: Mapping[str, Ends]) -> list[Flag]:
     return flags
 
 
-def _flag_side(label: str, side: str, end: float, finish: Finish, rises: bool) -> list[Flag]:
-    if finish is Finish.FLAT:
+def _flag_side(label: str, side: str, end: float, finish: TraceStatus, rises: bool) -> list[Flag]:
+    if finish is TraceStatus.FLAT:
         code = FlagCode.NO_FINITE_END if np.isinf(end) else FlagCode.ENDS_AT_BORDER
         return [Flag(code, Severity.INFO, (label,), "", side)]
-    if finish is Finish.EDGE:
+    if finish is TraceStatus.EDGE:
         return [Flag(FlagCode.ENDS_AT_EDGE, Severity.INFO, (label,), "", side)]
-    if finish is not Finish.REACHED:
+    if finish is not TraceStatus.REACHED:
         why = f"Because {finish.value}."
         return [Flag(FlagCode.PROFILE_BREAKS, Severity.WARNING, (label,), "", f"{side} {why}")]
     if rises:
@@ -395,7 +397,7 @@ def _flag_side(label: str, side: str, end: float, finish: Finish, rises: bool) -
     return []
 
 
-def label_curve(mle: PointEstimate, label: str, ends: Ends) -> xr.Dataset:
+def label_curve(mle: PointEstimate, label: str, ends: ProfileEndpoints) -> xr.Dataset:
     """The points of a profile, labelled, as `Profile.curves` has them."""
     parameters = mle.prepared.problem.parameters
     height = np.array([point.height for point in ends.curve])

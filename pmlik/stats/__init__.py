@@ -1,0 +1,1 @@
+"""Profiles, intervals, bootstrap, tests, criteria: statistics of an estimate."""
