@@ -1,20 +1,15 @@
 """One PyMC model: what the likelihood says, what the prior adds, what the posterior says."""
 
-from pmlik.comparison import Comparison
 from pmlik.errors import (
     EstimationError,
     FileError,
-    Flag,
-    FlagCode,
     ModelError,
     NestingError,
     PmlikError,
-    Severity,
     StartError,
     UnderflowWarning,
     ValuesError,
 )
-from pmlik.estimates import Certificate, PointEstimate, PosteriorEstimate
 from pmlik.estimation import compare
 from pmlik.inference.find import find_MAP, find_MLE
 from pmlik.inference.likelihood import Likelihood
@@ -24,13 +19,18 @@ from pmlik.inference.sample import sample_posterior
 from pmlik.model.transform import likelihood_model
 from pmlik.panels import plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_likelihood, plot_profile, plot_waterfall
+from pmlik.results.comparison import Comparison
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.information import InformationShares
+from pmlik.results.point import Certificate, PointEstimate
+from pmlik.results.posterior import PosteriorEstimate
+from pmlik.results.storage import load
 from pmlik.stats.bootstrap import Bootstrap, bootstrap
 from pmlik.stats.criteria import ModelComparison, compare_models, sensitivity
-from pmlik.stats.information import InformationShares, share_information
+from pmlik.stats.information import share_information
 from pmlik.stats.intervals import interval_bootstrap, interval_profile, interval_wald
 from pmlik.stats.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
 from pmlik.stats.profile import Profile, profile
-from pmlik.storage import load
 
 __all__ = [
     "Bootstrap",

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from pmlik._typing import FloatArray
-from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.sample import check_near, check_no_higher
 from pmlik.inference.starts import FROM_DRAW
 from pmlik.optimize.multistart import Start
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.point import PointEstimate
+from pmlik.results.posterior import PosteriorEstimate
 
 __all__ = ["audit"]
 

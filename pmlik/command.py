@@ -14,12 +14,13 @@ from typing import Any
 
 import pymc as pm
 
-from pmlik.comparison import Comparison
-from pmlik.errors import PmlikError, Severity
+from pmlik.errors import PmlikError
 from pmlik.estimation import compare
 from pmlik.labels import printable
-from pmlik.rendering import to_text
-from pmlik.reports import SUFFIXES, write_report
+from pmlik.results.comparison import Comparison
+from pmlik.results.flags import Severity
+from pmlik.results.reports import SUFFIXES, write_report
+from pmlik.results.table import to_text
 
 __all__ = ["main"]
 

@@ -12,9 +12,6 @@ import pymc as pm
 
 from pmlik._runtime import ProgressCallback, Timer, steps
 from pmlik.audit import audit
-from pmlik.comparison import Comparison, merge_estimates
-from pmlik.errors import Flag, raise_if_strict
-from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.inference.checks import check_joint, check_order
 from pmlik.inference.find import KINDS, estimate_kind, prepare_model
 from pmlik.inference.options import Arguments, CovarianceKind
@@ -29,7 +26,11 @@ from pmlik.inference.sample import (
 )
 from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
-from pmlik.references import add_reference, check_reference
+from pmlik.results.comparison import Comparison, merge_estimates
+from pmlik.results.flags import Flag, raise_if_strict
+from pmlik.results.point import PointEstimate
+from pmlik.results.posterior import PosteriorEstimate
+from pmlik.results.references import add_reference, check_reference
 from pmlik.stats.attribution import explain
 from pmlik.stats.intervals import intervals_beside
 

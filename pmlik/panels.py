@@ -9,13 +9,13 @@ import numpy as np
 from arviz_plots import PlotCollection
 from scipy import stats
 
-from pmlik.attribution import STEPS
-from pmlik.background import Curves
 from pmlik.canvas import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels, shorten
-from pmlik.comparison import Comparison, bounds_of
 from pmlik.errors import ValuesError
 from pmlik.labels import labelled
-from pmlik.references import reference_names
+from pmlik.results.attribution import STEPS
+from pmlik.results.background import Curves
+from pmlik.results.comparison import Comparison, bounds_of
+from pmlik.results.references import reference_names
 from pmlik.stats.curves import curves_of, keep_curves, leading_labels
 
 __all__ = ["choose_labels", "plot_attribution", "plot_compare", "plot_forest"]

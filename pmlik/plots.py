@@ -9,12 +9,12 @@ import numpy as np
 from arviz_plots import PlotCollection
 from scipy import stats
 
-from pmlik.background import Curves
 from pmlik.canvas import COLOURS, HEIGHTS, mark, panels, shorten
-from pmlik.comparison import Comparison
 from pmlik.errors import ValuesError
-from pmlik.estimates import PointEstimate, SearchEnd
 from pmlik.inference.likelihood import Likelihood
+from pmlik.results.background import Curves
+from pmlik.results.comparison import Comparison
+from pmlik.results.point import PointEstimate, SearchEnd
 from pmlik.stats.curves import Joint, compute_curves, compute_joint, select_labels
 from pmlik.stats.profile import Profile
 from pmlik.stats.profile_curves import ProfileCurve, compute_profiles

@@ -8,15 +8,15 @@ from itertools import permutations
 import numpy as np
 
 from pmlik._typing import FloatArray
-from pmlik.directions import describe_direction
-from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.estimates import Certificate, PointEstimate
 from pmlik.inference.compiled import CompiledModel
 from pmlik.labels import ParameterSpace
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.marginal.importance import LaplaceError
 from pmlik.model.roles import Potentials, Roles
 from pmlik.optimize.objective import SearchPoint
+from pmlik.results.directions import describe_direction
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.point import Certificate, PointEstimate
 
 __all__ = [
     "check_certificate",

@@ -8,14 +8,14 @@ from typing import Any
 import pymc as pm
 
 from pmlik._runtime import ProgressCallback, Timer, steps
-from pmlik.errors import raise_if_strict
-from pmlik.estimates import PointEstimate
 from pmlik.inference.options import Arguments, CovarianceKind
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare
 from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
 from pmlik.optimize.objective import Kind
+from pmlik.results.flags import raise_if_strict
+from pmlik.results.point import PointEstimate
 
 __all__ = ["find_MAP", "find_MLE", "KINDS", "prepare_model", "estimate_kind"]
 

@@ -13,9 +13,7 @@ import xarray as xr
 
 from pmlik._runtime import steps
 from pmlik._typing import FloatArray
-from pmlik.comparison import Comparison
-from pmlik.errors import EstimationError, Severity, UnderflowWarning, ValuesError
-from pmlik.estimates import PointEstimate
+from pmlik.errors import EstimationError, UnderflowWarning, ValuesError
 from pmlik.inference.options import Arguments
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare
@@ -24,6 +22,9 @@ from pmlik.labels import ParameterSpace
 from pmlik.logp.points import Points, check_names, read_numbers, read_points
 from pmlik.model.dims import label_space
 from pmlik.model.roles import Latent, Potentials
+from pmlik.results.comparison import Comparison
+from pmlik.results.flags import Severity
+from pmlik.results.point import PointEstimate
 
 __all__ = ["Likelihood"]
 

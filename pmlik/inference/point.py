@@ -11,9 +11,6 @@ import xarray as xr
 
 from pmlik._runtime import quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.directions import describe_direction, simplify
-from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.estimates import Certificate, Counts, PointEstimate, SearchEnd
 from pmlik.inference.checks import (
     check_certificate,
     check_gradient,
@@ -40,6 +37,9 @@ from pmlik.optimize.limits import LimitDirection, LimitKind
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.optimize.objective import LARGE_DATA, Kind, Objective, ObjectiveLike, SearchPoint
 from pmlik.optimize.result import SearchResult, select_result
+from pmlik.results.directions import describe_direction, simplify
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.point import Certificate, Counts, PointEstimate, SearchEnd
 
 __all__ = ["PointFit", "estimate_point"]
 

@@ -14,7 +14,6 @@ import xarray as xr
 
 from pmlik._typing import FloatArray
 from pmlik.errors import StartError
-from pmlik.estimates import LatentModes
 from pmlik.inference.compiled import CompiledModel, compile_model
 from pmlik.inference.natural import ConstrainedLikelihood
 from pmlik.inference.options import (
@@ -34,6 +33,7 @@ from pmlik.model.discrete import sum_out_discrete
 from pmlik.model.roles import Potentials, Roles, read_roles
 from pmlik.model.validate import resolve_model
 from pmlik.optimize.hessian import DENSE_LIMIT
+from pmlik.results.point import LatentModes
 
 __all__ = ["Prepared", "prepare", "prepare_joint"]
 

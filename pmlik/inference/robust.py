@@ -8,12 +8,13 @@ import numpy as np
 import xarray as xr
 
 from pmlik._typing import FloatArray
-from pmlik.errors import Flag, FlagCode, ModelError, Severity
-from pmlik.estimates import PointEstimate
+from pmlik.errors import ModelError
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.scores import unit_scores
 from pmlik.inference.units import Cluster, read_units
 from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.point import PointEstimate
 
 __all__ = ["make_robust"]
 

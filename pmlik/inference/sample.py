@@ -15,11 +15,12 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from pmlik._typing import FloatArray
-from pmlik.errors import Flag, FlagCode, ModelError, Severity, raise_if_strict
-from pmlik.estimates import PosteriorEstimate
+from pmlik.errors import ModelError
 from pmlik.inference.options import seed_of
 from pmlik.logp.compile import compile_mode
 from pmlik.model.validate import resolve_model
+from pmlik.results.flags import Flag, FlagCode, Severity, raise_if_strict
+from pmlik.results.posterior import PosteriorEstimate
 
 __all__ = [
     "estimate_posterior",

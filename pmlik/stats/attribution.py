@@ -9,10 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pmlik._typing import FloatArray
-from pmlik.attribution import Attribution, lay_out
-from pmlik.background import Background
 from pmlik.errors import PmlikError
-from pmlik.estimates import PointEstimate, PosteriorEstimate
 from pmlik.inference.compiled import sampled_prior
 from pmlik.inference.prepare import Prepared
 from pmlik.logp.density import LogDensity
@@ -20,6 +17,10 @@ from pmlik.logp.points import read_points
 from pmlik.model.describe import describe_edges, describe_model
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.optimize.objective import Objective
+from pmlik.results.attribution import Attribution, lay_out
+from pmlik.results.background import Background
+from pmlik.results.point import PointEstimate
+from pmlik.results.posterior import PosteriorEstimate
 
 __all__ = ["explain", "find_sampled_mode", "median_of"]
 

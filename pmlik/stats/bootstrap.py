@@ -12,13 +12,15 @@ import numpy as np
 import xarray as xr
 
 from pmlik._runtime import counting
-from pmlik.errors import Flag, FlagCode, ModelError, Severity
-from pmlik.estimates import PointEstimate, display_rows
+from pmlik.errors import ModelError
 from pmlik.inference.options import seed_of
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.units import Cluster, read_units
 from pmlik.labels import labelled, space_of
-from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.format import format_number, format_to
+from pmlik.results.point import PointEstimate
+from pmlik.results.table import Table, display_rows, to_html, to_text
 from pmlik.stats.executors import BootstrapKind, BootstrapPlan, refit_all
 from pmlik.stats.refit_status import Refits, RefitStatus
 
@@ -97,7 +99,7 @@ class Bootstrap:
         enough = kept.isnull().mean("replicate") <= _MOST_FAILED
         return kept.where(enough) if self.trusted else kept * np.nan
 
-    def sheet(self) -> Sheet:
+    def sheet(self) -> Table:
         """The bootstrap as a table of strings."""
         columns = {
             "value": labelled(self.values),
@@ -117,7 +119,7 @@ class Bootstrap:
         notes += [("failed", f"{count}: {reason}") for reason, count in self.failures.items()]
         notes += [("flag", str(flag)) for flag in self.flags]
         heads = ("parameter", "estimate", "bootstrap SE", "bias")
-        return Sheet(f"{self.kind.capitalize()} bootstrap", heads, rows, tuple(notes))
+        return Table(f"{self.kind.capitalize()} bootstrap", heads, rows, tuple(notes))
 
     def __str__(self) -> str:
         return to_text(self.sheet())

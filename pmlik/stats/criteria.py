@@ -13,11 +13,13 @@ import xarray as xr
 
 from pmlik._runtime import quiet_host
 from pmlik._typing import FloatArray
-from pmlik.background import Predictive
-from pmlik.comparison import Comparison
-from pmlik.errors import Flag, FlagCode, Severity, ValuesError
+from pmlik.errors import ValuesError
 from pmlik.inference.likelihood import Likelihood
-from pmlik.rendering import Sheet, format_fixed, to_html, to_text
+from pmlik.results.background import Predictive
+from pmlik.results.comparison import Comparison
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.format import format_fixed
+from pmlik.results.table import Table, to_html, to_text
 
 __all__ = [
     "ModelComparison",
@@ -71,7 +73,7 @@ class ModelComparison:
             "ahead. The priors or the effective number of parameters make the difference."
         )
 
-    def sheet(self) -> Sheet:
+    def sheet(self) -> Table:
         """The comparison as a table of strings."""
         columns = ("log L", "k", "AIC", "dAIC", "BIC", "elpd", "SE", "p_loo", "d elpd", "d SE")
         digits = dict.fromkeys(columns, 2) | {"k": 0, "p_loo": 1}
@@ -81,7 +83,7 @@ class ModelComparison:
         )
         notes = [("finding", self.finding), *(("flag", str(flag)) for flag in self.flags)]
         title = f"{len(rows)} models of the same data"
-        return Sheet(title, ("model", *columns), rows, tuple(notes), breaks=(6,))
+        return Table(title, ("model", *columns), rows, tuple(notes), breaks=(6,))
 
     def __str__(self) -> str:
         return to_text(self.sheet())

@@ -13,12 +13,12 @@ import xarray as xr
 from scipy import interpolate
 
 from pmlik._typing import FloatArray
-from pmlik.background import Curves
-from pmlik.comparison import Comparison
 from pmlik.errors import PmlikError, ValuesError
-from pmlik.estimates import PointEstimate
 from pmlik.inference.likelihood import Likelihood
 from pmlik.labels import labelled
+from pmlik.results.background import Curves
+from pmlik.results.comparison import Comparison
+from pmlik.results.point import PointEstimate
 from pmlik.stats.profile import can_profile, label_curve, places_of, trace_profiles
 from pmlik.stats.profile_curves import refine_roots
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import xarray as xr
 
-from pmlik.background import Predictive
-from pmlik.comparison import Comparison
 from pmlik.errors import PmlikError
 from pmlik.labels import printable
-from pmlik.rendering import count
+from pmlik.results.background import Predictive
+from pmlik.results.comparison import Comparison
+from pmlik.results.format import count
+from pmlik.results.information import InformationShares
 from pmlik.stats.criteria import pointwise_log_likelihood, score_loo, sensitivity
-from pmlik.stats.information import InformationShares, share_information
+from pmlik.stats.information import share_information
 
 __all__ = ["keep_appraisal"]
 

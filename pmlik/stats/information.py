@@ -2,70 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import xarray as xr
 from scipy import linalg
 
 from pmlik._typing import FloatArray
-from pmlik.directions import describe_direction, simplify
-from pmlik.errors import Flag, FlagCode, Severity, ValuesError
-from pmlik.estimates import PointEstimate
+from pmlik.errors import ValuesError
 from pmlik.inference.compiled import CompiledModel
 from pmlik.inference.prepare import Prepared
-from pmlik.labels import labelled
-from pmlik.rendering import Sheet, format_fixed, to_html, to_text
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.information import InformationShares, describe_shares
+from pmlik.results.point import PointEstimate
 
-__all__ = ["InformationShares", "share_information", "describe_shares"]
+__all__ = ["share_information"]
 
 
 # A direction whose information comes from the data by less than this is the prior's alone.
 _PRIOR_ONLY = 1e-3
 _STEP = 1e-4
-
-
-@dataclass(frozen=True, eq=False)
-class InformationShares:
-    """The share of the posterior's precision at the mode that the likelihood brings.
-
-    Parameters
-    ----------
-    shares : xarray.Dataset
-        Per scalar of the parameters: the diagonal of ``(I + P)^-1 I``, where ``I`` and ``P``
-        are the negative Hessians, in natural units, of log-likelihood and log-prior at the MAP.
-        For independent priors it is one minus the ratio of posterior to prior variance. Above
-        one where the prior's curvature is negative at the mode (heavy tails).
-    directions : xarray.DataArray
-        Dims ``direction`` and ``parameter``: the eigenvectors of ``I v = s (I + P) v``, natural
-        units, largest coefficient one; coordinate ``share`` holds ``s``, ascending.
-    prior_only : tuple of str
-        The directions that the data say nothing of, in words.
-    effective_parameters : float
-        The sum of the shares, and of ``s``: the number of parameters that the data determine.
-    flags : tuple of Flag
-    """
-
-    shares: xr.Dataset
-    directions: xr.DataArray
-    prior_only: tuple[str, ...]
-    effective_parameters: float
-    flags: tuple[Flag, ...]
-
-    def sheet(self) -> Sheet:
-        """The shares as a table of strings."""
-        rows = tuple((label, format_fixed(s, 3)) for label, s in labelled(self.shares).items())
-        notes = [("effective", f"{format_fixed(self.effective_parameters, 2)} parameters")]
-        notes += [("prior only", text) for text in self.prior_only]
-        notes += [("flag", str(flag)) for flag in self.flags]
-        title = "Share of the posterior precision that the data bring, at the MAP"
-        return Sheet(title, ("parameter", "data"), rows, tuple(notes))
-
-    def __str__(self) -> str:
-        return to_text(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return to_html(self.sheet())
 
 
 def share_information(estimate: PointEstimate) -> InformationShares:
@@ -165,10 +119,6 @@ def _label(
         coords={"parameter": list(problem.parameters.labels), "share": ("direction", list(values))},
         name="directions",
     )
-
-
-def describe_shares(labels: tuple[str, ...], moved: FloatArray) -> tuple[str, ...]:
-    return tuple(describe_direction(labels, row) for row in simplify(moved))
 
 
 def _tangent(problem: CompiledModel, x: FloatArray) -> FloatArray:

@@ -12,10 +12,12 @@ import xarray as xr
 from scipy import stats
 
 from pmlik._typing import FloatArray
-from pmlik.comparison import Comparison
-from pmlik.errors import Flag, ModelError, Severity, ValuesError
-from pmlik.estimates import PointEstimate, PosteriorEstimate
+from pmlik.errors import ModelError, ValuesError
 from pmlik.labels import labelled
+from pmlik.results.comparison import Comparison
+from pmlik.results.flags import Flag, Severity
+from pmlik.results.point import PointEstimate
+from pmlik.results.posterior import PosteriorEstimate
 from pmlik.stats.bootstrap import Bootstrap
 from pmlik.stats.profile import (
     can_profile,

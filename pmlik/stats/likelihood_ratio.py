@@ -11,9 +11,7 @@ import pymc as pm
 from scipy import stats
 
 from pmlik._typing import FloatArray
-from pmlik.comparison import Comparison
-from pmlik.errors import EstimationError, NestingError, Severity, StartError, ValuesError
-from pmlik.estimates import PointEstimate
+from pmlik.errors import EstimationError, NestingError, StartError, ValuesError
 from pmlik.inference.find import find_MLE
 from pmlik.inference.profile_grid import GridProfiler
 from pmlik.inference.starts import list_starts
@@ -21,7 +19,11 @@ from pmlik.logp.points import read_numbers
 from pmlik.model.observations import observed_values
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.optimize.result import select_result
-from pmlik.rendering import Sheet, format_fixed, format_number, to_html, to_text
+from pmlik.results.comparison import Comparison
+from pmlik.results.flags import Severity
+from pmlik.results.format import format_fixed, format_number
+from pmlik.results.point import PointEstimate
+from pmlik.results.table import Table, to_html, to_text
 from pmlik.stats.profile import mle_of, places_of
 
 __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
@@ -78,7 +80,7 @@ class LikelihoodRatioTest:
     log_likelihood_null: float
     notes: tuple[str, ...] = ()
 
-    def sheet(self) -> Sheet:
+    def sheet(self) -> Table:
         """The test as a table of strings."""
         rows = (
             ("statistic", format_number(self.statistic, 6)),
@@ -92,7 +94,7 @@ class LikelihoodRatioTest:
             naive = format_number(self.p_value_naive, 4)
             notes.append(("naive", f"p = {naive} by chi-square with {self.df} df"))
         notes += [("note", note) for note in self.notes]
-        return Sheet("Likelihood-ratio test", ("", "value"), rows, tuple(notes))
+        return Table("Likelihood-ratio test", ("", "value"), rows, tuple(notes))
 
     def __str__(self) -> str:
         return to_text(self.sheet())

@@ -12,14 +12,16 @@ from scipy import stats
 
 from pmlik._runtime import steps
 from pmlik._typing import FloatArray
-from pmlik.comparison import Comparison
-from pmlik.errors import EstimationError, Flag, FlagCode, Severity, ValuesError
-from pmlik.estimates import PointEstimate
+from pmlik.errors import EstimationError, ValuesError
 from pmlik.inference.point import estimate_point
 from pmlik.labels import labelled, space_of
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.optimize.multistart import Start
-from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
+from pmlik.results.comparison import Comparison
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.format import format_number, format_to
+from pmlik.results.point import PointEstimate
+from pmlik.results.table import Table, to_html, to_text
 from pmlik.stats.profile_endpoints import LimitInfo, ProfileEndpoints, ProfileTracer
 from pmlik.stats.profile_trace import TraceStatus
 
@@ -77,7 +79,7 @@ class Profile:
         """Probability of the intervals."""
         return float(self.interval.attrs["ci_prob"])
 
-    def sheet(self) -> Sheet:
+    def sheet(self) -> Table:
         """The intervals as a table of strings."""
         bounds = [labelled(self.interval.sel(ci_bound=b, drop=True)) for b in ("lower", "upper")]
         values, errors = labelled(self.estimate.values), labelled(self.estimate.std_error)
@@ -91,7 +93,7 @@ class Profile:
         heads = ("parameter", "MLE", "SE", "lower", "upper")
         title = f"Profile likelihood intervals, {100 * self.ci_prob:g}%"
         notes = tuple(("flag", str(flag)) for flag in self.flags)
-        return Sheet(title, heads, tuple(rows), notes)
+        return Table(title, heads, tuple(rows), notes)
 
     def __str__(self) -> str:
         return to_text(self.sheet())

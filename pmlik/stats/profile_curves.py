@@ -11,10 +11,10 @@ import xarray as xr
 from scipy import interpolate, stats
 
 from pmlik._typing import FloatArray
-from pmlik.comparison import Comparison
 from pmlik.errors import ValuesError
-from pmlik.estimates import PointEstimate
 from pmlik.labels import labelled
+from pmlik.results.comparison import Comparison
+from pmlik.results.point import PointEstimate
 from pmlik.stats.intervals import interval_wald
 from pmlik.stats.profile import Profile, profile
 

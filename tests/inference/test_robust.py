@@ -9,9 +9,9 @@ import statsmodels.api as sm
 
 import pmlik
 from oracles import zoo
-from pmlik.errors import FlagCode
 from pmlik.inference.scores import unit_scores
 from pmlik.inference.units import read_units
+from pmlik.results.flags import FlagCode
 
 N = 60
 RNG = np.random.default_rng(5)

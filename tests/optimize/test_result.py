@@ -12,8 +12,8 @@ from scipy import optimize, special, stats
 import pmlik
 from oracles.reference_models import data, mixture_faithful, t_regression_stackloss, truth
 from pmlik import FlagCode, Severity
-from pmlik.directions import describe_direction, simplify
 from pmlik.optimize.convergence import gradient_error_at
+from pmlik.results.directions import describe_direction, simplify
 
 matplotlib.use("Agg")
 

@@ -8,11 +8,12 @@ import numpy as np
 import xarray as xr
 
 from pmlik._typing import EigenvalueSigns
-from pmlik.attribution import lay_out
-from pmlik.background import Background, Curves
-from pmlik.comparison import Comparison, merge_estimates
-from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.estimates import Certificate, Counts, PointEstimate, PosteriorEstimate, SearchEnd
+from pmlik.results.attribution import lay_out
+from pmlik.results.background import Background, Curves
+from pmlik.results.comparison import Comparison, merge_estimates
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.point import Certificate, Counts, PointEstimate, SearchEnd
+from pmlik.results.posterior import PosteriorEstimate
 
 HOSTILE = (
     "<script>alert('x')<!--",

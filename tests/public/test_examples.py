@@ -16,7 +16,7 @@ import pytest
 import pmlik
 from oracles.equality import assert_equal
 from oracles.reference_models import truth
-from pmlik.attribution import STEPS
+from pmlik.results.attribution import STEPS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = [

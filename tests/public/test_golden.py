@@ -15,8 +15,8 @@ import matplotlib
 import pytest
 
 from oracles.records import RECORDS
-from pmlik.comparison import Comparison
-from pmlik.rendering import to_text
+from pmlik.results.comparison import Comparison
+from pmlik.results.table import to_text
 
 matplotlib.use("Agg")
 

@@ -14,9 +14,10 @@ import xarray as xr
 import pmlik
 from pmlik import Flag, FlagCode, Severity
 from pmlik._typing import EigenvalueSigns
-from pmlik.comparison import Comparison, merge_estimates
-from pmlik.errors import raise_if_strict
-from pmlik.estimates import Certificate, Counts, PointEstimate, PosteriorEstimate
+from pmlik.results.comparison import Comparison, merge_estimates
+from pmlik.results.flags import raise_if_strict
+from pmlik.results.point import Certificate, Counts, PointEstimate
+from pmlik.results.posterior import PosteriorEstimate
 
 Y = np.array([0.3, -1.2, 0.8, 1.9, -0.4, 0.6])
 FEW = {"draws": 10, "tune": 10, "chains": 2, "cores": 1}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from oracles.records import RECORDS, WIDE, make_comparison, make_point, make_posterior, many, plain
-from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.rendering import MINUS, format_to
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.format import MINUS, format_to
 
 
 def test_agreement_is_the_verdict_row_by_row() -> None:

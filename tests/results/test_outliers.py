@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pmlik.outliers import describe_apart, describe_unbounded, find_apart
+from pmlik.results.outliers import describe_outlier, describe_unbounded, find_outlier
 
 
 def table(**rows) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def table(**rows) -> pd.DataFrame:
     ],
 )
 def test_the_one_furthest_from_the_median_of_the_others(row, method) -> None:
-    found = find_apart(table(a=(1.0, 0.1, 1.0, 1.0, 1.0, 0.5), b=row))
+    found = find_outlier(table(a=(1.0, 0.1, 1.0, 1.0, 1.0, 0.5), b=row))
     assert (found.method, found.label) == (method, "b")
     columns = ["MLE", "MAP", "joint mode", "posterior mean"]
     values = dict(zip(["MLE", "SE", "MAP", "joint mode", "posterior mean", "sd"], row, strict=True))
@@ -34,7 +34,7 @@ def test_the_one_furthest_from_the_median_of_the_others(row, method) -> None:
 
 def test_the_sentence_has_the_four_numbers() -> None:
     numbers = table(tau=(0.0, np.nan, 0.0, 0.0, 3.6, 3.2))
-    text = describe_apart(find_apart(numbers), numbers)
+    text = describe_outlier(find_outlier(numbers), numbers)
     assert text.startswith("Of the four answers the posterior mean stands apart, most in tau: 3.6")
     assert "MLE 0.0, MAP 0.0, joint mode 0.0" in text
     assert "1.1 posterior sd" in text
@@ -42,8 +42,8 @@ def test_the_sentence_has_the_four_numbers() -> None:
 
 def test_rows_without_all_four_and_tables_without_a_joint_mode_have_no_outlier() -> None:
     numbers = table(tau=(0.0, np.nan, 0.0, np.nan, 3.6, 3.2))
-    assert find_apart(numbers) is None
-    assert find_apart(numbers.drop(columns="joint mode")) is None
+    assert find_outlier(numbers) is None
+    assert find_outlier(numbers.drop(columns="joint mode")) is None
 
 
 def test_without_a_joint_mode_the_marginal_one_is_named() -> None:

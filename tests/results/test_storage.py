@@ -19,8 +19,9 @@ import xarray as xr
 import pmlik
 from oracles.equality import assert_equal, strip_ids
 from oracles.records import RECORDS, plain
-from pmlik.codec import CLASSES
-from pmlik.errors import FileError, FlagCode
+from pmlik.errors import FileError
+from pmlik.results.codec import CLASSES
+from pmlik.results.flags import FlagCode
 
 matplotlib.use("Agg")
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmlik.rendering import Sheet, decimals_for, format_number, format_to, to_html, to_text
+from pmlik.results.format import decimals_for, format_number, format_to
+from pmlik.results.table import Table, to_html, to_text
 
 MINUS, DASH, INFINITY = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{INFINITY}"
 finite = st.floats(-1e300, 1e300)
@@ -116,9 +117,9 @@ def test_a_minus_is_a_real_minus(value):
 # --- text -------------------------------------------------------------------------------------
 
 
-def sheet_of(*rows: tuple[str, ...], notes: tuple[tuple[str, str], ...] = ()) -> Sheet:
+def sheet_of(*rows: tuple[str, ...], notes: tuple[tuple[str, str], ...] = ()) -> Table:
     columns = ("parameter", "MLE", "SE", "MAP", "mean", "sd", "89% ETI", "shift/sd")
-    return Sheet("A title", columns, rows, notes)
+    return Table("A title", columns, rows, notes)
 
 
 ORDINARY = sheet_of(
@@ -137,7 +138,7 @@ cells = st.text(st.characters(codec="utf-8", exclude_categories=("C", "M", "Z"))
 def test_no_line_is_longer_than_the_width(rows, notes):
     from rich.cells import cell_len
 
-    sheet = Sheet("T" * 100, ("parameter", "MLE"), tuple(rows), tuple(notes))
+    sheet = Table("T" * 100, ("parameter", "MLE"), tuple(rows), tuple(notes))
     for width in (60, 80):
         assert all(cell_len(line) <= width for line in to_text(sheet, width).splitlines())
 
@@ -172,7 +173,7 @@ def test_no_digit_is_cut_without_a_sign_that_it_was():
 
 def test_a_long_name_is_folded_and_not_cut():
     name = "n" * 100
-    text = to_text(Sheet("t", ("parameter", "MLE"), ((name, "1.0"),), ()), 80)
+    text = to_text(Table("t", ("parameter", "MLE"), ((name, "1.0"),), ()), 80)
     assert text.count("n") == 100
 
 
@@ -252,7 +253,7 @@ NASTY = ["<script>alert(1)</script>", '" onclick="x', "a & b", "</td></table>", 
 
 @pytest.mark.parametrize("text", NASTY)
 def test_every_string_is_text_in_html(text):
-    sheet = Sheet(text, (text, text), ((text, text),), ((text, text),))
+    sheet = Table(text, (text, text), ((text, text),), ((text, text),))
     reader = read(to_html(sheet))
     assert reader.content.count(text) == 7
     assert "script" not in reader.tags
@@ -266,9 +267,9 @@ def test_html_has_a_row_for_each_row_and_aligns_numbers():
 
 
 def test_html_of_an_empty_sheet_is_well_formed():
-    assert "table" in read(to_html(Sheet("t", ("parameter",), (), ()))).tags
+    assert "table" in read(to_html(Table("t", ("parameter",), (), ()))).tags
 
 
 @given(cells)
 def test_html_is_well_formed_whatever_the_names(text):
-    read(to_html(Sheet(text, (text,), ((text,),), ((text, text),))))
+    read(to_html(Table(text, (text,), ((text,),), ((text, text),))))

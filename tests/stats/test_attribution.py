@@ -9,7 +9,7 @@ from scipy import stats
 
 import pmlik
 from oracles.records import make_comparison, make_point, make_posterior
-from pmlik.attribution import STEPS, lay_out
+from pmlik.results.attribution import STEPS, lay_out
 
 # Rubin (1981), doi:10.3102/10769986006004377: effects and their known errors.
 EFFECT = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])

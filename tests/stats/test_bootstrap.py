@@ -9,8 +9,8 @@ import statsmodels.api as sm
 
 import pmlik
 from oracles import zoo
-from pmlik.errors import FlagCode, Severity
 from pmlik.logp.sparsity import SparsityPattern
+from pmlik.results.flags import FlagCode, Severity
 from pmlik.stats.refit import Refitter
 from pmlik.stats.refit_status import RefitStatus
 

@@ -13,7 +13,7 @@ from scipy import stats
 import pmlik
 from oracles.equality import strip_ids
 from oracles.records import many, plain
-from pmlik.background import Predictive
+from pmlik.results.background import Predictive
 from pmlik.stats import fitted as appraisal
 from pmlik.stats.fitted import keep_appraisal
 

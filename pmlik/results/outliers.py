@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from pmlik.rendering import format_number, format_to
+from pmlik.results.format import format_number, format_to
 
-__all__ = ["Apart", "describe_apart", "describe_unbounded", "find_apart"]
+__all__ = ["Outlier", "describe_outlier", "describe_unbounded", "find_outlier"]
 
 _METHODS = ("MLE", "MAP", "joint mode", "posterior mean")
 
 
-class Apart(NamedTuple):
+class Outlier(NamedTuple):
     """The answer that is furthest from the median of the other three.
 
     Parameters
@@ -30,7 +30,7 @@ class Apart(NamedTuple):
     distance: float
 
 
-def find_apart(table: pd.DataFrame) -> Apart | None:
+def find_outlier(table: pd.DataFrame) -> Outlier | None:
     """The answer that stands apart the most, over all rows that have four.
 
     Parameters
@@ -40,7 +40,7 @@ def find_apart(table: pd.DataFrame) -> Apart | None:
 
     Returns
     -------
-    Apart or None
+    Outlier or None
         None where there is no joint mode, or no row with all four.
     """
     if "joint mode" not in table:
@@ -52,11 +52,11 @@ def find_apart(table: pd.DataFrame) -> Apart | None:
             continue
         for i, method in enumerate(_METHODS):
             others = np.median(np.delete(values, i))
-            found.append(Apart(method, str(label), float(abs(values[i] - others) / row["sd"])))
+            found.append(Outlier(method, str(label), float(abs(values[i] - others) / row["sd"])))
     return max(found, key=lambda apart: apart.distance, default=None)
 
 
-def describe_apart(apart: Apart, table: pd.DataFrame) -> str:
+def describe_outlier(apart: Outlier, table: pd.DataFrame) -> str:
     """The outlier in a sentence, with the four numbers and the reason."""
     row = table.loc[apart.label]
     unit = np.nanmin([row["SE"], row["sd"]])

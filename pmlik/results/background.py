@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pmlik._typing import FloatArray
-from pmlik.attribution import Attribution
+from pmlik.results.attribution import Attribution
 
 __all__ = ["Background", "Curves", "Predictive"]
 

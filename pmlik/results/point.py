@@ -1,8 +1,7 @@
-"""The records that estimation returns."""
+"""The record of a point estimate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -11,18 +10,12 @@ import numpy as np
 import xarray as xr
 
 from pmlik._typing import EigenvalueSigns, FloatArray
-from pmlik.errors import Flag, Severity
-from pmlik.labels import ParameterSpace, labelled, space_of
-from pmlik.rendering import Sheet, format_number, format_to, to_html, to_text
+from pmlik.labels import labelled, space_of
+from pmlik.results.flags import Flag, Severity
+from pmlik.results.format import format_number, format_to
+from pmlik.results.table import Table, display_rows, to_html, to_text
 
-__all__ = [
-    "Certificate",
-    "Counts",
-    "LatentModes",
-    "PointEstimate",
-    "PosteriorEstimate",
-    "SearchEnd",
-]
+__all__ = ["Certificate", "Counts", "LatentModes", "PointEstimate", "SearchEnd"]
 
 
 class SearchEnd(NamedTuple):
@@ -217,7 +210,7 @@ class PointEstimate:
         """Whether there is no flag of severity ``error``."""
         return not any(f.severity is Severity.ERROR for f in self.flags)
 
-    def sheet(self) -> Sheet:
+    def sheet(self) -> Table:
         """The estimate as a table of strings."""
         columns = {"value": labelled(self.values), "error": labelled(self.std_error)}
         rows = tuple(
@@ -231,7 +224,7 @@ class PointEstimate:
             ("log-prior", format_number(self.log_prior, 8)),
             *(("flag", str(flag)) for flag in self.flags),
         ]
-        return Sheet(_TITLES[self.kind], ("parameter", name, "SE"), rows, tuple(notes))
+        return Table(_TITLES[self.kind], ("parameter", name, "SE"), rows, tuple(notes))
 
     def __str__(self) -> str:
         return to_text(self.sheet())
@@ -244,132 +237,3 @@ _TITLES = {
     "mle": "Maximum likelihood estimate",
     "map": "Maximum a posteriori estimate (natural units, Jacobian off)",
 }
-
-
-@dataclass(frozen=True, eq=False)
-class PosteriorEstimate:
-    """The posterior in the same words as a `PointEstimate`.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-        What ``pm.sample`` returned, untouched.
-    values : xarray.Dataset
-        Posterior means.
-    std_error : xarray.Dataset
-        Posterior standard deviations.
-    interval : xarray.Dataset
-        With a last dim ``ci_bound`` (lower, upper); attributes ``ci_kind`` and ``ci_prob``.
-    diagnostics : Mapping of str to float
-        Worst over all scalars: ``r_hat``, ``ess_bulk``, ``ess_tail``; and ``divergences``.
-    flags : tuple of Flag
-    """
-
-    tree: xr.DataTree
-    values: xr.Dataset
-    std_error: xr.Dataset
-    interval: xr.Dataset
-    diagnostics: Mapping[str, float]
-    flags: tuple[Flag, ...]
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the chains carry no flag of severity ``error``."""
-        return not any(f.severity is Severity.ERROR for f in self.flags)
-
-    def sheet(self) -> Sheet:
-        """The posterior as a table of strings."""
-        columns = {
-            "mean": labelled(self.values),
-            "sd": labelled(self.std_error),
-            "lower": labelled(self.interval.sel(ci_bound="lower", drop=True)),
-            "upper": labelled(self.interval.sel(ci_bound="upper", drop=True)),
-        }
-        rows = tuple(
-            (
-                label,
-                format_to(n["mean"], n["sd"]),
-                format_number(n["sd"], 3),
-                f"{format_to(n['lower'], n['sd'])} .. {format_to(n['upper'], n['sd'])}",
-            )
-            for label, _, n in display_rows(space_of(self.values), columns)
-        )
-        notes = [("chains", describe_chains(self.diagnostics))]
-        notes += [("flag", str(flag)) for flag in self.flags]
-        heads = ("parameter", "mean", "sd", describe_interval(self.interval))
-        return Sheet("Posterior", heads, rows, tuple(notes))
-
-    def __str__(self) -> str:
-        return to_text(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return to_html(self.sheet())
-
-
-def describe_interval(interval: xr.Dataset) -> str:
-    """Probability and kind of an interval, for a heading."""
-    return f"{100 * interval.attrs['ci_prob']:g}% {str(interval.attrs['ci_kind']).upper()}"
-
-
-def describe_chains(diagnostics: Mapping[str, float]) -> str:
-    """The worst convergence figures in one line."""
-    r_hat, ess = diagnostics["r_hat"], min(diagnostics["ess_bulk"], diagnostics["ess_tail"])
-    parts = [
-        f"R-hat at most {r_hat:.3f}" if np.isfinite(r_hat) else "R-hat unknown",
-        f"ESS at least {ess:.0f}" if np.isfinite(ess) else "ESS unknown",
-        f"{diagnostics['divergences']:.0f} divergences",
-    ]
-    return ", ".join(parts)
-
-
-#: A variable with more elements than this is summarised in print.
-_HANDFUL = 8
-
-
-class DisplayRow(NamedTuple):
-    """A row of a printed table: its label, the scalars it stands for, and its numbers."""
-
-    label: str
-    scalars: tuple[str, ...]
-    numbers: Mapping[str, float]
-
-
-def display_rows(
-    space: ParameterSpace, columns: Mapping[str, Mapping[str, float]]
-) -> list[DisplayRow]:
-    """One row a scalar; three for a variable of more than a handful: min, median and max.
-
-    Parameters
-    ----------
-    space : ParameterSpace
-        The variables.
-    columns : mapping of str to mapping
-        Numbers by column and label.
-    """
-    rows = []
-    for name in space.names:
-        labels = space.labels_of(name)
-        if len(labels) <= _HANDFUL:
-            for label in labels:
-                numbers = {key: column.get(label, np.nan) for key, column in columns.items()}
-                rows.append(DisplayRow(label, (label,), numbers))
-            continue
-        for word, function in _SUMMARIES.items():
-            numbers = {
-                key: _over_finite(function, [column.get(label, np.nan) for label in labels])
-                for key, column in columns.items()
-            }
-            rows.append(DisplayRow(f"{name} ({len(labels)}) {word}", labels, numbers))
-    return rows
-
-
-_SUMMARIES: dict[str, Callable[[FloatArray], Any]] = {
-    "min": np.min,
-    "median": np.median,
-    "max": np.max,
-}
-
-
-def _over_finite(function: Callable[[FloatArray], Any], values: Sequence[float]) -> float:
-    known = np.array([value for value in values if not np.isnan(value)])
-    return float(function(known)) if known.size else np.nan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Drawing", "Edge", "Node", "lay_out_graph"]
+__all__ = ["GraphLayout", "Edge", "Node", "lay_out_graph"]
 
 _HEIGHT, _GAP, _ROW, _LETTER, _MOST_LETTERS = 30, 18, 74, 7.6, 24
 
@@ -30,7 +30,7 @@ class Edge(NamedTuple):
     y2: float
 
 
-class Drawing(NamedTuple):
+class GraphLayout(NamedTuple):
     """Boxes and arrows, and the room that they take."""
 
     nodes: tuple[Node, ...]
@@ -41,7 +41,7 @@ class Drawing(NamedTuple):
 
 def lay_out_graph(
     edges: Sequence[tuple[str, str]], kinds: dict[str, str], most: int = 40
-) -> Drawing | None:
+) -> GraphLayout | None:
     """Each node below all that it depends on; None without edges or with too many nodes.
 
     Parameters
@@ -81,7 +81,7 @@ def lay_out_graph(
         Edge(nodes[a].x, nodes[a].y + _HEIGHT / 2, nodes[b].x, nodes[b].y - _HEIGHT / 2)
         for a, b in edges
     )
-    return Drawing(tuple(nodes.values()), arrows, width, _ROW * (len(layers) - 1) + _HEIGHT + 2)
+    return GraphLayout(tuple(nodes.values()), arrows, width, _ROW * (len(layers) - 1) + _HEIGHT + 2)
 
 
 def _sort_layers(layers: list[list[str]], edges: Sequence[tuple[str, str]]) -> None:

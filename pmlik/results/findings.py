@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.outliers import describe_apart, describe_unbounded, find_apart
-from pmlik.rendering import MINUS, count, format_number, format_to
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.format import MINUS, count, format_number, format_to
+from pmlik.results.outliers import describe_outlier, describe_unbounded, find_outlier
 
 __all__ = [
     "DIFFER",
     "OUTLIER",
     "SHIFT",
     "SPREAD",
-    "Evidence",
+    "FindingInputs",
     "Finding",
     "differs",
     "find_findings",
@@ -76,7 +76,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class FindingInputs:
     """The numbers that findings are made of.
 
     Parameters
@@ -117,7 +117,7 @@ def differs(table: pd.DataFrame) -> pd.Series:
     return (shift > SHIFT) | (spread > np.log1p(SPREAD))
 
 
-def find_findings(evidence: Evidence) -> tuple[Finding, ...]:
+def find_findings(evidence: FindingInputs) -> tuple[Finding, ...]:
     """All findings, the most important first.
 
     Without trusted optima and chains there is no verdict on any row, only why there is none.
@@ -164,7 +164,7 @@ def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[
     return (*chosen, *(finding for finding in findings if finding.reason == "agree"))
 
 
-def _refusals(evidence: Evidence) -> tuple[Finding, ...]:
+def _refusals(evidence: FindingInputs) -> tuple[Finding, ...]:
     errors = [
         flag
         for flag in evidence.flags
@@ -187,22 +187,22 @@ def _refusals(evidence: Evidence) -> tuple[Finding, ...]:
     return (*said, *(finding for finding in _outlier(evidence) if not finding.labels))
 
 
-def _outlier(evidence: Evidence) -> list[Finding]:
+def _outlier(evidence: FindingInputs) -> list[Finding]:
     """Which of the four answers of a model with latents stands apart."""
     falling = [f for f in evidence.joint_flags if f.code is FlagCode.UNBOUNDED]
     falling = [flag for flag in falling if flag.severity is Severity.ERROR]
     if falling:
         text = describe_unbounded(falling[0].variables, evidence.table)
         return [Finding((), "integration", text, _ACTIONS["integration"], np.inf)]
-    apart = find_apart(evidence.table)
+    apart = find_outlier(evidence.table)
     if apart is None or apart.distance <= SHIFT:
         return []
-    text = describe_apart(apart, evidence.table)
+    text = describe_outlier(apart, evidence.table)
     action = _ACTIONS["integration"] if apart.method == "joint mode" else ""
     return [Finding((apart.label,), OUTLIER, text, action, apart.distance)]
 
 
-def _about_latents(evidence: Evidence) -> list[Finding]:
+def _about_latents(evidence: FindingInputs) -> list[Finding]:
     """One word on all rows without an MLE that have none since they are integrated over."""
     if not evidence.latents:
         return []
@@ -222,7 +222,7 @@ def _sentence(flag: Flag) -> str:
     return str(Flag(flag.code, flag.severity, flag.variables, "", flag.detail))
 
 
-def _without(evidence: Evidence, label: str) -> Finding:
+def _without(evidence: FindingInputs, label: str) -> Finding:
     row = evidence.table.loc[label]
     lacking = [name for name in ("MLE", "posterior mean", "sd") if not np.isfinite(row[name])]
     why = _about(evidence, label)
@@ -237,12 +237,12 @@ def _without(evidence: Evidence, label: str) -> Finding:
     return Finding((label,), "no estimate", text, action if "rests" in text else "", 10.0)
 
 
-def _about(evidence: Evidence, label: str) -> list[Flag]:
+def _about(evidence: FindingInputs, label: str) -> list[Flag]:
     names = {label, label.split("[")[0]}
     return [flag for flag in evidence.flags if names & set(flag.variables)]
 
 
-def _difference(evidence: Evidence, label: str) -> Finding:
+def _difference(evidence: FindingInputs, label: str) -> Finding:
     row = evidence.table.loc[label]
     shift, ratio = row["shift in sd"], row["sd"] / row["SE"]
     moved = abs(shift) > SHIFT
@@ -261,7 +261,7 @@ def _difference(evidence: Evidence, label: str) -> Finding:
     return Finding((label,), reason, text, _ACTIONS[advice], importance)
 
 
-def _shift_sentence(evidence: Evidence, label: str) -> tuple[str, str]:
+def _shift_sentence(evidence: FindingInputs, label: str) -> tuple[str, str]:
     row = evidence.table.loc[label]
     shift, error = row["shift in sd"], np.nanmin([row["SE"], row["sd"]])
     way = f"{format_to(row['MLE'], error)} to {format_to(row['posterior mean'], error)}"
@@ -282,14 +282,14 @@ def _shift_sentence(evidence: Evidence, label: str) -> tuple[str, str]:
     return text, reason
 
 
-def _steps(evidence: Evidence, label: str) -> dict[str, float]:
+def _steps(evidence: FindingInputs, label: str) -> dict[str, float]:
     if evidence.steps is None or label not in evidence.steps.index:
         return {}
     row = evidence.steps.loc[label].drop(["total", "note", "integration"], errors="ignore")
     return {str(name): float(size) for name, size in row.items() if np.isfinite(size)}
 
 
-def _width_sentence(evidence: Evidence, label: str, ratio: float) -> str:
+def _width_sentence(evidence: FindingInputs, label: str, ratio: float) -> str:
     row = evidence.table.loc[label]
     of_map = evidence.map_error.get(label, np.nan)
     text = (
@@ -306,7 +306,7 @@ def _width_sentence(evidence: Evidence, label: str, ratio: float) -> str:
     return f"{text}: the shape of the posterior, which the curvature at the top does not show."
 
 
-def _interval_sentence(evidence: Evidence, label: str) -> str:
+def _interval_sentence(evidence: FindingInputs, label: str) -> str:
     row = evidence.table.loc[label]
     error = np.nanmin([row["SE"], row["sd"]])
     shown = [

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
-from pmlik.comparison import Comparison
-from pmlik.contents import gather_contents
 from pmlik.errors import FileError, ValuesError
-from pmlik.markup import to_latex, to_markdown
-from pmlik.rendering import Sheet, to_text
-from pmlik.storage import check_replaceable, save, to_json, write_text
+from pmlik.results.comparison import Comparison
+from pmlik.results.files import check_replaceable, write_text
+from pmlik.results.html import gather_contents
+from pmlik.results.markup import to_latex, to_markdown
+from pmlik.results.storage import save, to_json
+from pmlik.results.table import Table, to_text
 
 __all__ = ["SUFFIXES", "report_html", "report_latex", "report_markdown", "write_report"]
 
@@ -31,7 +32,7 @@ def report_html(comparison: Comparison, *, title: str | None = None) -> str:
         Of the page.
     """
     environment = Environment(
-        loader=PackageLoader("pmlik"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("pmlik.results"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.get_template("report.html.jinja")
     return template.render(gather_contents(comparison, title))
@@ -61,7 +62,7 @@ def report_markdown(
     """
     sheet = select_sheet(comparison, columns, var_names)
     found = [("finding", str(finding)) for finding in comparison.findings()]
-    return to_markdown(Sheet(sheet.title, sheet.columns, sheet.rows, (*found, *sheet.notes)))
+    return to_markdown(Table(sheet.title, sheet.columns, sheet.rows, (*found, *sheet.notes)))
 
 
 def report_latex(
@@ -87,12 +88,12 @@ def report_latex(
     """
     sheet = select_sheet(comparison, columns, var_names)
     notes = tuple(n for n in sheet.notes if n[0] == "likelihood" or n[0].startswith("flag"))
-    return to_latex(Sheet(sheet.title, sheet.columns, sheet.rows, notes), label)
+    return to_latex(Table(sheet.title, sheet.columns, sheet.rows, notes), label)
 
 
 def select_sheet(
     comparison: Comparison, columns: Sequence[str] | None, var_names: Sequence[str] | None
-) -> Sheet:
+) -> Table:
     """The comparison as strings, those columns and variables of it that were asked for."""
     for name, given in (("columns", columns), ("var_names", var_names)):
         if isinstance(given, str):

@@ -1,30 +1,32 @@
-"""Tables and lines to terminal text and HTML. Knows nothing of what they are about."""
+"""Tables of strings, printed to a terminal or as HTML."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from io import StringIO
+from typing import Any, NamedTuple
 
+import numpy as np
 from jinja2 import Environment, PackageLoader
 from rich import table as rich_table
 from rich.console import Console
 from rich.text import Text
 
-from pmlik.labels import printable
+from pmlik._typing import FloatArray
+from pmlik.labels import ParameterSpace, printable
+from pmlik.results.format import is_known
 
-__all__ = ["Sheet", "count", "format_fixed", "format_number", "format_to", "to_html", "to_text"]
+__all__ = ["Table", "to_html", "to_text"]
 
-MINUS = "\N{MINUS SIGN}"
 
 # A label keeps at least this width before the columns beside it move to a table of their own.
 _LABEL_WIDTH = 24
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Table:
     """A table of strings with a title above and notes below.
 
     Parameters
@@ -45,7 +47,7 @@ class Sheet:
     notes: tuple[tuple[str, str], ...]
     breaks: tuple[int, ...] = ()
 
-    def pick(self, columns: Sequence[str]) -> Sheet:
+    def pick(self, columns: Sequence[str]) -> Table:
         """The same with its first column and the named others, in the order named.
 
         Raises
@@ -53,64 +55,12 @@ class Sheet:
         KeyError
             For a column that it does not have.
         """
-        places = [0, *(self.columns.index(name) for name in _known(columns, self.columns))]
+        places = [0, *(self.columns.index(name) for name in is_known(columns, self.columns))]
         rows = tuple(tuple(row[i] for i in places) for row in self.rows)
         return replace(self, columns=tuple(self.columns[i] for i in places), rows=rows, breaks=())
 
 
-def _known(names: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
-    unknown = [name for name in names if name not in columns[1:]]
-    if unknown:
-        raise KeyError(unknown[0])
-    return names
-
-
-def count(n: int, one: str, many: str) -> str:
-    """A number of things, in words that fit the number."""
-    return f"{n} {one if n == 1 else many}"
-
-
-def decimals_for(error: float, digits: int = 2) -> int:
-    """Decimals that show an error to ``digits`` significant digits, at least 0."""
-    if not math.isfinite(error) or error <= 0:
-        return 3
-    return max(0, digits - 1 - math.floor(math.log10(error)))
-
-
-def format_number(value: float, digits: int = 4) -> str:
-    """A number to ``digits`` significant digits; a dash where there is none."""
-    if math.isnan(value):
-        return "\N{EN DASH}"
-    if math.isinf(value):
-        return f"{MINUS if value < 0 else ''}\N{INFINITY}"
-    if value == 0 or not 1e-4 <= abs(value) < 1e6:
-        return _real_minus(f"{value:.{digits}g}")
-    return _real_minus(f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}")
-
-
-def format_to(value: float, error: float) -> str:
-    """A number to as many decimals as its error has with two significant digits.
-
-    Where that would take more than nine characters, it is shown to five significant digits.
-    """
-    if not math.isfinite(value):
-        return format_number(value)
-    text = f"{value:.{decimals_for(error)}f}"
-    return _real_minus(text) if len(text) <= 9 else format_number(value, 5)
-
-
-def _real_minus(text: str) -> str:
-    if text.startswith("-") and float(text) == 0:
-        text = text[1:]
-    return text.replace("-", MINUS)
-
-
-def format_fixed(value: float, decimals: int) -> str:
-    """A number with that many decimals whatever its size."""
-    return _real_minus(f"{value:.{decimals}f}") if math.isfinite(value) else format_number(value)
-
-
-def to_text(sheet: Sheet, width: int | None = None) -> str:
+def to_text(sheet: Table, width: int | None = None) -> str:
     """Plain text for a terminal ``width`` columns wide (default: the terminal's, or 80).
 
     Columns that do not fit are carried over to a second table under the first.
@@ -129,7 +79,7 @@ def to_text(sheet: Sheet, width: int | None = None) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def _blocks(sheet: Sheet, width: int) -> list[list[int]]:
+def _blocks(sheet: Table, width: int) -> list[list[int]]:
     """Columns by table, the first column in each of them."""
     widths = [
         max(len(sheet.columns[i]), *(len(row[i]) for row in sheet.rows)) + 1
@@ -147,7 +97,7 @@ def _blocks(sheet: Sheet, width: int) -> list[list[int]]:
     return blocks
 
 
-def _table(sheet: Sheet, columns: Sequence[int]) -> rich_table.Table:
+def _table(sheet: Table, columns: Sequence[int]) -> rich_table.Table:
     table = rich_table.Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
     for i in columns:
         table.add_column(
@@ -176,9 +126,62 @@ def _terminal_width() -> int:
 
 @cache
 def _environment() -> Environment:
-    return Environment(loader=PackageLoader("pmlik"), autoescape=True)
+    return Environment(loader=PackageLoader("pmlik.results"), autoescape=True)
 
 
-def to_html(sheet: Sheet) -> str:
+def to_html(sheet: Table) -> str:
     """An HTML fragment for a notebook; every string in it appears as text."""
     return _environment().get_template("sheet.html.jinja").render(sheet=sheet)
+
+
+#: A variable with more elements than this is summarised in print.
+_HANDFUL = 8
+
+
+class DisplayRow(NamedTuple):
+    """A row of a printed table: its label, the scalars it stands for, and its numbers."""
+
+    label: str
+    scalars: tuple[str, ...]
+    numbers: Mapping[str, float]
+
+
+def display_rows(
+    space: ParameterSpace, columns: Mapping[str, Mapping[str, float]]
+) -> list[DisplayRow]:
+    """One row a scalar; three for a variable of more than a handful: min, median and max.
+
+    Parameters
+    ----------
+    space : ParameterSpace
+        The variables.
+    columns : mapping of str to mapping
+        Numbers by column and label.
+    """
+    rows = []
+    for name in space.names:
+        labels = space.labels_of(name)
+        if len(labels) <= _HANDFUL:
+            for label in labels:
+                numbers = {key: column.get(label, np.nan) for key, column in columns.items()}
+                rows.append(DisplayRow(label, (label,), numbers))
+            continue
+        for word, function in _SUMMARIES.items():
+            numbers = {
+                key: _over_finite(function, [column.get(label, np.nan) for label in labels])
+                for key, column in columns.items()
+            }
+            rows.append(DisplayRow(f"{name} ({len(labels)}) {word}", labels, numbers))
+    return rows
+
+
+_SUMMARIES: dict[str, Callable[[FloatArray], Any]] = {
+    "min": np.min,
+    "median": np.median,
+    "max": np.max,
+}
+
+
+def _over_finite(function: Callable[[FloatArray], Any], values: Sequence[float]) -> float:
+    known = np.array([value for value in values if not np.isnan(value)])
+    return float(function(known)) if known.size else np.nan

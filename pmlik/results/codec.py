@@ -16,12 +16,13 @@ import numpy as np
 import xarray as xr
 
 from pmlik._typing import EigenvalueSigns
-from pmlik.attribution import Attribution
-from pmlik.background import Background, Curves, Predictive
-from pmlik.comparison import Comparison
-from pmlik.errors import Flag, FlagCode, Severity
-from pmlik.estimates import Certificate, Counts, PointEstimate, PosteriorEstimate, SearchEnd
-from pmlik.stats.information import InformationShares
+from pmlik.results.attribution import Attribution
+from pmlik.results.background import Background, Curves, Predictive
+from pmlik.results.comparison import Comparison
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.information import InformationShares
+from pmlik.results.point import Certificate, Counts, PointEstimate, SearchEnd
+from pmlik.results.posterior import PosteriorEstimate
 
 __all__ = ["CLASSES", "decode", "encode", "plain_number", "read_number"]
 

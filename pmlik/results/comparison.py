@@ -12,21 +12,18 @@ import pandas as pd
 import xarray as xr
 
 from pmlik._typing import FloatArray
-from pmlik.attribution import Attribution
-from pmlik.background import Background
-from pmlik.errors import Flag, FlagCode, Severity, ValuesError
-from pmlik.estimates import (
-    PointEstimate,
-    PosteriorEstimate,
-    describe_chains,
-    describe_interval,
-    display_rows,
-)
-from pmlik.exports import Exports
-from pmlik.findings import Evidence, Finding, differs, find_findings, select_findings
+from pmlik.errors import ValuesError
 from pmlik.labels import labelled, space_of
-from pmlik.references import add_reference, reference_names
-from pmlik.rendering import Sheet, count, format_fixed, format_number, format_to, to_html, to_text
+from pmlik.results.attribution import Attribution
+from pmlik.results.background import Background
+from pmlik.results.exports import Exports
+from pmlik.results.findings import Finding, FindingInputs, differs, find_findings, select_findings
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.format import count, format_fixed, format_number, format_to
+from pmlik.results.point import PointEstimate
+from pmlik.results.posterior import PosteriorEstimate, describe_chains, describe_interval
+from pmlik.results.references import add_reference, reference_names
+from pmlik.results.table import Table, display_rows, to_html, to_text
 
 __all__ = ["Comparison", "merge_estimates"]
 
@@ -185,7 +182,7 @@ class Comparison(Exports):
         return replace(self, dataset=add_reference(self.dataset, reference))
 
     @property
-    def _evidence(self) -> Evidence:
+    def _evidence(self) -> FindingInputs:
         intervals = {}
         for kind, dataset in self.intervals.items():
             if kind not in ("wald", "eti", "hdi"):
@@ -193,7 +190,7 @@ class Comparison(Exports):
         if self.posterior is not None:
             prob = f"{100 * self.posterior.interval.attrs['ci_prob']:g}%"
             intervals[f"posterior ({prob})"] = bounds_of(self.posterior.interval)
-        return Evidence(
+        return FindingInputs(
             table=self.table,
             steps=None if self.attribution is None else self.attribution.table,
             map_error=labelled(self.map.std_error),
@@ -221,7 +218,7 @@ class Comparison(Exports):
         shared = {flag for estimate in others for flag in estimate.flags}
         return tuple(f for f in (self.joint.flags if self.joint else ()) if f not in shared)
 
-    def sheet(self) -> Sheet:
+    def sheet(self) -> Table:
         """The comparison as a table of strings."""
         columns = ["parameter", *self.headings]
         last = "joint" if self.joint else "MAP"
@@ -239,7 +236,7 @@ class Comparison(Exports):
             f"{count(self.mle.n_observations, 'observation', 'observations')}"
         )
         notes = tuple(self._notes(numbers))
-        return Sheet(title, tuple(columns), tuple(body), notes, breaks=(columns.index(last) + 1,))
+        return Table(title, tuple(columns), tuple(body), notes, breaks=(columns.index(last) + 1,))
 
     @property
     def headings(self) -> list[str]:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pmlik.background import Predictive
-from pmlik.comparison import Comparison
-from pmlik.estimates import PointEstimate
 from pmlik.labels import labelled, printable
-from pmlik.rendering import MINUS, count, format_fixed
-from pmlik.stats.information import InformationShares
+from pmlik.results.background import Predictive
+from pmlik.results.comparison import Comparison
+from pmlik.results.format import MINUS, count, format_fixed
+from pmlik.results.information import InformationShares
+from pmlik.results.point import PointEstimate
 
-__all__ = ["weigh_fit", "weigh_information"]
+__all__ = ["fit_section", "information_section"]
 
 
 # Where the data say this much of each parameter, none is worth a name.
@@ -23,7 +23,7 @@ _NEARLY_ALL = 0.995
 _MINUS_TWO = f"{MINUS}2 elpd, by PSIS-LOO"
 
 
-def weigh_fit(comparison: Comparison) -> dict[str, Any]:
+def fit_section(comparison: Comparison) -> dict[str, Any]:
     """A table with a column a method, and sentences made from it."""
     mle, best = comparison.mle, comparison.map
     predictive, shares = (_kept(comparison, name) for name in ("predictive", "shares"))
@@ -102,7 +102,7 @@ def _sentences(comparison: Comparison, predictive: Any) -> list[str]:
     return texts
 
 
-def weigh_information(comparison: Comparison, order: Sequence[str]) -> dict[str, Any] | None:
+def information_section(comparison: Comparison, order: Sequence[str]) -> dict[str, Any] | None:
     """Shares and sensitivities by scalar, and sentences made from them.
 
     Parameters

@@ -32,7 +32,7 @@ class Exports:
             For another suffix, for anything in that place but a file (or for Zarr, a store that
             pmlik wrote), and where it can't be written.
         """
-        from pmlik.storage import save
+        from pmlik.results.storage import save
 
         return save(_itself(self), path)
 
@@ -42,7 +42,7 @@ class Exports:
         The values in ``mle`` and ``map`` are the estimates; a point is never in ``posterior``,
         which has the draws.
         """
-        from pmlik.storage import to_datatree
+        from pmlik.results.storage import to_datatree
 
         return to_datatree(_itself(self))
 
@@ -58,7 +58,7 @@ class Exports:
         draws : bool
             Include the posterior's draws.
         """
-        from pmlik.storage import to_json
+        from pmlik.results.storage import to_json
 
         return _write(to_json(_itself(self), draws=draws), path)
 
@@ -71,7 +71,7 @@ class Exports:
             Written there too.
         title : str, optional
         """
-        from pmlik.reports import report_html
+        from pmlik.results.reports import report_html
 
         return _write(report_html(_itself(self), title=title), path)
 
@@ -99,7 +99,7 @@ class Exports:
         ValuesError
             For columns and variables that it does not have.
         """
-        from pmlik.reports import report_markdown
+        from pmlik.results.reports import report_markdown
 
         text = report_markdown(_itself(self), columns=columns, var_names=var_names)
         return _write(text, path)
@@ -126,7 +126,7 @@ class Exports:
         ValuesError
             For columns and variables that it does not have.
         """
-        from pmlik.reports import report_latex
+        from pmlik.results.reports import report_latex
 
         text = report_latex(_itself(self), columns=columns, var_names=var_names, label=label)
         return _write(text, path)
@@ -139,7 +139,7 @@ def _itself(comparison: Any) -> Any:
 
 def _write(text: str, path: PathLike | None) -> str:
     if path is not None:
-        from pmlik.storage import write_text
+        from pmlik.results.files import write_text
 
         write_text(path, text)
     return text

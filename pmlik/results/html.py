@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from pmlik.attribution import STEPS
-from pmlik.comparison import Comparison, is_about
-from pmlik.errors import Flag, Severity
-from pmlik.estimates import describe_chains
-from pmlik.exhibits import draw_exhibits, list_key
-from pmlik.findings import DIFFER, OUTLIER, SHIFT, SPREAD, Finding, differs
-from pmlik.graphs import lay_out_graph
 from pmlik.labels import labelled, printable
-from pmlik.rendering import count, format_to
+from pmlik.results.attribution import STEPS
+from pmlik.results.comparison import Comparison, is_about
+from pmlik.results.figures import list_key, report_figures
+from pmlik.results.findings import DIFFER, OUTLIER, SHIFT, SPREAD, Finding, differs
+from pmlik.results.fit_section import fit_section, information_section
+from pmlik.results.flags import Flag, Severity
+from pmlik.results.format import count, format_to
+from pmlik.results.graph_layout import lay_out_graph
+from pmlik.results.posterior import describe_chains
 from pmlik.stats.curves import leading_labels
 from pmlik.stats.fitted import keep_appraisal
-from pmlik.weighing import weigh_fit, weigh_information
 
 __all__ = ["gather_contents"]
 
@@ -60,11 +60,11 @@ def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]
         else (),
         "columns": [printable(column) for column in _columns(comparison)],
         "rows": _rows(comparison, order),
-        "exhibits": draw_exhibits(comparison),
+        "exhibits": report_figures(comparison),
         "key": list_key(comparison),
         "steps": _steps(comparison, order),
-        "fit": weigh_fit(comparison),
-        "information": weigh_information(comparison, order),
+        "fit": fit_section(comparison),
+        "information": information_section(comparison, order),
         "flags": _flags(comparison),
         "latents": _latents(comparison),
         "certificates": _certificates(comparison),

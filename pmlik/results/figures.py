@@ -1,25 +1,29 @@
-"""The figures of a report, with the words for those who do not see them."""
+"""The figures of the page, as SVG."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+import warnings
+from io import StringIO
+from itertools import count
+from typing import Any, NamedTuple
 
 import arviz as az
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from markupsafe import Markup
+from matplotlib import pyplot as plt
 
 from pmlik.canvas import COLOURS, shorten
-from pmlik.comparison import Comparison
-from pmlik.drawings import in_page_style, to_svg
-from pmlik.errors import FlagCode, Severity
 from pmlik.labels import labelled, printable
 from pmlik.panels import list_rows, plot_attribution, plot_compare, plot_forest
 from pmlik.plots import plot_waterfall
+from pmlik.results.comparison import Comparison
+from pmlik.results.flags import FlagCode, Severity
 from pmlik.stats.curves import keep_curves, leading_labels
 
-__all__ = ["Exhibit", "Key", "draw_exhibits", "list_key"]
+__all__ = ["ReportFigure", "Key", "report_figures", "list_key", "in_page_style", "to_svg"]
 
 
 # What makes the ends of the searches, or the chains themselves, worth a look.
@@ -37,7 +41,7 @@ _SEARCH = {
 _TRACED = 4
 
 
-class Exhibit(NamedTuple):
+class ReportFigure(NamedTuple):
     """A figure of one section of the page."""
 
     section: str
@@ -80,7 +84,7 @@ def list_key(comparison: Comparison) -> list[Key]:
     ]
 
 
-def draw_exhibits(comparison: Comparison) -> list[Exhibit]:
+def report_figures(comparison: Comparison) -> list[ReportFigure]:
     """All figures that the comparison can have.
 
     Parameters
@@ -92,7 +96,7 @@ def draw_exhibits(comparison: Comparison) -> list[Exhibit]:
         return [exhibit for part in parts for exhibit in part(comparison)]
 
 
-def _panels(comparison: Comparison) -> list[Exhibit]:
+def _panels(comparison: Comparison) -> list[ReportFigure]:
     labels = leading_labels(keep_curves(comparison))
     exhibits = []
     for label in labels:
@@ -108,26 +112,28 @@ def _panels(comparison: Comparison) -> list[Exhibit]:
             interval = comparison.interval_heading
             words += f", posterior mean {row['mean']} (sd {row['sd']}), {interval} {row[interval]}"
         svg = to_svg(figure, f"Panel of {words}.")
-        exhibits.append(Exhibit("panels", svg, f"{words}."))
+        exhibits.append(ReportFigure("panels", svg, f"{words}."))
     if len(comparison.table) > 1:
         collection = plot_forest(comparison)
         text = "Estimates and intervals side by side, each variable on its own axis."
         figure = collection.get_target("panel_0", {}).figure
-        exhibits.append(Exhibit("forest", to_svg(figure, text), text))
+        exhibits.append(ReportFigure("forest", to_svg(figure, text), text))
     return exhibits
 
 
-def _attribution(comparison: Comparison) -> list[Exhibit]:
+def _attribution(comparison: Comparison) -> list[ReportFigure]:
     if comparison.attribution is None or comparison.attribution.table["total"].isna().all():
         return []
     figure = plot_attribution(comparison).get_target("panel_0", {}).figure
     text = "From the MLE to the posterior mean step by step, in posterior standard deviations."
     return [
-        Exhibit("attribution", to_svg(figure, f"{text} The table below has the numbers."), text)
+        ReportFigure(
+            "attribution", to_svg(figure, f"{text} The table below has the numbers."), text
+        )
     ]
 
 
-def _waterfalls(comparison: Comparison) -> list[Exhibit]:
+def _waterfalls(comparison: Comparison) -> list[ReportFigure]:
     exhibits = []
     for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map)):
         wrong = not estimate.trusted or any(flag.code in _SEARCH for flag in estimate.flags)
@@ -136,11 +142,11 @@ def _waterfalls(comparison: Comparison) -> list[Exhibit]:
             collection = plot_waterfall(estimate, figure_kwargs={"figsize": (5.2, 3.6)})
             text = f"Where each of the {len(ends)} searches for the {name} ended, best first."
             figure = collection.get_target("panel_0", {}).figure
-            exhibits.append(Exhibit("search", to_svg(figure, text), text))
+            exhibits.append(ReportFigure("search", to_svg(figure, text), text))
     return exhibits
 
 
-def _traces(comparison: Comparison) -> list[Exhibit]:
+def _traces(comparison: Comparison) -> list[ReportFigure]:
     posterior = comparison.posterior
     if posterior is None or not any(f.severity is not Severity.INFO for f in posterior.flags):
         return []
@@ -165,7 +171,7 @@ def _traces(comparison: Comparison) -> list[Exhibit]:
         return []
     text = f"Trace of {', '.join(map(printable, names))}: every chain, draw by draw."
     text += " Those with the largest R-hat." if _n_scalars(comparison) > len(names) else ""
-    return [Exhibit("search", to_svg(figure, text), text)]
+    return [ReportFigure("search", to_svg(figure, text), text)]
 
 
 def _n_scalars(comparison: Comparison) -> int:
@@ -190,3 +196,59 @@ def _worst_draws(draws: xr.Dataset) -> xr.Dataset:
                 chosen[label] = (("chain", "draw"), flat[:, :, i])
     coords = {dim: numeric[dim] for dim in ("chain", "draw")}
     return xr.Dataset({label: chosen[label] for label in worst}, coords=coords)
+
+
+# A colour that nothing else has, to be replaced by the colour of the text around.
+_INK = "#010203"
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "pmlik",
+    "font.family": "sans-serif",
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": "#888888",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "font.size": 10.0,
+}
+_numbers = count()
+
+
+def in_page_style() -> Any:
+    """The context to draw in."""
+    return mpl.rc_context(_STYLE)
+
+
+def to_svg(figure: Any, description: str) -> Markup:
+    """A figure as an ``svg`` element with a text alternative; the figure is closed.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    description : str
+        What it shows, for those who do not see it.
+    """
+    stream = StringIO()
+    with warnings.catch_warnings():  # of glyphs that the page's font may well have
+        warnings.simplefilter("ignore")
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    text = stream.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.S)
+    text = text.replace(_INK, "currentColor")
+    prefix = f"f{next(_numbers)}-"
+    text = re.sub(r'\bid="', f'id="{prefix}', text)
+    text = re.sub(r'url\(#|xlink:href="#', lambda match: match[0] + prefix, text)
+    text = re.sub(r' (d|x|y|transform)="[^"]*"', _shorten_numbers, text)
+    head = Markup('<svg role="img" aria-label="{}" ').format(description)
+    return Markup(head + Markup(text.replace("<svg ", "", 1)))
+
+
+def _shorten_numbers(attribute: re.Match[str]) -> str:
+    """Coordinates to a hundredth of a point, as no more is seen."""
+    return re.sub(r"(\.\d\d)\d+", r"\1", attribute[0])

@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 
 from pmlik.labels import printable
-from pmlik.rendering import MINUS, Sheet
+from pmlik.results.format import MINUS
+from pmlik.results.table import Table
 
 __all__ = ["escape_latex", "escape_markdown", "to_latex", "to_markdown"]
 
@@ -113,7 +114,7 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"(?i)\b(www)\.|(https?|ftp):", lambda m: m[0][:-1] + f"&#{ord(m[0][-1])};", safe)
 
 
-def to_markdown(sheet: Sheet) -> str:
+def to_markdown(sheet: Table) -> str:
     """A pipe table with a title above and notes below."""
     heads = [escape_markdown(column) for column in sheet.columns]
     aligned = [":--", *["--:"] * (len(heads) - 1)]
@@ -136,12 +137,12 @@ def _pipe(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def to_latex(sheet: Sheet, label: str = "") -> str:
+def to_latex(sheet: Table, label: str = "") -> str:
     r"""A table environment with a ``booktabs`` table; numbers are in mathematics mode.
 
     Parameters
     ----------
-    sheet : Sheet
+    sheet : Table
         Its title is the caption, its notes stand below.
     label : str
         For ``\ref``.
@@ -174,7 +175,7 @@ def to_latex(sheet: Sheet, label: str = "") -> str:
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def _smaller(sheet: Sheet) -> list[str]:
+def _smaller(sheet: Table) -> list[str]:
     """The largest size in which the table fits an article's page, or else the smallest."""
     table = zip(sheet.columns, *sheet.rows, strict=True)
     digits = sum(max(map(_count_digits, column)) for column in table)
@@ -196,7 +197,7 @@ def _count_digits(text: str) -> float:
     return exponent + sum(_NARROW_WIDTH if c in _NARROW else 1.0 for c in text)
 
 
-def _needs_unicode(sheet: Sheet) -> list[str]:
+def _needs_unicode(sheet: Table) -> list[str]:
     """A word of warning where pdfLaTeX would stop."""
     texts = [sheet.title, *sheet.columns, *(row[0] for row in sheet.rows)]
     texts += [text for note in sheet.notes for text in note]

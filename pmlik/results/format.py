@@ -1,0 +1,63 @@
+"""Numbers and counts as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+__all__ = ["count", "format_fixed", "format_number", "format_to", "is_known"]
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def is_known(names: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
+    """Return the names, or raise for those that no column has."""
+    unknown = [name for name in names if name not in columns[1:]]
+    if unknown:
+        raise KeyError(unknown[0])
+    return names
+
+
+def count(n: int, one: str, many: str) -> str:
+    """A number of things, in words that fit the number."""
+    return f"{n} {one if n == 1 else many}"
+
+
+def decimals_for(error: float, digits: int = 2) -> int:
+    """Decimals that show an error to ``digits`` significant digits, at least 0."""
+    if not math.isfinite(error) or error <= 0:
+        return 3
+    return max(0, digits - 1 - math.floor(math.log10(error)))
+
+
+def format_number(value: float, digits: int = 4) -> str:
+    """A number to ``digits`` significant digits; a dash where there is none."""
+    if math.isnan(value):
+        return "\N{EN DASH}"
+    if math.isinf(value):
+        return f"{MINUS if value < 0 else ''}\N{INFINITY}"
+    if value == 0 or not 1e-4 <= abs(value) < 1e6:
+        return _real_minus(f"{value:.{digits}g}")
+    return _real_minus(f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}")
+
+
+def format_to(value: float, error: float) -> str:
+    """A number to as many decimals as its error has with two significant digits.
+
+    Where that would take more than nine characters, it is shown to five significant digits.
+    """
+    if not math.isfinite(value):
+        return format_number(value)
+    text = f"{value:.{decimals_for(error)}f}"
+    return _real_minus(text) if len(text) <= 9 else format_number(value, 5)
+
+
+def _real_minus(text: str) -> str:
+    if text.startswith("-") and float(text) == 0:
+        text = text[1:]
+    return text.replace("-", MINUS)
+
+
+def format_fixed(value: float, decimals: int) -> str:
+    """A number with that many decimals whatever its size."""
+    return _real_minus(f"{value:.{decimals}f}") if math.isfinite(value) else format_number(value)

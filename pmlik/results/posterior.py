@@ -1,0 +1,92 @@
+"""The record of a posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from pmlik.labels import labelled, space_of
+from pmlik.results.flags import Flag, Severity
+from pmlik.results.format import format_number, format_to
+from pmlik.results.table import Table, display_rows, to_html, to_text
+
+__all__ = ["PosteriorEstimate"]
+
+
+@dataclass(frozen=True, eq=False)
+class PosteriorEstimate:
+    """The posterior in the same words as a `PointEstimate`.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        What ``pm.sample`` returned, untouched.
+    values : xarray.Dataset
+        Posterior means.
+    std_error : xarray.Dataset
+        Posterior standard deviations.
+    interval : xarray.Dataset
+        With a last dim ``ci_bound`` (lower, upper); attributes ``ci_kind`` and ``ci_prob``.
+    diagnostics : Mapping of str to float
+        Worst over all scalars: ``r_hat``, ``ess_bulk``, ``ess_tail``; and ``divergences``.
+    flags : tuple of Flag
+    """
+
+    tree: xr.DataTree
+    values: xr.Dataset
+    std_error: xr.Dataset
+    interval: xr.Dataset
+    diagnostics: Mapping[str, float]
+    flags: tuple[Flag, ...]
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the chains carry no flag of severity ``error``."""
+        return not any(f.severity is Severity.ERROR for f in self.flags)
+
+    def sheet(self) -> Table:
+        """The posterior as a table of strings."""
+        columns = {
+            "mean": labelled(self.values),
+            "sd": labelled(self.std_error),
+            "lower": labelled(self.interval.sel(ci_bound="lower", drop=True)),
+            "upper": labelled(self.interval.sel(ci_bound="upper", drop=True)),
+        }
+        rows = tuple(
+            (
+                label,
+                format_to(n["mean"], n["sd"]),
+                format_number(n["sd"], 3),
+                f"{format_to(n['lower'], n['sd'])} .. {format_to(n['upper'], n['sd'])}",
+            )
+            for label, _, n in display_rows(space_of(self.values), columns)
+        )
+        notes = [("chains", describe_chains(self.diagnostics))]
+        notes += [("flag", str(flag)) for flag in self.flags]
+        heads = ("parameter", "mean", "sd", describe_interval(self.interval))
+        return Table("Posterior", heads, rows, tuple(notes))
+
+    def __str__(self) -> str:
+        return to_text(self.sheet())
+
+    def _repr_html_(self) -> str:
+        return to_html(self.sheet())
+
+
+def describe_interval(interval: xr.Dataset) -> str:
+    """Probability and kind of an interval, for a heading."""
+    return f"{100 * interval.attrs['ci_prob']:g}% {str(interval.attrs['ci_kind']).upper()}"
+
+
+def describe_chains(diagnostics: Mapping[str, float]) -> str:
+    """The worst convergence figures in one line."""
+    r_hat, ess = diagnostics["r_hat"], min(diagnostics["ess_bulk"], diagnostics["ess_tail"])
+    parts = [
+        f"R-hat at most {r_hat:.3f}" if np.isfinite(r_hat) else "R-hat unknown",
+        f"ESS at least {ess:.0f}" if np.isfinite(ess) else "ESS unknown",
+        f"{diagnostics['divergences']:.0f} divergences",
+    ]
+    return ", ".join(parts)
