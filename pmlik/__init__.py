@@ -17,8 +17,9 @@ from pmlik.inference.marginal_model import marginal_model
 from pmlik.inference.robust import make_robust
 from pmlik.inference.sample import sample_posterior
 from pmlik.model.transform import likelihood_model
-from pmlik.panels import plot_attribution, plot_compare, plot_forest
-from pmlik.plots import plot_likelihood, plot_profile, plot_waterfall
+from pmlik.plots.comparison import plot_attribution, plot_compare, plot_forest
+from pmlik.plots.likelihood import plot_likelihood
+from pmlik.plots.profile import plot_profile, plot_waterfall
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.information import InformationShares

@@ -15,10 +15,10 @@ import xarray as xr
 from markupsafe import Markup
 from matplotlib import pyplot as plt
 
-from pmlik.canvas import COLOURS, shorten
 from pmlik.labels import labelled, printable
-from pmlik.panels import list_rows, plot_attribution, plot_compare, plot_forest
-from pmlik.plots import plot_waterfall
+from pmlik.plots.comparison import list_rows, plot_attribution, plot_compare, plot_forest
+from pmlik.plots.profile import plot_waterfall
+from pmlik.plots.style import COLOURS, shorten
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import FlagCode, Severity
 from pmlik.stats.curves import keep_curves, leading_labels

@@ -9,9 +9,9 @@ import numpy as np
 from arviz_plots import PlotCollection
 from scipy import stats
 
-from pmlik.canvas import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels, shorten
 from pmlik.errors import ValuesError
 from pmlik.labels import labelled
+from pmlik.plots.style import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels, shorten
 from pmlik.results.attribution import STEPS
 from pmlik.results.background import Curves
 from pmlik.results.comparison import Comparison, bounds_of
