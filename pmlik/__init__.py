@@ -1,5 +1,6 @@
 """One PyMC model: what the likelihood says, what the prior adds, what the posterior says."""
 
+from pmlik.compare import compare
 from pmlik.errors import (
     EstimationError,
     FileError,
@@ -10,7 +11,6 @@ from pmlik.errors import (
     UnderflowWarning,
     ValuesError,
 )
-from pmlik.estimation import compare
 from pmlik.inference.find import find_MAP, find_MLE
 from pmlik.inference.likelihood import Likelihood
 from pmlik.inference.marginal_model import marginal_model

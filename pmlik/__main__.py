@@ -2,7 +2,7 @@
 
 import sys
 
-from pmlik.command import main
+from pmlik.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pmlik
-from pmlik.command import main
+from pmlik.cli import main
 
 MODEL = """
 import pymc as pm

@@ -14,8 +14,8 @@ from typing import Any
 
 import pymc as pm
 
+from pmlik.compare import compare
 from pmlik.errors import PmlikError
-from pmlik.estimation import compare
 from pmlik.labels import printable
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Severity
