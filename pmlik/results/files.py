@@ -98,6 +98,7 @@ def _is_own_store(path: Path) -> bool:
 
 @contextmanager
 def as_file_error(target: Path) -> Iterator[None]:
+    """Turn an operating system's error into one `FileError`."""
     try:
         yield
     except FileError:
