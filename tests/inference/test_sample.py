@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 import pmlik
+from oracles.fits import codes
 from pmlik import FlagCode
 
 
@@ -26,10 +27,6 @@ def give(monkeypatch, **draws: np.ndarray) -> xr.DataTree:
     tree = xr.DataTree.from_dict({"posterior": dataset})
     monkeypatch.setattr("pmlik.inference.sample.pm.sample", lambda **kwargs: tree)
     return tree
-
-
-def codes(posterior: pmlik.PosteriorEstimate) -> set[FlagCode]:
-    return {flag.code for flag in posterior.flags}
 
 
 def sample(model: pm.Model, n: int = 1000) -> pmlik.PosteriorEstimate:

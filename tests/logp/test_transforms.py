@@ -12,19 +12,16 @@ from scipy import optimize, special, stats
 
 import pmlik
 from oracles import zoo
+from oracles.fits import fit
+from oracles.likelihoods import GROUP, STEPS, Y
 from pmlik import FlagCode
 
 RNG = np.random.default_rng(20240501)
-Y = np.array([2.3, 4.1, 3.3, 5.2, 2.9, 4.4])
-
-
-def mle_of(model):
-    return pmlik.find_MLE(model, progressbar=False)
 
 
 def check(model, values, errors, *, covariance=None, rtol=1e-6):
     """MLE, SE, labelled covariance; and the certificate. Returns the estimate."""
-    mle = mle_of(model)
+    mle = fit(model)
     assert mle.certificate.converged, mle.flags
     zoo.assert_values(mle.values, values, rtol=rtol)
     zoo.assert_values(mle.std_error, errors, rtol=rtol)
@@ -102,7 +99,7 @@ def test_a_maximum_beyond_an_interval_is_its_end_and_has_no_standard_error():
     with pm.Model() as model:
         mu = pm.Uniform("mu", 0, 3)
         pm.Normal("y", mu, 1, observed=Y)
-    mle = mle_of(model)
+    mle = fit(model)
     assert float(mle.values["mu"]) == 3.0
     assert np.isnan(mle.std_error["mu"])
     assert FlagCode.AT_BOUNDARY in {flag.code for flag in mle.flags}
@@ -138,8 +135,6 @@ def test_a_direction_that_wraps_around_has_the_closed_form_of_the_circle():
 # --- Ordered --------------------------------------------------------------------------------------
 
 
-GROUP = np.repeat([0, 1, 2], [2, 3, 4])
-STEPS = np.array([1.0, 1.6, 2.0, 2.4, 3.1, 4.0, 4.4, 5.2, 3.6])
 MEANS = np.array([STEPS[k == GROUP].mean() for k in range(3)])
 
 
@@ -167,7 +162,7 @@ def test_ordered_means_against_the_data_are_pooled():
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 5, shape=2, transform=tr.ordered, initval=[0.0, 1.0])
         pm.Normal("y", mu[[0, 0, 1, 1]], 1, observed=np.array([3.0, 4.0, 1.0, 2.0]))
-    mle = mle_of(model)
+    mle = fit(model)
     np.testing.assert_allclose(mle.values["mu"], [2.5, 2.5], rtol=1e-8)
     np.testing.assert_allclose(mle.std_error["mu"], [0.5, np.nan], rtol=1e-8)
     assert FlagCode.AT_BOUNDARY in {flag.code for flag in mle.flags}
@@ -295,7 +290,7 @@ def lkj():
         chol, _, _ = pm.LKJCholeskyCov("chol", n=3, eta=2, sd_dist=pm.HalfNormal.dist(2, size=3))
         pm.Deterministic("sigma", chol @ chol.T)
         pm.MvNormal("y", mu, chol=chol, observed=ROWS)
-    return mle_of(model)
+    return fit(model)
 
 
 def test_lkj_cholesky_gives_the_covariance_matrix_of_the_sample(lkj):
@@ -412,7 +407,7 @@ def test_a_single_element_of_a_simplex_without_data_stays_at_the_border():
     with pm.Model() as model:
         p = pm.Dirichlet("p", np.full(3, 2.0))
         pm.Multinomial("y", n=10, p=p, observed=np.array([6, 4, 0]))
-    mle = mle_of(model)
+    mle = fit(model)
     assert np.isnan(mle.std_error["p"][2])
     # The data do determine it, and no combination is at fault: it is at a border.
     codes = {flag.code for flag in mle.flags}

@@ -12,28 +12,11 @@ from scipy import optimize, stats
 from scipy.special import gammaln
 
 import pmlik
+from oracles.fits import fit_latent_case, flat
 from oracles.latent_models import LATENT_CASES, cbpp, eight_schools, one_way, sleepstudy
 from oracles.reference_models import data, truth
 
 FORMS = [True, False]
-Fits = dict[tuple[str, bool], pmlik.PointEstimate]
-
-
-@pytest.fixture(scope="module")
-def fits() -> Fits:
-    """One MLE a case and form, each found once."""
-    return {}
-
-
-def fit(case: str, centred: bool, fits: Fits) -> pmlik.PointEstimate:
-    if (case, centred) not in fits:
-        model = LATENT_CASES[case][0](centred=centred)
-        fits[case, centred] = pmlik.find_MLE(model, random_seed=1, progressbar=False, n_starts=1)
-    return fits[case, centred]
-
-
-def flat(dataset, names) -> np.ndarray:
-    return np.concatenate([np.ravel(dataset[name]) for name in names])
 
 
 def numbers(values) -> np.ndarray:
@@ -42,8 +25,8 @@ def numbers(values) -> np.ndarray:
 
 @pytest.mark.parametrize("centred", FORMS)
 @pytest.mark.parametrize("case", LATENT_CASES)
-def test_estimates_and_errors_are_those_of_lme4_and_glmmtmb(case, centred, fits) -> None:
-    expected, mle = truth(case), fit(case, centred, fits)
+def test_estimates_and_errors_are_those_of_lme4_and_glmmtmb(case, centred) -> None:
+    expected, mle = truth(case), fit_latent_case(case, centred)
     names = LATENT_CASES[case][1]
     se, estimates = numbers(expected["se"]), numbers(expected["estimates"])
     unit = np.where(np.isnan(se), 1.0, se)
@@ -69,8 +52,8 @@ def test_both_forms_have_the_same_likelihood_wherever_one_looks(case) -> None:
 
 @pytest.mark.parametrize("case", ["05_dyestuff2_boundary", "06_eight_schools_marginal"])
 @pytest.mark.parametrize("centred", FORMS)
-def test_a_variance_of_zero_is_exactly_zero_and_said(case, centred, fits) -> None:
-    mle, (name,) = fit(case, centred, fits), LATENT_CASES[case][1][-1:]
+def test_a_variance_of_zero_is_exactly_zero_and_said(case, centred) -> None:
+    mle, (name,) = fit_latent_case(case, centred), LATENT_CASES[case][1][-1:]
     assert float(mle.values[name]) == 0.0
     assert np.isnan(mle.std_error[name])
     assert {name} in [set(f.variables) for f in mle.flags if f.code.name == "AT_BOUNDARY"]
@@ -78,9 +61,11 @@ def test_a_variance_of_zero_is_exactly_zero_and_said(case, centred, fits) -> Non
 
 @pytest.mark.parametrize("centred", FORMS)
 @pytest.mark.parametrize("case", LATENT_CASES)
-def test_profile_intervals_are_the_published_ones(case, centred, fits) -> None:
+def test_profile_intervals_are_the_published_ones(case, centred) -> None:
     expected, names = truth(case), LATENT_CASES[case][1]
-    found = pmlik.interval_profile(fit(case, centred, fits), var_names=names, progressbar=False)
+    found = pmlik.interval_profile(
+        fit_latent_case(case, centred), var_names=names, progressbar=False
+    )
     ends = np.concatenate([found[name].to_numpy().reshape(-1, 2) for name in names])
     se = numbers(expected["se"])
     unit = np.where(np.isnan(se), 1.0, se)[:, None]
@@ -92,9 +77,9 @@ def test_profile_intervals_are_the_published_ones(case, centred, fits) -> None:
 
 
 @pytest.mark.parametrize("centred", FORMS)
-def test_conditional_modes_are_lme4s_ranef(centred, fits) -> None:
+def test_conditional_modes_are_lme4s_ranef(centred) -> None:
     for case in ("05_dyestuff", "05_cbpp_glmm"):
-        modes = fit(case, centred, fits).latents.values["u"]
+        modes = fit_latent_case(case, centred).latents.values["u"]
         (expected,) = truth(case)["random_effects_mode"].values()
         expected = expected["(Intercept)"]
         found = [float(modes.sel({modes.dims[0]: label})) for label in expected]
@@ -102,8 +87,8 @@ def test_conditional_modes_are_lme4s_ranef(centred, fits) -> None:
 
 
 @pytest.mark.parametrize("centred", FORMS)
-def test_conditional_modes_of_correlated_effects_are_labelled(centred, fits) -> None:
-    modes = fit("05_sleepstudy_slope", centred, fits).latents.values["u"]
+def test_conditional_modes_of_correlated_effects_are_labelled(centred) -> None:
+    modes = fit_latent_case("05_sleepstudy_slope", centred).latents.values["u"]
     expected = truth("05_sleepstudy_slope")["random_effects_mode"]["Subject"]
     for term, name in (("(Intercept)", "Intercept"), ("Days", "Days")):
         found = [float(modes.sel(subject=label, term=name)) for label in expected[term]]
@@ -111,8 +96,8 @@ def test_conditional_modes_of_correlated_effects_are_labelled(centred, fits) -> 
 
 
 @pytest.mark.parametrize("centred", FORMS)
-def test_conditional_deviations_are_those_of_the_normal_one_way_layout(centred, fits) -> None:
-    mle = fit("05_dyestuff", centred, fits)
+def test_conditional_deviations_are_those_of_the_normal_one_way_layout(centred) -> None:
+    mle = fit_latent_case("05_dyestuff", centred)
     sd, sigma = float(mle.values["sd"]), float(mle.values["sigma"])
     expected = np.sqrt(1 / (1 / sd**2 + 5 / sigma**2))
     assert mle.latents.exact

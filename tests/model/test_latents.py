@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pymc as pm
@@ -11,12 +12,15 @@ import pytest
 import statsmodels.api as sm
 
 import pmlik
+from oracles import fits
 from pmlik.model.roles import read_roles
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(60, 4))
 Y = X @ [1.0, 0.0, 0.0, -0.5] + RNG.normal(size=60)
 GROUP = np.arange(60) % 12
+
+fit = partial(fits.fit, n_starts=1)
 
 
 def scales(kind: str):
@@ -82,10 +86,6 @@ def test_effects_of_groups_are_no_coefficients() -> None:
 
 def flags_of(estimate) -> dict[str, pmlik.Flag]:
     return {flag.code.name: flag for flag in estimate.flags}
-
-
-def fit(model: pm.Model, **options) -> pmlik.PointEstimate:
-    return pmlik.find_MLE(model, random_seed=1, progressbar=False, n_starts=1, **options)
 
 
 def test_the_flag_says_how_to_have_the_unpenalised_estimate_and_that_is_what_one_gets() -> None:

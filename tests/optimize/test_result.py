@@ -10,22 +10,13 @@ import pytest
 from scipy import optimize, special, stats
 
 import pmlik
+from oracles.fits import fit, flag_of
 from oracles.reference_models import data, mixture_faithful, t_regression_stackloss, truth
 from pmlik import FlagCode, Severity
 from pmlik.optimize.convergence import gradient_error_at
 from pmlik.results.directions import describe_direction, simplify
 
 matplotlib.use("Agg")
-
-
-def mle(model: pm.Model, **kwargs) -> pmlik.PointEstimate:
-    return pmlik.find_MLE(model, random_seed=1, progressbar=False, **kwargs)
-
-
-def flag(estimate: pmlik.PointEstimate, code: FlagCode) -> pmlik.Flag:
-    found = [f for f in estimate.flags if f.code is code]
-    assert found, [f.code.name for f in estimate.flags]
-    return found[0]
 
 
 # --- At the boundary
@@ -35,11 +26,11 @@ def test_no_success_in_ten_puts_p_at_zero() -> None:
     with pm.Model() as model:
         p = pm.Beta("p", 1, 1)
         pm.Binomial("y", 10, p, observed=0)
-    found = mle(model)
+    found = fit(model)
     assert float(found.values["p"]) == 0.0
     assert np.isnan(found.std_error["p"])
     assert found.log_likelihood == pytest.approx(0.0, abs=1e-12)
-    assert flag(found, FlagCode.AT_BOUNDARY).variables == ("p",)
+    assert flag_of(found, FlagCode.AT_BOUNDARY).variables == ("p",)
     assert found.trusted
 
 
@@ -49,13 +40,13 @@ def test_a_category_never_seen_has_share_zero(counts) -> None:
     with pm.Model() as model:
         p = pm.Dirichlet("p", np.ones(len(counts)))
         pm.Multinomial("y", n=n, p=p, observed=counts)
-    found = mle(model)
+    found = fit(model)
     np.testing.assert_allclose(found.values["p"], shares, atol=1e-8)
     inside = (shares > 0) & (shares < 1)
     errors = np.where(inside, np.sqrt(shares * (1 - shares) / n), np.nan)  # of the other shares
     np.testing.assert_allclose(found.std_error["p"], errors, rtol=1e-6)
     assert found.log_likelihood == pytest.approx(stats.multinomial(n, shares).logpmf(counts))
-    assert set(flag(found, FlagCode.AT_BOUNDARY).variables) == {
+    assert set(flag_of(found, FlagCode.AT_BOUNDARY).variables) == {
         f"p[{i}]" for i in np.flatnonzero(~inside)
     }
 
@@ -65,13 +56,13 @@ def test_beside_a_boundary_the_rest_is_conditional() -> None:
         p = pm.Beta("p", 1, 1, shape=2)
         pm.Deterministic("difference", p[1] - p[0])
         pm.Binomial("y", 10, p, observed=[10, 4])
-    found = mle(model)
+    found = fit(model)
     np.testing.assert_allclose(found.values["p"], [1.0, 0.4], rtol=1e-9)
     assert float(found.values["difference"]) == pytest.approx(-0.6)
     assert np.isnan(found.std_error["difference"])
     assert float(found.std_error["p"][1]) == pytest.approx(np.sqrt(0.4 * 0.6 / 10), rel=1e-6)
     assert found.log_likelihood == pytest.approx(stats.binom.logpmf(4, 10, 0.4), abs=1e-9)
-    assert flag(found, FlagCode.AT_BOUNDARY).variables == ("p[0]",)
+    assert flag_of(found, FlagCode.AT_BOUNDARY).variables == ("p[0]",)
     assert found.n_parameters == 2
 
 
@@ -82,13 +73,13 @@ def test_degrees_of_freedom_go_to_infinity_on_light_tails() -> None:
         s = pm.HalfNormal("s", 5)
         nu = pm.Gamma("nu", 2, 0.1)
         pm.StudentT("y", nu=nu, mu=mu, sigma=s, observed=y)
-    found = mle(model)
+    found = fit(model)
     assert float(found.values["nu"]) == np.inf
     assert float(found.values["s"]) == pytest.approx(y.std(), rel=1e-5)
     assert float(found.std_error["s"]) == pytest.approx(y.std() / np.sqrt(40), rel=1e-4)
     normal = stats.norm.logpdf(y, 0, y.std()).sum()
     assert found.log_likelihood == pytest.approx(normal, abs=1e-5)
-    assert flag(found, FlagCode.AT_BOUNDARY).variables == ("nu",)
+    assert flag_of(found, FlagCode.AT_BOUNDARY).variables == ("nu",)
 
 
 def test_a_second_variance_that_the_data_do_not_show_is_zero() -> None:
@@ -98,10 +89,10 @@ def test_a_second_variance_that_the_data_do_not_show_is_zero() -> None:
         k = pm.HalfNormal("k", 1)
         late = np.array([0.0, 0, 0, 1, 1, 1])
         pm.Normal("y", 0, pt.sqrt(s**2 + k**2 * late), observed=y)
-    found = mle(model)
+    found = fit(model)
     assert float(found.values["k"]) == 0.0
     assert float(found.values["s"]) == pytest.approx(np.sqrt(np.mean(y**2)), rel=1e-6)
-    assert flag(found, FlagCode.AT_BOUNDARY).variables == ("k",)
+    assert flag_of(found, FlagCode.AT_BOUNDARY).variables == ("k",)
 
 
 # --- At an edge of the support of the data
@@ -111,11 +102,11 @@ def test_the_largest_observation_is_the_end_of_a_uniform() -> None:
     with pm.Model() as model:
         end = pm.HalfNormal("end", 10)
         pm.Uniform("y", 0, end, observed=[1.0, 2.0, 4.0, 7.0])
-    found = mle(model)
+    found = fit(model)
     assert float(found.values["end"]) == pytest.approx(7.0, rel=1e-12)
     assert np.isnan(found.std_error["end"])
     assert found.log_likelihood == pytest.approx(-4 * np.log(7), rel=1e-12)
-    flag(found, FlagCode.AT_BOUNDARY)
+    flag_of(found, FlagCode.AT_BOUNDARY)
 
 
 def test_the_least_observation_is_the_start_of_an_exponential() -> None:
@@ -128,7 +119,7 @@ def test_the_least_observation_is_the_start_of_an_exponential() -> None:
         c = pm.Uniform("c", 0, 10)
         rate = pm.HalfNormal("rate", 2)
         pm.CustomDist("y", c, rate, logp=logp, observed=y)
-    found = mle(model)
+    found = fit(model)
     expected = 1 / (y.mean() - y.min())
     assert float(found.values["c"]) == pytest.approx(1.3, rel=1e-12)
     assert float(found.values["rate"]) == pytest.approx(expected, rel=1e-7)
@@ -141,7 +132,7 @@ def test_an_edge_that_bends_is_not_taken_for_an_optimum() -> None:
         low = pm.Normal("low", 0, 10)
         width = pm.HalfNormal("width", 10)
         pm.Uniform("y", low, low + width, observed=[1.0, 2.0, 4.0, 7.0])
-    found = mle(model)
+    found = fit(model)
     assert np.isnan(found.values["width"]) or float(found.values["width"]) == pytest.approx(6.0)
 
 
@@ -156,11 +147,11 @@ def separation() -> pmlik.PointEstimate:
         slope = pm.Normal("slope", 0, 20)
         eta = intercept + slope * iris["Petal.Length"].to_numpy()
         pm.Bernoulli("versicolor", logit_p=eta, observed=iris["versicolor"].to_numpy())
-    return mle(model)
+    return fit(model)
 
 
 def test_complete_separation_is_named_with_its_direction_and_supremum(separation) -> None:
-    found = flag(separation, FlagCode.AT_INFINITY)
+    found = flag_of(separation, FlagCode.AT_INFINITY)
     assert set(found.variables) == {"intercept", "slope"}
     assert "intercept -> -inf" in found.detail
     assert "slope -> +inf" in found.detail
@@ -179,7 +170,7 @@ def test_beside_separation_derived_probabilities_have_their_limits() -> None:
         pm.Deterministic("risk", pm.math.invlogit(a + b * np.array([0.0, 5.0])))
         pm.Deterministic("log_odds", a + 5 * b)
         pm.Bernoulli("y", logit_p=a + b * x, observed=x > 2.5)
-    found = mle(model)
+    found = fit(model)
     np.testing.assert_allclose(found.values["risk"], [0, 1], atol=1e-12)
     assert np.isnan(found.std_error["risk"]).all()
     assert np.isnan(found.values["log_odds"])
@@ -191,7 +182,7 @@ def test_what_is_bounded_does_not_run_off() -> None:
         a = pm.Uniform("a", -2, 2)
         b = pm.Normal("b", 0, 5)
         pm.Poisson("y", pt.exp(a + b * np.array([1.0, 2.0, 3.0])), observed=[0, 0, 0])
-    found = flag(mle(model), FlagCode.AT_INFINITY)
+    found = flag_of(fit(model), FlagCode.AT_INFINITY)
     assert found.variables == ("b",)
     assert "b -> -inf" in found.detail
 
@@ -210,7 +201,7 @@ def test_a_heavy_tailed_prior_holds_what_separation_lets_go() -> None:
     )
     assert float(found.values["a"]) == 1.0
     assert float(found.values["b"]) == pytest.approx(slope, rel=1e-6)
-    assert flag(found, FlagCode.AT_BOUNDARY).variables == ("a",)
+    assert flag_of(found, FlagCode.AT_BOUNDARY).variables == ("a",)
 
 
 def test_quasi_complete_separation_leaves_the_rest() -> None:
@@ -221,8 +212,8 @@ def test_quasi_complete_separation_leaves_the_rest() -> None:
         a = pm.Normal("a", 0, 5)
         b = pm.Normal("b", 0, 5)
         pm.Bernoulli("y", logit_p=a + b * group, observed=y)
-    found = mle(model)
-    assert flag(found, FlagCode.AT_INFINITY).variables == ("b",)
+    found = fit(model)
+    assert flag_of(found, FlagCode.AT_INFINITY).variables == ("b",)
     assert np.isnan(found.values["b"])
     assert float(found.values["a"]) == pytest.approx(special.logit(0.5), abs=1e-6)
     assert float(found.std_error["a"]) == pytest.approx(1 / np.sqrt(8 * 0.25), rel=1e-6)
@@ -237,8 +228,8 @@ def test_one_variance_an_observation_has_no_maximum() -> None:
         mu = pm.Normal("mu", 0, 10)
         s = pm.HalfNormal("s", 1, shape=4)
         pm.Normal("y", mu, s, observed=[1.0, 2.0, 4.0, 7.0])
-    found = mle(model)
-    assert flag(found, FlagCode.UNBOUNDED).severity is Severity.ERROR
+    found = fit(model)
+    assert flag_of(found, FlagCode.UNBOUNDED).severity is Severity.ERROR
     assert np.isnan(found.values["s"]).all()
     assert np.isnan(found.log_likelihood)
 
@@ -249,7 +240,7 @@ def test_a_perfect_fit_has_no_maximum() -> None:
         b = pm.Normal("b", 0, 5)
         s = pm.HalfNormal("s", 1)
         pm.Normal("y", a + b * np.arange(3.0), s, observed=[1.0, 2.0, 3.0])
-    found = flag(mle(model), FlagCode.UNBOUNDED)
+    found = flag_of(fit(model), FlagCode.UNBOUNDED)
     assert found.severity is Severity.ERROR
     assert found.variables == ("s",)
 
@@ -262,8 +253,8 @@ def test_a_perfect_fit_has_no_maximum() -> None:
     ],
 )
 def test_the_interior_maximum_of_an_unbounded_likelihood_is_called_that(make, case, name) -> None:
-    found = mle(make())
-    said = flag(found, FlagCode.UNBOUNDED)
+    found = fit(make())
+    said = flag_of(found, FlagCode.UNBOUNDED)
     assert said.severity is Severity.WARNING
     assert name in said.variables
     assert found.log_likelihood == pytest.approx(truth(case)["loglik"], abs=1e-8)
@@ -281,11 +272,11 @@ def product_of_two(sd: float = 1.0) -> pm.Model:
 
 
 def test_the_saddle_of_a_product_is_left_and_named() -> None:
-    found = mle(product_of_two())
-    said = flag(found, FlagCode.SADDLE)
+    found = fit(product_of_two())
+    said = flag_of(found, FlagCode.SADDLE)
     assert said.severity is Severity.INFO
     assert "w + z" in said.detail or "w - z" in said.detail
-    assert set(flag(found, FlagCode.NOT_IDENTIFIED).variables) == {"w", "z"}
+    assert set(flag_of(found, FlagCode.NOT_IDENTIFIED).variables) == {"w", "z"}
     assert found.log_likelihood == pytest.approx(stats.norm.logpdf(0, 0, 0.1), abs=1e-9)
 
 
@@ -293,7 +284,7 @@ def test_the_map_of_a_product_has_a_twin() -> None:
     found = pmlik.find_MAP(product_of_two(), random_seed=1, progressbar=False)
     # Of w = z the stationary point solves 100 (1 - w^2) w = w.
     assert abs(float(found.values["w"])) == pytest.approx(np.sqrt(0.99), rel=1e-8)
-    assert "as high" in flag(found, FlagCode.SEVERAL_OPTIMA).detail
+    assert "as high" in flag_of(found, FlagCode.SEVERAL_OPTIMA).detail
 
 
 def test_a_collinear_design_names_the_flat_combination() -> None:
@@ -302,7 +293,7 @@ def test_a_collinear_design_names_the_flat_combination() -> None:
         b1 = pm.Normal("b1", 0, 10)
         b2 = pm.Normal("b2", 0, 10)
         pm.Normal("y", b1 * x + 2 * b2 * x, 1, observed=3 * x + np.sin(x))
-    said = flag(mle(model), FlagCode.NOT_IDENTIFIED)
+    said = flag_of(fit(model), FlagCode.NOT_IDENTIFIED)
     assert set(said.variables) == {"b1", "b2"}
     assert "b1 - 0.5 b2" in said.detail
 
@@ -312,13 +303,13 @@ def test_a_higher_far_mode_is_found_and_the_other_listed() -> None:
     with pm.Model() as model:
         mu = pm.Normal("mu", -4, 5, initval=-4)
         pm.Cauchy("y", mu, 0.3, observed=y)
-    found = mle(model)
+    found = fit(model)
     grid = np.linspace(-10, 10, 200_001)
     heights = stats.cauchy.logpdf(y[:, None], grid, 0.3).sum(axis=0)
     assert float(found.values["mu"]) == pytest.approx(grid[heights.argmax()], abs=1e-4)
     assert found.log_likelihood == pytest.approx(heights.max(), abs=1e-6)
     near = grid < 0
-    other = flag(found, FlagCode.SEVERAL_OPTIMA)
+    other = flag_of(found, FlagCode.SEVERAL_OPTIMA)
     assert f"{heights[near].max() - heights.max():.3g}" in other.detail
     numbers = {end.optimum for end in found.certificate.searches}
     assert {0, 1} <= numbers
@@ -332,7 +323,7 @@ def test_switched_labels_are_the_same_optimum() -> None:
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 3, shape=2, initval=[-1.0, 1.0])
         pm.NormalMixture("y", [0.5, 0.5], mu, [1.0, 1.0], observed=y)
-    found = mle(model)
+    found = fit(model)
     codes = {f.code for f in found.flags}
     assert FlagCode.LABEL_SWITCHING in codes
 
@@ -364,7 +355,7 @@ def test_a_wrong_gradient_is_found_out() -> None:
         mu = pm.Normal("mu", 0, 5)
         pm.Normal("z", mu, 1, observed=0.3)
         pm.Potential("term", -Square()(mu - 1.0))
-    assert flag(mle(model), FlagCode.GRADIENT_WRONG).severity is Severity.ERROR
+    assert flag_of(fit(model), FlagCode.GRADIENT_WRONG).severity is Severity.ERROR
 
 
 def test_a_right_gradient_agrees_with_differences() -> None:
@@ -382,16 +373,16 @@ def test_a_start_in_natural_units_is_where_the_search_begins() -> None:
         mu = pm.Normal("mu", 0, 5)
         s = pm.HalfNormal("s", 1)
         pm.Normal("y", mu, s, observed=y)
-    found = mle(model, start={"mu": 1.0, "s": 3.0}, n_starts=1)
+    found = fit(model, start={"mu": 1.0, "s": 3.0}, n_starts=1)
     assert found.certificate.start == "initial point"
     assert len(found.certificate.searches) == 1
     assert float(found.values["s"]) == pytest.approx(y.std(), rel=1e-9)
     with pytest.raises(pmlik.ValuesError, match="sigma"):
-        mle(model, start={"sigma": 1.0})
+        fit(model, start={"sigma": 1.0})
     with pytest.raises(pmlik.StartError, match="s must lie inside the support"):
-        mle(model, start={"s": -1.0})
+        fit(model, start={"s": -1.0})
     with pytest.raises(pmlik.ModelError, match="n_starts: got 0"):
-        mle(model, n_starts=0)
+        fit(model, n_starts=0)
 
 
 def test_directions_in_words() -> None:

@@ -9,6 +9,7 @@ import statsmodels.api as sm
 
 import pmlik
 from oracles import zoo
+from oracles.fits import fit, resample
 from pmlik.logp.sparsity import SparsityPattern
 from pmlik.results.flags import FlagCode, Severity
 from pmlik.stats.refit import Refitter
@@ -36,15 +37,6 @@ def normal(rows=slice(None)) -> pm.Model:
         sigma = pm.HalfNormal("sigma", 10)
         pm.Normal("y", X[rows] @ beta, sigma, observed=SPREAD[rows])
     return model
-
-
-def fit(model: pm.Model, **options) -> pmlik.PointEstimate:
-    return pmlik.find_MLE(model, random_seed=1, progressbar=False, **options)
-
-
-def resample(estimate, n, **options) -> pmlik.Bootstrap:
-    options = {"random_seed": 1, "progressbar": False} | options
-    return pmlik.bootstrap(estimate, n, **options)
 
 
 def reweighted(estimate: pmlik.PointEstimate, weights, kind="mle") -> np.ndarray:

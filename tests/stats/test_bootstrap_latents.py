@@ -7,6 +7,7 @@ McCulloch, 1992, doi:10.1002/9780470316856, section 4.4).
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ import pytest
 from scipy import stats
 
 import pmlik
-from oracles.latent_models import cbpp, one_way, sleepstudy
+from oracles import fits
+from oracles.fits import fit_latent_case, resample
+from oracles.latent_models import cbpp
 from oracles.reference_models import data, design
 from pmlik.inference.scores import unit_scores
 from pmlik.inference.simulate import simulator
@@ -27,13 +30,7 @@ from pmlik.stats.refit_status import RefitStatus
 
 NAMES = ["b0", "sigma", "sd"]
 
-
-def fit(model: pm.Model, **options) -> pmlik.PointEstimate:
-    return pmlik.find_MLE(model, random_seed=1, progressbar=False, n_starts=1, **options)
-
-
-def resample(estimate, n, **options) -> pmlik.Bootstrap:
-    return pmlik.bootstrap(estimate, n, **({"random_seed": 1, "progressbar": False} | options))
+fit = partial(fits.fit, n_starts=1)
 
 
 def balanced(y: np.ndarray) -> np.ndarray:
@@ -56,7 +53,7 @@ def layout() -> np.ndarray:
 
 @pytest.fixture(scope="module", params=[True, False], ids=["centred", "non-centred"])
 def dyestuff(request) -> pmlik.PointEstimate:
-    return fit(one_way("05_dyestuff", centred=request.param))
+    return fit_latent_case("05_dyestuff", request.param)
 
 
 def columns(spread: pmlik.Bootstrap) -> np.ndarray:
@@ -96,7 +93,7 @@ def test_groups_are_drawn_anew_with_the_scale_of_the_estimate(dyestuff) -> None:
 
 @pytest.mark.slow
 def test_the_spread_is_that_of_a_simulation_by_the_closed_form() -> None:
-    mle = fit(one_way("05_dyestuff", centred=True))
+    mle = fit_latent_case("05_dyestuff", True)
     spread = resample(mle, 300)
     b0, sigma, sd = (float(mle.values[name]) for name in NAMES)
     rng, shape = np.random.default_rng(5), (100_000, 6, 5)
@@ -110,7 +107,7 @@ def test_the_spread_is_that_of_a_simulation_by_the_closed_form() -> None:
 
 @pytest.mark.slow
 def test_standard_errors_of_regular_parameters_are_those_of_the_information() -> None:
-    mle = fit(sleepstudy(centred=False))
+    mle = fit_latent_case("05_sleepstudy_slope", False)
     spread, n = resample(mle, 300), 300
     for name in ("b", "sigma"):
         ratio = spread.std_error[name] / mle.std_error[name]

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 import pmlik
+from oracles.fits import fit, fit_case
 from oracles.reference_models import (
     birthwt_logit,
     data,
@@ -40,22 +41,9 @@ PUBLISHED = [
 ]
 
 
-def fit(model: pm.Model) -> pmlik.PointEstimate:
-    return pmlik.find_MLE(model, random_seed=1, progressbar=False)
-
-
-@pytest.fixture(scope="module")
-def fits() -> dict[str, pmlik.PointEstimate]:
-    return {}
-
-
 @pytest.mark.parametrize(("case", "which", "build", "labels", "value"), PUBLISHED)
-def test_statistics_and_p_values_are_the_published_ones(
-    case, which, build, labels, value, fits
-) -> None:
-    if case not in fits:
-        fits[case] = fit(build())
-    mle, expected = fits[case], truth(case)["tests"][which]
+def test_statistics_and_p_values_are_the_published_ones(case, which, build, labels, value) -> None:
+    mle, expected = fit_case(case), truth(case)["tests"][which]
     if labels == "slopes":
         labels = [f"beta[{term}]" for term in mle.values["term"].values[1:]]
     test = pmlik.likelihood_ratio_test(mle, null=dict.fromkeys(labels, value))
@@ -66,7 +54,7 @@ def test_statistics_and_p_values_are_the_published_ones(
     assert test.log_likelihood_null == pytest.approx(expected["loglik_null"], abs=1e-6)
 
 
-def test_two_models_give_the_same_test_as_the_null_on_one(fits) -> None:
+def test_two_models_give_the_same_test_as_the_null_on_one() -> None:
     sealevel = data("07_gev_portpirie")["sealevel"].to_numpy(float)
     with pm.Model() as gumbel:
         loc = pm.Normal("loc", 4, 1)

@@ -8,6 +8,7 @@ import pytest
 from scipy import optimize, stats
 
 import pmlik
+from oracles.fits import fit, fit_case
 from oracles.reference_models import CASES, truth
 
 LEVEL = stats.chi2.ppf(0.95, 1) / 2
@@ -15,30 +16,14 @@ LEVEL = stats.chi2.ppf(0.95, 1) / 2
 LESSER = ("08_t_regression_stackloss", "s", 0)
 
 
-def fit(model: pm.Model) -> pmlik.PointEstimate:
-    return pmlik.find_MLE(model, random_seed=1, progressbar=False)
-
-
-@pytest.fixture(scope="module")
-def fits() -> dict[str, pmlik.PointEstimate]:
-    """One MLE a case, each found once."""
-    return {}
-
-
-def fit_case(case: str, fits: dict[str, pmlik.PointEstimate]) -> pmlik.PointEstimate:
-    if case not in fits:
-        fits[case] = fit(CASES[case][0]())
-    return fits[case]
-
-
 def ends(interval, names) -> np.ndarray:
     return np.concatenate([interval[name].values.reshape(-1, 2) for name in names])
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_ends_are_the_published_ones(case, fits) -> None:
+def test_ends_are_the_published_ones(case) -> None:
     expected, names = truth(case), CASES[case][1]
-    interval = pmlik.interval_profile(fit_case(case, fits), progressbar=False)
+    interval = pmlik.interval_profile(fit_case(case), progressbar=False)
     found = ends(interval, names)
     for row, (name, published) in zip(found, expected["profile_ci95"].items(), strict=True):
         for side, end in enumerate(published):
@@ -50,9 +35,9 @@ def test_ends_are_the_published_ones(case, fits) -> None:
                 assert abs(row[side] - end) < 1e-6 * expected["se"][name], (name, side)
 
 
-def test_a_return_level_has_its_published_profile(fits) -> None:
+def test_a_return_level_has_its_published_profile() -> None:
     expected = truth("07_gev_portpirie")["return_level_100"]
-    mle = fit_case("07_gev_portpirie", fits)
+    mle = fit_case("07_gev_portpirie")
     interval = pmlik.interval_profile(mle, var_names="return_level_100", progressbar=False)
     error = expected["se_delta"]
     np.testing.assert_allclose(
@@ -60,11 +45,11 @@ def test_a_return_level_has_its_published_profile(fits) -> None:
     )
 
 
-def test_the_one_end_that_differs_is_not_on_the_profile(fits) -> None:
+def test_the_one_end_that_differs_is_not_on_the_profile() -> None:
     # R's search for the profile of s sits on a lesser optimum at its lower end: with the same s
     # the other parameters found here have a higher likelihood, by scipy's own density.
     case = "08_t_regression_stackloss"
-    expected, mle = truth(case), fit_case(case, fits)
+    expected, mle = truth(case), fit_case(case)
     end = expected["profile_ci95"]["s"][0]
     lik = pmlik.Likelihood.of(mle, progressbar=False)
     profile = lik.surface({"s": [0.4, 0.2, end]}, others="profile")
@@ -299,10 +284,10 @@ def test_a_better_optimum_met_on_the_way_is_taken_and_told() -> None:
 
 
 @pytest.mark.parametrize("case", ["01_gamma_aircondit", "03_quine_negbin_additive"])
-def test_minos_finds_the_same_ends(case, fits) -> None:
+def test_minos_finds_the_same_ends(case) -> None:
     from iminuit import Minuit
 
-    mle = fit_case(case, fits)
+    mle = fit_case(case)
     density, values = mle.prepared.problem.likelihood, mle.prepared.problem.values
     minuit = Minuit(
         lambda x: -density.value_and_gradient(x)[0],
@@ -329,8 +314,8 @@ def test_minos_finds_the_same_ends(case, fits) -> None:
 # --- what is asked for ------------------------------------------------------------------------
 
 
-def test_scalars_are_chosen_as_in_arviz(fits) -> None:
-    mle = fit_case("03_birthwt_logit", fits)
+def test_scalars_are_chosen_as_in_arviz() -> None:
+    mle = fit_case("03_birthwt_logit")
     found = pmlik.profile(
         mle, var_names=["beta"], coords={"term": ["age", "lwt"]}, ci_prob=0.9, progressbar=False
     )
@@ -349,8 +334,8 @@ def test_scalars_are_chosen_as_in_arviz(fits) -> None:
         ({"ci_prob": 95}, "ci_prob: got 95"),
     ],
 )
-def test_bad_input_is_named(options, message, fits) -> None:
-    mle = fit_case("03_birthwt_logit", fits)
+def test_bad_input_is_named(options, message) -> None:
+    mle = fit_case("03_birthwt_logit")
     for function in (pmlik.profile, pmlik.interval_profile, pmlik.interval_wald):
         with pytest.raises(pmlik.ValuesError, match=message):
             function(mle, **options)

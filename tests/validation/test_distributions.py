@@ -15,18 +15,11 @@ from scipy import special, stats
 
 import pmlik
 from oracles import zoo
+from oracles.fits import codes, fit
 from pmlik import FlagCode
 
 RNG = np.random.default_rng(7)
 Y = np.array([4.1, 5.9, 7.2, 3.8, 6.5, 5.1, 8.0, 4.4])
-
-
-def mle_of(model, **kwargs):
-    return pmlik.find_MLE(model, progressbar=False, **kwargs)
-
-
-def codes(estimate):
-    return {flag.code for flag in estimate.flags}
 
 
 def check_against_scipy(model, names, log_likelihood, start, *, rtol=1e-6, mle=None):
@@ -34,7 +27,7 @@ def check_against_scipy(model, names, log_likelihood, start, *, rtol=1e-6, mle=N
 
     ``names`` are scalar parameters, in the order of the density's argument.
     """
-    mle = mle_of(model) if mle is None else mle
+    mle = fit(model) if mle is None else mle
     assert mle.certificate.converged, mle.flags
     at, covariance = zoo.maximise(log_likelihood, start)
     found = [float(mle.values[name]) for name in names]
@@ -62,7 +55,7 @@ def derived():
         pm.Deterministic("constant", pt.as_tensor(7.0))
         pm.Deterministic("total_weight", weight.sum())
         pm.Normal("y", mu, sigma, observed=Y)
-    return mle_of(model)
+    return fit(model)
 
 
 CENTRE, SD = Y.mean(), Y.std()
@@ -108,7 +101,7 @@ def test_a_step_function_held_in_floats_has_no_standard_error_of_zero(function):
         mu = pm.Normal("mu", 0, 10)
         pm.Deterministic("step", function(mu))
         pm.Normal("y", mu, 1, observed=Y)
-    mle = mle_of(model)
+    mle = fit(model)
     assert np.isnan(mle.std_error["step"])
     assert FlagCode.NO_STANDARD_ERROR in codes(mle)
 
@@ -119,7 +112,7 @@ def test_a_quantity_at_a_stationary_point_has_the_standard_error_of_its_derivati
         mu = pm.Normal("mu", 0, 10)
         pm.Deterministic("square", (mu - CENTRE) ** 2)
         pm.Normal("y", mu, 1, observed=Y)
-    assert float(mle_of(model).std_error["square"]) == pytest.approx(0, abs=1e-7)
+    assert float(fit(model).std_error["square"]) == pytest.approx(0, abs=1e-7)
 
 
 # --- Data -----------------------------------------------------------------------------------------
@@ -133,7 +126,7 @@ def test_two_observed_variables_add_their_log_likelihoods():
         pm.Poisson("counts", rate, observed=counts)
     # 3 log r - r sum(x) + sum(c) log r - 2 r
     mle = (3 + counts.sum()) / (x.sum() + 2)
-    found = mle_of(model)
+    found = fit(model)
     zoo.assert_values(found.values, {"rate": mle})
     zoo.assert_values(found.std_error, {"rate": mle / np.sqrt(3 + counts.sum())})
     expected = stats.expon.logpdf(x, scale=1 / mle).sum() + stats.poisson.logpmf(counts, mle).sum()
@@ -147,12 +140,12 @@ def test_data_containers_hold_observations_and_covariates():
         y = pm.Data("y_data", np.array([0.0, 1.0, 5.0, 3.0]))
         slope = pm.Normal("slope", 0, 10)
         pm.Normal("y", slope * x, 1, observed=y)
-    found = mle_of(model)
+    found = fit(model)
     zoo.assert_values(found.values, {"slope": 20 / 14})
     zoo.assert_values(found.std_error, {"slope": 14**-0.5})
     with model:
         pm.set_data({"x": np.arange(1.0, 6.0), "y_data": np.ones(5)})
-    found = mle_of(model)  # new data of another length, same model
+    found = fit(model)  # new data of another length, same model
     zoo.assert_values(found.values, {"slope": 15 / 55})
     zoo.assert_values(found.std_error, {"slope": 55**-0.5})
 
@@ -200,7 +193,7 @@ def test_missing_counts_integrate_out_too():
         pm.Poisson("y", pm.HalfNormal("rate", 5), observed=data)
 
     model = with_missing(counts, np.ma.masked_array([3, 99, 5, 1], mask=[0, 1, 0, 0]))
-    found = mle_of(model)
+    found = fit(model)
     zoo.assert_values(found.values, {"rate": 3.0})
     zoo.assert_values(found.std_error, {"rate": 1.0})
 
@@ -211,7 +204,7 @@ def test_missing_elements_of_a_multivariate_row_are_integrated_out():
     def rows(data):
         pm.MvNormal("y", pm.Normal("mu", 0, 1, shape=2), np.eye(2), observed=data)
 
-    mle = mle_of(with_missing(rows, data))
+    mle = fit(with_missing(rows, data))
     np.testing.assert_allclose(mle.values["mu"], [0.75, 1.0], atol=1e-8)
     np.testing.assert_allclose(mle.std_error["mu"], [1 / np.sqrt(2), 1 / np.sqrt(3)], rtol=1e-7)
     residuals = [0.25, -0.25, 1.0, 0.0, -1.0]
@@ -231,7 +224,7 @@ def potential_model():
 )
 def test_a_potential_counts_as_what_it_is_said_to_be(potentials, mle, information):
     model = potential_model()
-    found = mle_of(model, potentials=potentials)
+    found = fit(model, potentials=potentials)
     zoo.assert_values(found.values, {"mu": mle})
     zoo.assert_values(found.std_error, {"mu": information**-0.5})
     data = stats.norm.logpdf([1.0, 2.0], mle, 1).sum()
@@ -250,7 +243,7 @@ def test_a_potential_alone_is_a_likelihood():
         a = pm.HalfNormal("a", 5)
         pm.Potential("power_law", pt.log(a) + (a - 1) * pt.log(y))
     mle = -3 / np.log(y).sum()
-    found = mle_of(model)
+    found = fit(model)
     zoo.assert_values(found.values, {"a": mle})
     zoo.assert_values(found.std_error, {"a": mle / np.sqrt(3)})
 
@@ -263,7 +256,7 @@ def test_censored_exponential_is_failures_over_time_at_risk():
     with pm.Model() as model:
         rate = pm.HalfNormal("rate", 2)
         pm.Censored("y", pm.Exponential.dist(rate), lower=None, upper=limit, observed=y)
-    found = mle_of(model)
+    found = fit(model)
     mle = 3 / y.sum()
     zoo.assert_values(found.values, {"rate": mle})
     zoo.assert_values(found.std_error, {"rate": mle / np.sqrt(3)})
@@ -288,7 +281,7 @@ def censored_gamma():
     with pm.Model() as model:
         alpha, beta = pm.HalfNormal("alpha", 5), pm.HalfNormal("beta", 5)
         pm.Censored("y", pm.Gamma.dist(alpha, beta), lower=None, upper=4.0, observed=y)
-    return y, model, mle_of(model)
+    return y, model, fit(model)
 
 
 @pytest.mark.slow  # its fixture takes half a minute
@@ -388,7 +381,7 @@ def test_a_custom_dist_has_the_density_that_pymc_derives_for_it():
     with pm.Model() as model:
         mu, b = pm.Normal("mu", 5, 5), pm.HalfNormal("b", 3)
         pm.CustomDist("y", mu, b, dist=smooth_laplace_dist, observed=Y)
-    found = mle_of(model)
+    found = fit(model)
     zoo.assert_values(found.values, {"mu": CENTRE, "b": SD})
     zoo.assert_values(found.std_error, {"mu": SE_MU, "b": SE_SD})
 
@@ -434,7 +427,7 @@ def test_categorical_shares_are_the_frequencies():
         p = pm.Dirichlet("p", np.ones(3))
         pm.Categorical("y", p=p, observed=y)
     share = np.array([0.4, 0.1, 0.5])
-    found = mle_of(model)
+    found = fit(model)
     zoo.assert_values(found.values, {"p": share})
     zoo.assert_values(found.std_error, {"p": np.sqrt(share * (1 - share) / 10)})
     assert found.n_observations == 10
@@ -448,7 +441,7 @@ def test_literal_integers_do_not_cost_precision():
         p = pm.Dirichlet("p", np.ones(3))
         pm.Multinomial("y", n=20, p=p, observed=y)
     expected = stats.multinomial.logpmf(y, 20, y / 20)
-    assert mle_of(model).log_likelihood == pytest.approx(expected, rel=1e-10)
+    assert fit(model).log_likelihood == pytest.approx(expected, rel=1e-10)
 
 
 def test_multinomial_rows_by_softmax_are_logits_of_the_shares():
@@ -459,7 +452,7 @@ def test_multinomial_rows_by_softmax_are_logits_of_the_shares():
         pm.Multinomial("y", n=10, p=p, observed=y)
     total = y.sum(0)
     # Var of a log ratio of counts: 1 / n_k + 1 / n_0.
-    found = mle_of(model)
+    found = fit(model)
     zoo.assert_values(found.values, {"eta": np.log(total[1:] / total[0])})
     zoo.assert_values(found.std_error, {"eta": np.sqrt(1 / total[1:] + 1 / total[0])})
     assert found.n_observations == 2
@@ -531,7 +524,7 @@ CENTRE_OF_DIRECTIONS = np.arctan2(np.sin(DIRECTIONS).sum(), np.cos(DIRECTIONS).s
 
 def test_von_mises_with_free_concentration_falls_back_to_finite_differences():
     kappa, se_mu, se_kappa = von_mises_oracle()
-    found = mle_of(von_mises())
+    found = fit(von_mises())
     zoo.assert_values(found.values, {"mu": CENTRE_OF_DIRECTIONS, "kappa": kappa}, rtol=1e-6)
     zoo.assert_values(found.std_error, {"mu": se_mu, "kappa": se_kappa}, rtol=1e-5)
     assert found.certificate.converged
@@ -547,7 +540,7 @@ def test_finite_differences_keep_to_the_scale_of_each_coordinate(offset):
         pm.Normal("z", level, 2.0, observed=y)
 
     kappa, se_mu, se_kappa = von_mises_oracle()
-    found = mle_of(von_mises(extra))
+    found = fit(von_mises(extra))
     zoo.assert_values(found.values, {"kappa": kappa, "level": y.mean()}, rtol=1e-6)
     zoo.assert_values(found.std_error, {"mu": se_mu, "kappa": se_kappa, "level": 1.0}, rtol=1e-4)
 
@@ -559,7 +552,7 @@ def test_finite_differences_still_see_what_is_not_identified():
         pm.Normal("z", a + b, 1.0, observed=np.array([0.3, 1.9, -0.7]))
 
     kappa, se_mu, se_kappa = von_mises_oracle()
-    found = mle_of(von_mises(extra))
+    found = fit(von_mises(extra))
     zoo.assert_values(found.values, {"kappa": kappa, "a": np.nan, "b": np.nan}, rtol=1e-6)
     zoo.assert_values(found.std_error, {"mu": se_mu, "kappa": se_kappa}, rtol=1e-4)
     assert FlagCode.NOT_IDENTIFIED in codes(found)
@@ -587,7 +580,7 @@ def test_a_likelihood_that_is_not_smooth_at_its_maximum_has_no_standard_error(y)
     with pm.Model() as model:
         mu = pm.Normal("mu", 5, 10)
         pm.Laplace("y", mu, 1.0, observed=y)
-    found = mle_of(model)
+    found = fit(model)
     assert np.isnan(found.std_error["mu"])
     assert found.flags
 
@@ -629,7 +622,7 @@ def test_a_model_of_pymc_dims_is_estimated_with_its_coords():
         pmd.Deterministic("double", 2 * mu)
         data = pmd.Data("data", y, dims=("obs", "group"))
         pmd.Normal("y", mu, sigma, observed=data)
-    found = mle_of(model)
+    found = fit(model)
     sd = np.sqrt(np.mean((y - y.mean(0)) ** 2))
     se = np.full(3, sd / np.sqrt(6))
     zoo.assert_values(found.values, {"mu": y.mean(0), "sigma": sd, "double": 2 * y.mean(0)})
@@ -644,7 +637,7 @@ def test_a_zero_sum_vector_of_pymc_dims_has_the_centred_covariance():
     with pm.Model(coords={"obs": range(5), "group": ["a", "b", "c"]}) as model:
         effect = pmd.ZeroSumNormal("effect", sigma=1, core_dims="group")
         pmd.Normal("y", effect, 1.0, observed=pmd.Data("data", y, dims=("obs", "group")))
-    found = mle_of(model)
+    found = fit(model)
     zoo.assert_values(found.values, {"effect": y.mean(0) - y.mean()})
     zoo.assert_values(found.std_error, {"effect": np.full(3, np.sqrt(2 / 15))})
 
@@ -663,7 +656,7 @@ def test_an_autoregression_is_least_squares_on_the_lag():
     before, after = SERIES[:-1], SERIES[1:]
     mle = before @ after / (before @ before)
     sd = np.sqrt(np.mean((after - mle * before) ** 2))
-    found = mle_of(model)
+    found = fit(model)
     zoo.assert_values(found.values, {"rho": mle, "sigma": sd})
     zoo.assert_values(
         found.std_error, {"rho": sd / np.sqrt(before @ before), "sigma": sd / 24**0.5}
@@ -678,7 +671,7 @@ def test_a_random_walk_has_the_root_mean_square_of_its_steps():
         drift, sigma = pm.Normal("drift", 0, 1), pm.HalfNormal("sigma", 2)
         first = pm.Normal.dist(0, 2)
         pm.GaussianRandomWalk("y", mu=drift, sigma=sigma, init_dist=first, observed=SERIES)
-    found = mle_of(model)
+    found = fit(model)
     sd = steps.std()
     zoo.assert_values(found.values, {"drift": steps.mean(), "sigma": sd}, atol=1e-8)
     zoo.assert_values(found.std_error, {"drift": sd / 12**0.5, "sigma": sd / 24**0.5})
@@ -712,7 +705,7 @@ def test_a_length_scale_that_runs_off_is_not_certified():
     # From PyMC's start the length grows: as the process becomes a constant, the likelihood
     # levels off, at -14.25 where the maximum is -8.69.
     _, model = gaussian_process(None)
-    found = mle_of(model, random_seed=1)
+    found = fit(model, random_seed=1)
     assert not found.trusted or found.log_likelihood == pytest.approx(-8.6859145, rel=1e-7)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 import pmlik
+from oracles.fits import codes
 from pmlik import FlagCode, Severity
 
 Array = NDArray[np.float64]
@@ -531,10 +532,6 @@ def complain(made: Generated) -> list[str]:
         if gain > SLACK:
             wrong.append(f"log-likelihood of the MAP is higher than that of the MLE by {gain:.3g}")
     return wrong
-
-
-def codes(estimate: Any) -> set[FlagCode]:
-    return {flag.code for flag in estimate.flags}
 
 
 def values_of(made: Generated, estimate: Any) -> dict[str, Array]:

@@ -15,16 +15,13 @@ from scipy import stats
 
 import pmlik
 from oracles import zoo
+from oracles.fits import fit
 
 # An example is a model to build, so there are few of them, the same every time.
 few = settings(
     max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 samples = st.lists(st.floats(0.1, 50, allow_subnormal=False), min_size=4, max_size=9, unique=True)
-
-
-def mle_of(model):
-    return pmlik.find_MLE(model, progressbar=False)
 
 
 def map_of(model):
@@ -56,7 +53,7 @@ def by_log_mean(y):
 def test_the_mle_is_equivariant_under_reparametrisation(y):
     y = np.array(y)
     mle = 1 / y.mean()
-    natural = mle_of(by_rate(y))
+    natural = fit(by_rate(y))
     other = pmlik.find_MLE(by_log_mean(y), potentials="prior", progressbar=False)
     zoo.assert_values(natural.values, {"rate": mle})
     zoo.assert_values(other.values, {"log_mean": np.log(y.mean()), "rate": mle})
@@ -86,7 +83,7 @@ def test_the_mle_goes_along_with_a_change_of_units(y, factor):
             pm.Normal("y", mu, sigma, observed=data)
         return model
 
-    found = mle_of(model(factor * y))
+    found = fit(model(factor * y))
     centre, sd = factor * y.mean(), factor * y.std()
     zoo.assert_values(found.values, {"mu": centre, "sigma": sd}, rtol=1e-6)
     se = {"mu": sd / np.sqrt(len(y)), "sigma": sd / np.sqrt(2 * len(y))}
@@ -109,7 +106,7 @@ GAMMA = np.array([1.3, 2.2, 0.7, 1.9, 3.4, 1.1, 2.6])
 
 @pytest.fixture(scope="module")
 def gamma():
-    return mle_of(gamma_model(GAMMA, flat=False))
+    return fit(gamma_model(GAMMA, flat=False))
 
 
 def test_a_flat_prior_makes_the_map_the_mle(gamma):
@@ -122,11 +119,11 @@ def test_a_flat_prior_makes_the_map_the_mle(gamma):
 
 
 def test_the_mle_does_not_depend_on_the_prior_density(gamma):
-    zoo.assert_values(mle_of(gamma_model(GAMMA, flat=True)).values, gamma.values)
+    zoo.assert_values(fit(gamma_model(GAMMA, flat=True)).values, gamma.values)
 
 
 def test_data_twice_give_the_same_mle_and_standard_errors_over_root_two(gamma):
-    twice = mle_of(gamma_model(GAMMA, flat=False, copies=2))
+    twice = fit(gamma_model(GAMMA, flat=False, copies=2))
     zoo.assert_values(twice.values, gamma.values)
     zoo.assert_values(twice.std_error, gamma.std_error / np.sqrt(2))
     assert twice.log_likelihood == pytest.approx(2 * gamma.log_likelihood, rel=1e-10)
@@ -206,7 +203,7 @@ def everything():
 def test_no_verb_changes_the_model(everything):
     model, before, _, _ = everything
     assert description(model) == before
-    mle_of(model)
+    fit(model)
     map_of(model)
     assert description(model) == before
 
@@ -363,7 +360,7 @@ def test_an_initial_value_picks_the_mode_near_it():
         with pm.Model() as model:
             mu = pm.Normal("mu", 0, 10, initval=start)
             pm.Cauchy("y", mu, 1, observed=np.array([-3.0, 3.0]))
-        found = mle_of(model)
+        found = fit(model)
         assert float(found.values["mu"]) == pytest.approx(np.sign(start) * np.sqrt(8), rel=1e-7)
 
 
@@ -371,7 +368,7 @@ def test_a_model_with_a_prefixed_submodel_keeps_its_names():
     with pm.Model(name="outer") as model:
         mu = pm.Normal("mu", 0, 10, transform=tr.Interval(-50, 50))
         pm.Normal("y", mu, 1, observed=np.array([1.0, 4.0]))
-    found = mle_of(model)
+    found = fit(model)
     zoo.assert_values(found.values, {"outer::mu": 2.5})
     zoo.assert_values(found.std_error, {"outer::mu": 2**-0.5})
 
@@ -386,7 +383,7 @@ def test_units_that_are_far_from_one_change_nothing(size):
         mu = pm.Normal("mu", 0, size)
         sigma = pm.HalfNormal("sigma", size)
         pm.Normal("y", mu, sigma, observed=y)
-    found = mle_of(model)
+    found = fit(model)
     assert found.certificate.converged
     zoo.assert_values(found.values, {"mu": y.mean(), "sigma": y.std()}, rtol=1e-6, atol=0)
     se = {"mu": y.std() / 2, "sigma": y.std() / np.sqrt(8)}
@@ -400,7 +397,7 @@ def test_regressors_of_very_different_sizes_are_least_squares():
     with pm.Model() as model:
         beta = pm.Normal("beta", 0, np.array([1e5, 10.0, 1e-3]), shape=3)
         pm.Normal("y", X @ beta, 1, observed=y)
-    found = mle_of(model)
+    found = fit(model)
     assert found.certificate.converged
     covariance = np.linalg.inv(X.T @ X)
     zoo.assert_values(found.values, {"beta": np.linalg.lstsq(X, y)[0]}, rtol=1e-6, atol=0)
@@ -412,7 +409,7 @@ def test_many_observations_keep_their_precision():
     with pm.Model() as model:
         mu, sigma = pm.Normal("mu", 0, 10), pm.HalfNormal("sigma", 5)
         pm.Normal("y", mu, sigma, observed=y)
-    found = mle_of(model)
+    found = fit(model)
     assert found.certificate.converged
     zoo.assert_values(found.values, {"mu": y.mean(), "sigma": y.std()}, rtol=1e-8)
     assert found.log_likelihood == pytest.approx(

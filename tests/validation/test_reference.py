@@ -6,29 +6,14 @@ import numpy as np
 import pytest
 
 import pmlik
+from oracles.fits import fit_case, flat
 from oracles.reference_models import CASES, gev_portpirie, truth
 
 
-@pytest.fixture(scope="module")
-def fits() -> dict[str, pmlik.PointEstimate]:
-    """One MLE a case, each found once."""
-    return {}
-
-
-def fit(case: str, fits: dict[str, pmlik.PointEstimate]) -> pmlik.PointEstimate:
-    if case not in fits:
-        fits[case] = pmlik.find_MLE(CASES[case][0](), random_seed=1, progressbar=False)
-    return fits[case]
-
-
-def flat(dataset, names) -> np.ndarray:
-    return np.concatenate([np.ravel(dataset[name]) for name in names])
-
-
 @pytest.mark.parametrize("case", CASES)
-def test_estimates_and_errors_are_the_published_ones(case, fits) -> None:
+def test_estimates_and_errors_are_the_published_ones(case) -> None:
     expected, names = truth(case), CASES[case][1]
-    mle = fit(case, fits)
+    mle = fit_case(case)
     se = np.array(list(expected["se"].values()))
     estimates = np.array(list(expected["estimates"].values()))
     np.testing.assert_allclose((flat(mle.values, names) - estimates) / se, 0, atol=1e-6)
@@ -36,8 +21,8 @@ def test_estimates_and_errors_are_the_published_ones(case, fits) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_likelihood_and_criteria_are_the_published_ones(case, fits) -> None:
-    expected, mle = truth(case), fit(case, fits)
+def test_likelihood_and_criteria_are_the_published_ones(case) -> None:
+    expected, mle = truth(case), fit_case(case)
     assert mle.log_likelihood == pytest.approx(expected["loglik"], abs=1e-8)
     assert mle.n_parameters == expected["n_params"]
     assert mle.n_observations == expected["n_obs"]
@@ -46,8 +31,8 @@ def test_likelihood_and_criteria_are_the_published_ones(case, fits) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_optimum_is_certified_and_no_error_is_flagged(case, fits) -> None:
-    mle = fit(case, fits)
+def test_the_optimum_is_certified_and_no_error_is_flagged(case) -> None:
+    mle = fit_case(case)
     assert mle.certificate.converged
     assert mle.certificate.estimated_distance < 1e-6
     assert mle.certificate.eigenvalue_signs == (mle.n_parameters, 0, 0)
@@ -62,10 +47,10 @@ def test_a_derived_return_level_has_the_published_delta_error() -> None:
     assert float(error) == pytest.approx(expected["se_delta"], rel=1e-6)
 
 
-def test_the_unbounded_t_likelihood_is_not_chased(fits) -> None:
+def test_the_unbounded_t_likelihood_is_not_chased() -> None:
     # Below 4/17 degrees of freedom the likelihood grows without bound; the published answer is
     # the interior maximum, and that is said.
-    mle = fit("08_t_regression_stackloss", fits)
+    mle = fit_case("08_t_regression_stackloss")
     codes = {flag.code for flag in mle.flags}
     assert pmlik.FlagCode.UNBOUNDED in codes
 

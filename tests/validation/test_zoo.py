@@ -17,10 +17,6 @@ def regular(request):
     return case, pmlik.compare(case.model, sample=False, progressbar=False)
 
 
-def codes(estimate):
-    return {flag.code for flag in estimate.flags}
-
-
 def flagged(estimate, code):
     return [v for flag in estimate.flags if flag.code is code for v in flag.variables]
 
