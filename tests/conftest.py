@@ -1,4 +1,4 @@
-"""What all tests share: likelihoods that are built once.
+"""What all tests share: likelihoods and estimates that are made once.
 
 The fixtures import PyMC themselves: it takes seconds, and xdist's controller can do without it.
 """
@@ -32,3 +32,17 @@ def shares():
     from oracles.likelihoods import shares
 
     return shares()
+
+
+@pytest.fixture(scope="session")
+def counted():
+    from oracles import fits, regressions
+
+    return fits.fit(regressions.poisson())
+
+
+@pytest.fixture(scope="session")
+def spread():
+    from oracles import fits, regressions
+
+    return fits.fit(regressions.normal())

@@ -12,15 +12,11 @@ from scipy import optimize, stats
 from scipy.special import gammaln
 
 import pmlik
-from oracles.fits import fit_latent_case, flat
-from oracles.latent_models import LATENT_CASES, cbpp, eight_schools, one_way, sleepstudy
+from oracles.fits import fit_latent_case, flat, numbers
+from oracles.latent_models import LATENT_CASES, cbpp, eight_schools
 from oracles.reference_models import data, truth
 
 FORMS = [True, False]
-
-
-def numbers(values) -> np.ndarray:
-    return np.array([np.nan if v is None else v for v in values.values()], dtype=float)
 
 
 @pytest.mark.parametrize("centred", FORMS)
@@ -110,7 +106,7 @@ def test_a_model_without_latents_has_no_conditional_modes() -> None:
     assert pmlik.find_MLE(model, progressbar=False).latents is None
 
 
-# --- closed forms -------------------------------------------------------------------------
+# --- closed forms ---------------------------------------------------------------------------------
 
 
 def test_one_latent_of_one_observation() -> None:
@@ -333,165 +329,3 @@ def test_the_marginal_likelihood_has_no_terms_by_observation() -> None:
     lik = pmlik.Likelihood(eight_schools(centred=True), progressbar=False)
     with pytest.raises(pmlik.ValuesError, match="latents"):
         lik.pointwise(mu=5.0, tau=4.0)
-
-
-# --- model in, model out ------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def marginal() -> pm.Model:
-    return pmlik.marginal_model(one_way("05_dyestuff", centred=True))
-
-
-def host(model: pm.Model) -> dict:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pm.find_MAP(model=model, progressbar=False)
-
-
-def test_find_map_of_the_marginal_likelihood_model_is_the_marginal_mle(marginal) -> None:
-    found, expected = host(pmlik.likelihood_model(marginal)), truth("05_dyestuff")
-    estimates, se = numbers(expected["estimates"]), numbers(expected["se"])
-    at = np.array([float(found[name]) for name in ("b0", "sigma", "sd")])
-    np.testing.assert_allclose((at - estimates) / se, 0, atol=1e-2)
-
-
-def test_find_map_of_the_marginal_model_is_the_marginal_map(marginal) -> None:
-    found = host(marginal)
-    expected = pmlik.find_MAP(one_way("05_dyestuff", centred=False), progressbar=False)
-    for name in ("b0", "sigma", "sd"):
-        error = float(expected.std_error[name])
-        assert float(found[name]) == pytest.approx(float(expected.values[name]), abs=1e-2 * error)
-
-
-def test_the_marginal_model_keeps_dims_initvals_and_the_model_given() -> None:
-    model = sleepstudy(centred=True)
-    model.rvs_to_initial_values[model["sigma"]] = 33.0
-    before = [var.name for var in model.basic_RVs]
-    marginal = pmlik.marginal_model(model)
-    assert [rv.name for rv in marginal.free_RVs] == ["b", "sigma", "chol"]
-    assert marginal.named_vars_to_dims["b"] == ("term",)
-    assert marginal.initial_point(0)["sigma_log__"] == pytest.approx(np.log(33.0))
-    assert "chol_stds" in marginal.named_vars
-    assert "u" not in marginal.named_vars
-    assert [var.name for var in model.basic_RVs] == before
-
-
-def test_a_model_without_latents_has_no_marginal_model() -> None:
-    with pm.Model() as model:
-        pm.Normal("y", pm.Normal("mu"), 1.0, observed=[1.0])
-    with pytest.raises(pmlik.ModelError, match="no latents"):
-        pmlik.marginal_model(model)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cores", [1, 2])
-def test_pm_sample_draws_from_the_marginal_posterior(cores) -> None:
-    with pm.Model() as model:
-        mu = pm.Normal("mu", 0, 10)
-        a = pm.Normal("a", mu, 3)
-        pm.Normal("y", a, 2, observed=4.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = pm.sample(
-            model=pmlik.marginal_model(model),
-            draws=1000,
-            tune=500,
-            chains=2,
-            cores=cores,
-            random_seed=1,
-            progressbar=False,
-        )
-    draws = tree["posterior"]["mu"].to_numpy().ravel()
-    variance = 1 / (1 / 13 + 1 / 100)
-    assert draws.mean() == pytest.approx(4 * 100 / 113, abs=4 * np.sqrt(variance / 500))
-    assert draws.var() == pytest.approx(variance, rel=0.3)
-
-
-# --- side by side -------------------------------------------------------------------------
-
-
-def test_the_joint_mode_has_a_column_and_is_said_to_be_unbounded() -> None:
-    comparison = pmlik.compare(
-        eight_schools(centred=True), random_seed=1, progressbar=False, sample=False
-    )
-    assert "joint mode" in comparison.table
-    assert list(comparison.dataset["method"]) == ["mle", "map", "posterior", "joint"]
-    assert not comparison.joint.trusted
-    assert "UNBOUNDED" in {flag.code.name for flag in comparison.joint.flags}
-    assert comparison.mle.trusted
-    assert "joint" in str(comparison)
-
-
-def test_a_joint_mode_that_has_no_maximum_does_not_fail_strict() -> None:
-    pmlik.compare(
-        eight_schools(centred=True), random_seed=1, progressbar=False, sample=False, strict=True
-    )
-
-
-def test_a_joint_mode_where_there_is_one_is_that_of_pymc() -> None:
-    model = eight_schools(centred=False)
-    comparison = pmlik.compare(model, random_seed=1, progressbar=False, sample=False)
-    assert comparison.joint.trusted
-    # tau = 0, z = 0 and the pooled mean under its prior
-    weights = 1 / data("06_eight_schools_marginal")["sigma"] ** 2
-    pooled = (weights * data("06_eight_schools_marginal")["y"]).sum() / (weights.sum() + 1 / 25)
-    assert float(comparison.joint.values["mu"]) == pytest.approx(pooled, rel=1e-6)
-    assert float(comparison.joint.values["tau"]) == 0.0
-
-
-@pytest.mark.slow
-def test_the_integration_step_leads_from_pymcs_own_mode_to_the_marginal_one() -> None:
-    model = cbpp(centred=False)
-    comparison = pmlik.compare(
-        model,
-        random_seed=1,
-        progressbar=False,
-        profile=False,
-        sample_kwargs={"draws": 1000, "tune": 1000},
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        start = pm.find_MAP(model=model, progressbar=False)
-        theirs = pm.find_MAP(start, model=model, progressbar=False)
-    table, steps = comparison.table, comparison.attribution.table
-    assert table.at["sd", "joint mode"] == pytest.approx(float(theirs["sd"]), rel=1e-3)
-    gap = (table["MAP"] - table["joint mode"]) / table["sd"]
-    np.testing.assert_allclose(steps["integration"], gap[steps.index], equal_nan=True)
-    assert abs(steps.at["sd", "integration"]) > 1
-    # The other steps are the way from MLE to mean without it.
-    total = (table["posterior mean"] - table["MLE"]) / table["sd"]
-    names = ["prior", "scale", "skewness", "tail"]
-    known = total.dropna().index
-    np.testing.assert_allclose(steps.loc[known, names].sum(axis=1), total[known], atol=1e-9)
-    finding = next(f for f in comparison.findings(all=True) if f.reason == "outlier")
-    assert finding.labels == ("sd",)
-
-
-def test_a_bambi_model_passes_through_unchanged() -> None:
-    bambi = pytest.importorskip("bambi")
-    frame = data("05_sleepstudy_slope").astype({"Subject": str})
-    built = bambi.Model("Reaction ~ Days + (1 + Days | Subject)", frame)
-    built.build()
-    mle = pmlik.find_MLE(built.backend.model, random_seed=1, progressbar=False)
-    # lme4: Reaction ~ Days + (Days || Subject), ML
-    assert mle.log_likelihood == pytest.approx(-876.0016, abs=1e-4)
-    assert float(mle.values["Days"]) == pytest.approx(10.467, abs=1e-3)
-    assert float(mle.values["1|Subject_sigma"]) == pytest.approx(24.171, abs=1e-3)
-    assert float(mle.values["Days|Subject_sigma"]) == pytest.approx(5.799, abs=1e-3)
-    assert set(mle.latents.values) >= {"1|Subject", "Days|Subject"}
-
-
-def test_a_joint_mode_that_takes_long_is_left_out_and_told(monkeypatch) -> None:
-    model = eight_schools(centred=False)
-    quick = pmlik.compare(model, random_seed=1, progressbar=False, sample=False)
-    assert quick.joint is not None
-    assert "NO_JOINT_MODE" not in {flag.code.name for flag in quick.flags}
-    monkeypatch.setattr("pmlik.inference.prepare._SLOWEST_HESSIAN", 0.0)
-    slow = pmlik.compare(model, random_seed=1, progressbar=False, sample=False)
-    assert slow.joint is None
-    (flag,) = [flag for flag in slow.flags if flag.code.name == "NO_JOINT_MODE"]
-    assert flag.variables == ("z",)
-    assert "joint mode" not in slow.table
-    for label in ("mu", "tau"):
-        assert slow.table.at[label, "MLE"] == pytest.approx(quick.table.at[label, "MLE"], abs=1e-8)
