@@ -16,8 +16,8 @@ import xarray as xr
 import pmlik
 from oracles.equality import assert_equal
 from oracles.records import RECORDS, plain
-from pmlik import storage
 from pmlik.errors import FileError
+from pmlik.results import files, storage
 
 WRITERS = {
     "page": lambda path: plain().to_html(path),
@@ -78,7 +78,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file(
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    name = "_replace_store" if suffix == ".zarr" else None
+    name = "replace_store" if suffix == ".zarr" else None
     monkeypatch.setattr(*((storage, name, fail) if name else (os, "fsync", fail)))
     with pytest.raises(FileError, match=rf"it\{suffix}: can't be written \(No space left"):
         RECORDS["many"]().save(path)
@@ -90,7 +90,7 @@ def test_a_folder_that_is_not_writable_is_one_clear_error(tmp_path, monkeypatch)
     def fail(**_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(storage.tempfile, "mkdtemp", fail)
+    monkeypatch.setattr(files.tempfile, "mkdtemp", fail)
     with pytest.raises(FileError, match="Permission denied"):
         plain().to_markdown(tmp_path / "it.md")
 
@@ -106,15 +106,15 @@ def test_too_long_a_name_is_one_clear_error(suffix: str, tmp_path: Path) -> None
 
 KILLED = """
 import os, signal, sys
-from pmlik import storage
+from pmlik.results import files, storage
 from oracles.records import RECORDS
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "between":
-    storage._exchange = lambda *_: False
-    rename = storage.Path.rename
-    storage.Path.rename = lambda self, to: die() if self.name == "new" else rename(self, to)
+    files._exchange = lambda *_: False
+    rename = files.Path.rename
+    files.Path.rename = lambda self, to: die() if self.name == "new" else rename(self, to)
 elif sys.argv[2] == "store":
-    storage._replace_store = die
+    storage.replace_store = die
 else:
     os.fsync = die
 RECORDS["many"]().save(sys.argv[1])
