@@ -67,7 +67,7 @@ def estimate_posterior(
         return _summarise(tree, draws, kind, prob, draws_asked(sample_kwargs))
     except Exception as error:  # noqa: BLE001 - an hour of draws is not lost for a summary
         flag = Flag(FlagCode.NO_SUMMARY, Severity.ERROR, (), "", describe_error(error))
-        nothing = xr.full_like(draws.isel(chain=0, run_pymc_sample=0, drop=True), np.nan)
+        nothing = xr.full_like(draws.isel(chain=0, draw=0, drop=True), np.nan)
         bounds = nothing.expand_dims(ci_bound=["lower", "upper"], axis=-1)
         unknown = dict.fromkeys(("r_hat", "ess_bulk", "ess_tail", "divergences"), np.nan)
         interval = bounds.assign_attrs(ci_kind=kind, ci_prob=prob)

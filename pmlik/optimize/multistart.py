@@ -264,7 +264,7 @@ def _is_same(known: SearchPoint, other: SearchPoint) -> bool:
 
 
 def _climb_lowest(objective: ObjectiveLike, reached: Sequence[SearchPoint]) -> list[SearchPoint]:
-    """One more minimize, from the lowest point met on any way if no optimum is as low."""
+    """Minimize once more, from the lowest point met on any way if no optimum is as low."""
     usable = [optimum.value for optimum in reached if optimum.usable]
     lowest = min(reached, key=lambda optimum: optimum.lowest)
     if not usable or lowest.lowest_at is None:

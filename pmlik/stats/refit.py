@@ -215,7 +215,7 @@ class Refitter:
     def _together(self, together: Replicated, inputs: Sequence[NDArray[Any]]) -> list[_One | None]:
         """Newton steps for all at once, from the estimate, and from the start if that fails.
 
-        None for a replicate that needs a search_from_starts of its own.
+        None for a replicate that needs a search of its own.
         """
         todo = np.arange(len(inputs[0]))
         found: list[_One | None] = [None] * len(todo)
@@ -308,7 +308,7 @@ class Refitter:
 
     @cached_property
     def _away(self) -> FloatArray:
-        """The start of the search_from_starts, in the coordinates of the basis."""
+        """Return the start of the search, in the coordinates of the basis."""
         return np.linalg.lstsq(self._basis.T, self._objective.base - self._x)[0]
 
     def _place(self, u: FloatArray) -> FloatArray:
@@ -325,7 +325,7 @@ class Refitter:
         return bool(moves.any() and (then[moves] >= 1.5 * first[moves]).all())
 
     def _alone(self, inputs: Sequence[NDArray[Any]]) -> _One:
-        """A whole search_from_starts, for a data set whose optimum is not regular or not near.
+        """Search as for an estimate, for a data set whose optimum is not regular or not near.
 
         Small data sets recur, so what was found is remembered.
         """
@@ -405,7 +405,7 @@ class Refitter:
         return _One(self._problem.values(x), log_likelihood, distance, RefitStatus.CERTIFIED)
 
     def _climb(self) -> SearchPoint | None:
-        """Where a minimize from the estimate ends."""
+        """Minimize from the estimate and return the end."""
         z = self._x[self._objective.active]
         if not np.isfinite(self._objective.value_and_gradient(z)[0]):
             return None
