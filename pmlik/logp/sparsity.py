@@ -116,8 +116,26 @@ class SparsityPattern:
         """Whether no two of the latents meet."""
         return len(self.rows) == self.n
 
+    @property
+    def is_full(self) -> bool:
+        """True if no entry is left out."""
+        return len(self.rows) == self.n**2
+
+    @classmethod
+    def full(cls, n: int) -> SparsityPattern:
+        """Return the pattern with all entries."""
+        rows, columns = (side.ravel() for side in np.indices((n, n)))
+        return cls.of(n, rows, columns)
+
+    def union(self, other: SparsityPattern) -> SparsityPattern:
+        """Return the pattern with the entries of both."""
+        keys = [pattern.rows * self.n + pattern.columns for pattern in (self, other)]
+        both = np.union1d(*keys)
+        return SparsityPattern.of(self.n, both // self.n, both % self.n)
+
     @cached_property
-    def _starts(self) -> IntArray:
+    def row_starts(self) -> IntArray:
+        """The number (n + 1,) of the first entry of each row, and of all entries."""
         return np.asarray(np.searchsorted(self.rows, np.arange(self.n + 1)))
 
     def locate(self, rows: IntArray, columns: IntArray) -> IntArray:
@@ -128,7 +146,7 @@ class SparsityPattern:
 
     def to_sparse(self, entries: FloatArray) -> sparse.csr_array:
         """The matrix with the given entries."""
-        return sparse.csr_array((entries, self.columns, self._starts), shape=(self.n, self.n))
+        return sparse.csr_array((entries, self.columns, self.row_starts), shape=(self.n, self.n))
 
 
 def find_pattern(product: Product, sizes: Sequence[int], seed: int = 0) -> SparsityPattern:

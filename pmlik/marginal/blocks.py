@@ -36,7 +36,7 @@ class Terms(Protocol):
         """All terms, end to end, at each ``u`` of ``points``: (k, n) to (k, m)."""
         ...
 
-    def weighted(
+    def weighted_gradient(
         self, theta: FloatArray, points: FloatArray, weights: FloatArray, /
     ) -> tuple[FloatArray, FloatArray]:
         """Gradient of the sum of the terms times ``weights`` (k, m).
@@ -187,10 +187,10 @@ class LaplaceByBlock:
         each = self._terms.terms(theta, mode.u[None])[0]
         widths = _log_widths(mode)
         value = _product(terms, each).sum() + (latents * widths).sum()
-        slope, _ = self._terms.weighted(theta, mode.u[None], terms[None])
+        in_theta, _ = self._terms.weighted_gradient(theta, mode.u[None], terms[None])
         inverse = mode.factor.inverse_entries() * latents[self._laplace.pattern.rows]
-        ahead, bend = self._laplace.weighted_third(mode, inverse)
-        return float(value), slope + ahead / 2 + self._laplace.follow(mode, bend / 2)
+        more, more_u = self._laplace.weighted_hessian_gradient(mode, inverse)
+        return float(value), in_theta + more / 2 + self._laplace.chain(mode, more_u / 2)
 
 
 class Weighted:

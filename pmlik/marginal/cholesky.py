@@ -234,7 +234,7 @@ class BlockFactor:
         reach = sparse.csr_array(unit - self.reach)
         added = np.empty(len(pattern.rows))
         for begin in range(0, pattern.n, _ROWS_AT_ONCE):
-            first, last = pattern._starts[[begin, min(begin + _ROWS_AT_ONCE, pattern.n)]]
+            first, last = pattern.row_starts[[begin, min(begin + _ROWS_AT_ONCE, pattern.n)]]
             here = slice(int(first), int(last))
             rows, columns = pattern.rows[here], pattern.columns[here]
             spread = reach[begin : begin + _ROWS_AT_ONCE] @ self.border_inverse
@@ -467,7 +467,7 @@ class SparseFactor:
             units = np.zeros((pattern.n, end - begin))
             units[np.arange(begin, end), np.arange(end - begin)] = 1.0
             columns = self.factor.solve(units)  # type: ignore[attr-defined]
-            first, last = pattern._starts[[begin, end]]
+            first, last = pattern.row_starts[[begin, end]]
             here = slice(int(first), int(last))
             entries[here] = columns[pattern.columns[here], pattern.rows[here] - begin]
         return entries

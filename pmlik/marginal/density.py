@@ -132,7 +132,7 @@ class MarginalLogLikelihood:
         """Forget what was found of other data, or under other weights."""
         with self._lock:
             self._known.clear()
-            self.laplace.forget()
+            self.laplace.reset_cache()
             self._widths = None if self._settled is None else self._settled.copy()
 
     def mode(self, x: FloatArray) -> Mode | None:
@@ -279,6 +279,6 @@ class MarginalLogLikelihood:
 
     def blame(self, name: str) -> list[str]:
         """The inputs that are not finite and may be why a term is undefined."""
-        model = self.integrand._model
+        model = self.integrand.model
         rv = model[name]
         return describe_not_finite(rv) if rv in model.basic_RVs else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,28 +23,214 @@ if TYPE_CHECKING:
     from pmlik.marginal.integrand import Integrand
 
 __all__ = [
-    "Incidence",
-    "TermwiseHessian",
-    "find_incidence",
-    "IntegrandLike",
-    "VectorizedHessian",
-    "JointHessian",
-    "hessians_agree",
-    "SparseHessian",
     "ColumnwiseHessian",
+    "Incidence",
+    "IntegrandLike",
+    "JointHessian",
+    "SparseHessian",
+    "TermwiseHessian",
+    "VectorizedHessian",
+    "find_incidence",
+    "hessians_agree",
 ]
 
 _MOST_COLOURS = 6
 
 
+class IntegrandLike(Protocol):
+    """The logarithm ``f(theta, u)`` of what is integrated over ``u``, and its derivatives."""
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Lengths of the arrays of latents that lie end to end in ``u``."""
+        ...
+
+    def value_and_gradient(
+        self, theta: FloatArray, u: FloatArray, /
+    ) -> tuple[float, FloatArray, FloatArray]:
+        """Return ``f``, ``f_theta`` (p,) and ``f_u`` (n,)."""
+        ...
+
+    def product(
+        self, theta: FloatArray, u: FloatArray, v: FloatArray, /
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return ``f_theta,u v`` (p,) and ``f_uu v`` (n,)."""
+        ...
+
+    def third_derivative_product(
+        self, theta: FloatArray, u: FloatArray, w: FloatArray, v: FloatArray, /
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the gradient of ``w' f_uu v`` in ``theta`` (p,) and in ``u`` (n,)."""
+        ...
+
+    def terms(self, theta: FloatArray, points: FloatArray, /) -> FloatArray:
+        """Return the terms that ``f`` sums, at each ``u`` of ``points``: (k, n) to (k, m)."""
+        ...
+
+    def sparse_hessian(self, pattern: SparsityPattern, /) -> SparseHessian:
+        """Return a fast way to take ``f_uu`` and its derivatives for a known pattern."""
+        ...
+
+
+class SparseHessian(Protocol):
+    """Derivatives of an integrand whose ``f_uu`` has a known pattern of ``e`` entries."""
+
+    def value_gradient_hessian(
+        self, theta: FloatArray, u: FloatArray, /
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """Return ``f``, ``f_theta`` (p,), ``f_u`` (n,), and the entries (e,) of ``f_uu``."""
+        ...
+
+    def weighted_hessian_gradient(
+        self, theta: FloatArray, u: FloatArray, weights: FloatArray, /
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the gradient of the sum of ``f_uu``'s entries times ``weights`` (e,).
+
+        In ``theta`` (p,) and in ``u`` (n,).
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ColumnwiseHessian:
+    """A `SparseHessian` with one product per colour of the pattern."""
+
+    integrand: IntegrandLike
+    pattern: SparsityPattern
+
+    def value_gradient_hessian(
+        self, theta: FloatArray, u: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """See `SparseHessian`."""
+        value, in_theta, in_u = self.integrand.value_and_gradient(theta, u)
+        if not (np.isfinite(value) and np.isfinite(in_u).all()):
+            return value, in_theta, in_u, np.full(len(self.pattern.rows), np.nan)
+        images = [self.integrand.product(theta, u, seed)[1] for seed in self.pattern.seeds]
+        return value, in_theta, in_u, self.pattern.read(np.array(images))
+
+    def weighted_hessian_gradient(
+        self, theta: FloatArray, u: FloatArray, weights: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """See `SparseHessian`."""
+        in_theta, in_u = np.zeros(len(theta)), np.zeros(len(u))
+        for w, seed in zip(self.pattern.spread(weights), self.pattern.seeds, strict=True):
+            more_theta, more_u = self.integrand.third_derivative_product(theta, u, w, seed)
+            in_theta, in_u = in_theta + more_theta, in_u + more_u
+        return in_theta, in_u
+
+
+class _CompiledHessian(ABC):
+    """A `SparseHessian` with second derivatives as graphs, compiled into one function.
+
+    Parameters
+    ----------
+    integrand : Integrand
+    pattern : SparsityPattern
+    """
+
+    weights_ndim = 2
+
+    def __init__(self, integrand: Integrand, pattern: SparsityPattern) -> None:
+        self.integrand, self.pattern = integrand, pattern
+
+    @property
+    @abstractmethod
+    def _graphs(self) -> list[Any]:
+        """The second derivatives."""
+
+    @abstractmethod
+    def _weigh(self, weights: Any) -> Any:
+        """Return the sum of the second derivatives times weights, as a graph."""
+
+    def _read(self, derivatives: list[FloatArray]) -> FloatArray:
+        """Return the entries (e,) of ``f_uu`` from the second derivatives."""
+        return self.pattern.read(np.array(derivatives))
+
+    def _spread(self, weights: FloatArray) -> FloatArray:
+        """Return weights of the second derivatives from those of the entries (e,)."""
+        return self.pattern.spread(weights)
+
+    @cached_property
+    def _value_gradient_hessian(self) -> Callable[..., Any]:
+        f = self.integrand
+        return f.compile([f.theta, f.u], [f.total, *f.gradient, *self._graphs])
+
+    @cached_property
+    def _weighted_hessian_gradient(self) -> Callable[..., Any]:
+        f = self.integrand
+        weights = pt.tensor("weights", dtype=f.u.dtype, shape=(None,) * self.weights_ndim)
+        return f.compile([f.theta, f.u, weights], f.gradient_of(self._weigh(weights)))
+
+    def value_gradient_hessian(
+        self, theta: FloatArray, u: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """See `SparseHessian`."""
+        found = self.integrand.evaluate(self._value_gradient_hessian, theta, u)
+        if found is None:
+            entries = np.full(len(self.pattern.rows), np.nan)
+            return np.nan, np.full(len(theta), np.nan), np.full(len(u), np.nan), entries
+        value, in_theta, in_u, *derivatives = found
+        return float(value), in_theta, in_u, self._read(derivatives)
+
+    def weighted_hessian_gradient(
+        self, theta: FloatArray, u: FloatArray, weights: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """See `SparseHessian`."""
+        function, spread = self._weighted_hessian_gradient, self._spread(weights)
+        return self.integrand.evaluate_gradient(function, theta, u, spread)
+
+
+class JointHessian(_CompiledHessian):
+    """The integrand, its gradient and its products with a few fixed vectors in one function."""
+
+    @cached_property
+    def _graphs(self) -> list[Any]:
+        f = self.integrand
+        ones = [None if (seed == 1).all() else pt.constant(seed) for seed in self.pattern.seeds]
+        parts = [f.gradient[1] if seed is None else f.gradient[1] * seed for seed in ones]
+        return [f.gradient_of(part.sum())[1] for part in parts]
+
+    def _weigh(self, weights: Any) -> Any:
+        return sum((image * weights[c]).sum() for c, image in enumerate(self._graphs))
+
+
+class VectorizedHessian(_CompiledHessian):
+    """The same with PyTensor's vectorized products, for more vectors."""
+
+    @cached_property
+    def _graphs(self) -> list[Any]:
+        f = self.integrand
+        return [vectorize_graph(f.hessian_product[1], {f.v: pt.constant(self.pattern.seeds)})]
+
+    def _weigh(self, weights: Any) -> Any:
+        return (self._graphs[0] * weights).sum()
+
+    @cached_property
+    def _hessian(self) -> Callable[..., Any]:
+        f = self.integrand
+        return f.compile([f.theta, f.u], self._graphs)
+
+    def value_gradient_hessian(
+        self, theta: FloatArray, u: FloatArray
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
+        """See `SparseHessian`."""
+        value, in_theta, in_u = self.integrand.value_and_gradient(theta, u)
+        function = self._hessian
+        try:
+            images = np.asarray(function(theta, u)[0], dtype=float)
+        except NO_VALUE:
+            return value, in_theta, in_u, np.full(len(self.pattern.rows), np.nan)
+        return value, in_theta, in_u, self.pattern.read(images)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Incidence:
-    """Which latents each term depends on, and colours that none of its latents share.
+    """The latents of each term, coloured such that no two latents of a term share a colour.
 
     Parameters
     ----------
     latents : array of int (k, m)
-        The latent of each colour in each term; -1 where there is none.
+        The latent of each colour in each term; -1 if there is none.
     colours : array of int (n,)
     """
 
@@ -52,7 +239,7 @@ class Incidence:
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """Pairs of colours that meet in some term."""
+        """Pairs of colours that occur together in some term."""
         return [
             (a, b)
             for a, b in combinations_with_replacement(range(len(self.latents)), 2)
@@ -65,7 +252,7 @@ class Incidence:
         return np.asarray(self.colours == np.arange(len(self.latents))[:, None], dtype=float)
 
     def gather(self, pattern: SparsityPattern) -> sparse.csr_array:
-        """The matrix (e, pairs * m) from the pairs' second derivatives to the Hessian's entries."""
+        """Return the matrix (e, pairs * m) that sums the pairs' second derivatives by entry."""
         m = self.latents.shape[1]
         rows, columns = [], []
         for number, (a, b) in enumerate(self.pairs):
@@ -82,45 +269,45 @@ class Incidence:
 
 
 def find_incidence(
-    push: Callable[[FloatArray], FloatArray], pattern: SparsityPattern
+    jvp: Callable[[FloatArray], FloatArray], pattern: SparsityPattern
 ) -> Incidence | None:
-    """Find the latents of each term from products of the terms' Jacobian with vectors.
+    """Return the latents of each term, from products of the terms' Jacobian with vectors.
 
     Parameters
     ----------
-    push : callable
+    jvp : callable
         ``v (n,) -> J v (m,)``, with exact zeros.
     pattern : SparsityPattern
-        Of the sum's Hessian: latents of one of its colours share no term, unless a term merely
+        Pattern of the sum's Hessian. Latents of one colour share no term, unless a term only
         adds them.
 
     Returns
     -------
     Incidence or None
-        None where a term has too many latents, or they can't be told.
+        None if a term has too many latents, or if they cannot be told apart.
     """
     n, numbers = pattern.n, np.arange(1, pattern.n + 1)
     terms, latents = [], []
     for seed in pattern.seeds:
-        slope, numbered = push(seed), push(seed * numbers)
-        if not np.isfinite(slope).all():
+        derivative, numbered = jvp(seed), jvp(seed * numbers)
+        if not np.isfinite(derivative).all():
             return None
-        hit = np.flatnonzero((slope != 0) | (numbered != 0))
+        hit = np.flatnonzero((derivative != 0) | (numbered != 0))
         with np.errstate(all="ignore"):
-            number = numbered[hit] / slope[hit]
+            number = numbered[hit] / derivative[hit]
         nearest = np.round(number)
         if not (np.abs(number - nearest) < 1e-6).all() or not (nearest >= 1).all():
             return None
         terms.append(hit)
         latents.append(nearest.astype(np.int64) - 1)
-    m = len(slope)
+    m = len(derivative)
     term, latent = np.concatenate(terms), np.concatenate(latents)
     if (latent >= n).any():
         return None
-    meets = sparse.csr_array((np.ones(len(term)), (term, latent)), shape=(m, n))
+    incidence = sparse.csr_array((np.ones(len(term)), (term, latent)), shape=(m, n))
     if np.bincount(term, minlength=m).max(initial=0) > _MOST_COLOURS:
         return None
-    colours = colour_apart(meets)
+    colours = colour_apart(incidence)
     count = int(colours.max(initial=-1)) + 1
     if count > _MOST_COLOURS:
         return None
@@ -129,8 +316,8 @@ def find_incidence(
     return Incidence(found, colours)
 
 
-class TermwiseHessian:
-    """Derivatives of an integrand, its second ones in the latents term by term.
+class TermwiseHessian(_CompiledHessian):
+    """Second derivatives term by term, summed to the entries of the Hessian.
 
     Parameters
     ----------
@@ -139,242 +326,55 @@ class TermwiseHessian:
     incidence : Incidence
     """
 
-    def __init__(self, integrand: Any, pattern: SparsityPattern, incidence: Incidence) -> None:
-        self._integrand, self._incidence = integrand, incidence
+    weights_ndim = 1
+
+    def __init__(
+        self, integrand: Integrand, pattern: SparsityPattern, incidence: Incidence
+    ) -> None:
+        super().__init__(integrand, pattern)
+        self.incidence = incidence
         self._gather = incidence.gather(pattern)
 
     @cached_property
-    def _seconds(self) -> Any:
-        """Second derivatives of the terms (pairs * m), as a graph."""
-        whole, seeds = self._integrand, self._incidence.seeds
-        firsts = [self._push(whole.smooth_terms, seed) for seed in seeds]
-        return pt.concatenate([self._push(firsts[a], seeds[b]) for a, b in self._incidence.pairs])
+    def _graphs(self) -> list[Any]:
+        """Second derivatives of the terms (pairs * m)."""
+        seeds = self.incidence.seeds
+        firsts = [self._jvp(self.integrand.smooth_terms, seed) for seed in seeds]
+        seconds = [self._jvp(firsts[a], seeds[b]) for a, b in self.incidence.pairs]
+        return [pt.concatenate(seconds)]
 
-    def _push(self, terms: Any, seed: FloatArray) -> Any:
-        u = self._integrand._u
+    def _jvp(self, terms: Any, seed: FloatArray) -> Any:
+        u = self.integrand.u
         return pushforward(terms, u, pt.constant(seed), disconnected_outputs="ignore")
 
-    @cached_property
-    def _curved(self) -> Callable[..., Any]:
-        whole = self._integrand
-        outputs = [whole._graph, *whole._gradient, self._seconds]
-        function: Callable[..., Any] = whole._compile([whole._theta, whole._u], outputs)
-        return function
+    def _weigh(self, weights: Any) -> Any:
+        return (self._graphs[0] * weights).sum()
 
-    @cached_property
-    def _bent(self) -> Callable[..., Any]:
-        whole = self._integrand
-        weights = pt.vector("weights", dtype=whole._u.dtype)
-        slopes = whole._slopes((self._seconds * weights).sum())
-        function: Callable[..., Any] = whole._compile([whole._theta, whole._u, weights], slopes)
-        return function
+    def _read(self, derivatives: list[FloatArray]) -> FloatArray:
+        return np.asarray(self._gather @ derivatives[0])
 
-    def curved(
-        self, theta: FloatArray, u: FloatArray
-    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """See `pmlik.marginal.hessian.SparseHessian`."""
-        found = self._integrand.evaluate(self._curved, theta, u)
-        if found is None:
-            entries = np.full(self._gather.shape[0], np.nan)
-            return np.nan, np.full(len(theta), np.nan), np.full(len(u), np.nan), entries
-        value, ahead, across, seconds = found
-        return float(value), ahead, across, self._gather @ seconds
-
-    def bent(
-        self, theta: FloatArray, u: FloatArray, weights: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """See `pmlik.marginal.hessian.SparseHessian`."""
-        whole = self._integrand
-        return whole._call(self._bent, theta, u, self._gather.T @ weights)  # type: ignore[no-any-return]
+    def _spread(self, weights: FloatArray) -> FloatArray:
+        return np.asarray(self._gather.T @ weights)
 
 
-class VectorizedHessian:
-    """The same with PyTensor's vectorised products, for more vectors."""
-
-    def __init__(self, integrand: Integrand, pattern: SparsityPattern) -> None:
-        self._integrand, self._pattern = integrand, pattern
-
-    @cached_property
-    def _images(self) -> Any:
-        whole = self._integrand
-        return vectorize_graph(
-            whole._product_graph[1], {whole._v: pt.constant(self._pattern.seeds)}
-        )
-
-    @cached_property
-    def _curvature(self) -> Callable[..., Any]:
-        whole = self._integrand
-        return whole._compile([whole._theta, whole._u], [self._images])
-
-    @cached_property
-    def _bent(self) -> Callable[..., Any]:
-        whole = self._integrand
-        weights = pt.matrix("weights", dtype=whole._u.dtype)
-        slopes = whole._slopes((self._images * weights).sum())
-        return whole._compile([whole._theta, whole._u, weights], slopes)
-
-    def curved(
-        self, theta: FloatArray, u: FloatArray
-    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """See `Seeded`."""
-        value, ahead, across = self._integrand.value_and_gradient(theta, u)
-        function = self._curvature
-        try:
-            images = np.asarray(function(theta, u)[0], dtype=float)
-        except NO_VALUE:
-            return value, ahead, across, np.full(len(self._pattern.rows), np.nan)
-        return value, ahead, across, self._pattern.read(images)
-
-    def bent(
-        self, theta: FloatArray, u: FloatArray, weights: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """See `Seeded`."""
-        return self._integrand._call(self._bent, theta, u, self._pattern.spread(weights))
-
-
-class JointHessian:
-    """The integrand, its gradient and its products with a few fixed vectors in one function."""
-
-    def __init__(self, integrand: Integrand, pattern: SparsityPattern) -> None:
-        self._integrand, self._pattern = integrand, pattern
-
-    @cached_property
-    def _images(self) -> list[Any]:
-        whole = self._integrand
-        ones = [None if (seed == 1).all() else pt.constant(seed) for seed in self._pattern.seeds]
-        parts = [whole._gradient[1] if seed is None else whole._gradient[1] * seed for seed in ones]
-        return [whole._slopes(part.sum())[1] for part in parts]
-
-    @cached_property
-    def _curved(self) -> Callable[..., Any]:
-        whole = self._integrand
-        outputs = [whole._graph, *whole._gradient, *self._images]
-        return whole._compile([whole._theta, whole._u], outputs)
-
-    @cached_property
-    def _bent(self) -> Callable[..., Any]:
-        whole = self._integrand
-        weights = pt.matrix("weights", dtype=whole._u.dtype)
-        total = sum((image * weights[c]).sum() for c, image in enumerate(self._images))
-        return whole._compile([whole._theta, whole._u, weights], whole._slopes(total))
-
-    def curved(
-        self, theta: FloatArray, u: FloatArray
-    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """See `Seeded`."""
-        found = self._integrand.evaluate(self._curved, theta, u)
-        if found is None:
-            nothing, entries = np.full(len(u), np.nan), np.full(len(self._pattern.rows), np.nan)
-            return np.nan, np.full(len(theta), np.nan), nothing, entries
-        value, ahead, across, *images = found
-        return float(value), ahead, across, self._pattern.read(np.array(images))
-
-    def bent(
-        self, theta: FloatArray, u: FloatArray, weights: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """See `Seeded`."""
-        return self._integrand._call(self._bent, theta, u, self._pattern.spread(weights))
-
-
-def hessians_agree(seeded: SparseHessian, alone: ColumnwiseHessian) -> bool:
-    """Whether the entries and their gradient are those of single products, at a point."""
-    whole: Any = alone.integrand
-    pattern = alone.pattern
-    theta, u = whole._ordinary()
+def hessians_agree(
+    hessian: SparseHessian, columnwise: ColumnwiseHessian, theta: FloatArray, u: FloatArray
+) -> bool:
+    """Return True if the entries and their gradient are those of single products, at a point."""
+    pattern, integrand = columnwise.pattern, columnwise.integrand
     w, v = np.random.default_rng(1).normal(size=(2, len(u)))
     try:
-        entries = seeded.curved(theta, u)[3]
-        bent = seeded.bent(theta, u, w[pattern.rows] * v[pattern.columns])
-    except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
+        entries = hessian.value_gradient_hessian(theta, u)[3]
+        weights = w[pattern.rows] * v[pattern.columns]
+        gradient = hessian.weighted_hessian_gradient(theta, u, weights)
+    except Exception:  # noqa: BLE001 - many operations cannot be vectorised; the loop can
         return False
     pairs = [
-        (pattern.to_sparse(entries) @ v, whole.product(theta, u, v)[1]),
-        *zip(bent, whole.third(theta, u, w, v), strict=True),
+        (pattern.to_sparse(entries) @ v, integrand.product(theta, u, v)[1]),
+        *zip(gradient, integrand.third_derivative_product(theta, u, w, v), strict=True),
     ]
     # Against the largest: rounding errors of a kernel's derivatives are large beside small ones.
     return all(
         np.allclose(a, b, rtol=0, atol=1e-8 * (1 + np.abs(b).max(initial=0)), equal_nan=True)
         for a, b in pairs
     )
-
-
-class IntegrandLike(Protocol):
-    """The logarithm ``f(theta, u)`` of what is integrated over ``u``, and its derivatives."""
-
-    @property
-    def sizes(self) -> Sequence[int]:
-        """Lengths of the arrays of latents that lie end to end in ``u``."""
-        ...
-
-    def value_and_gradient(
-        self, theta: FloatArray, u: FloatArray, /
-    ) -> tuple[float, FloatArray, FloatArray]:
-        """``f``, ``f_theta`` (p,) and ``f_u`` (n,)."""
-        ...
-
-    def product(
-        self, theta: FloatArray, u: FloatArray, v: FloatArray, /
-    ) -> tuple[FloatArray, FloatArray]:
-        """``f_theta,u v`` (p,) and ``f_uu v`` (n,)."""
-        ...
-
-    def third(
-        self, theta: FloatArray, u: FloatArray, w: FloatArray, v: FloatArray, /
-    ) -> tuple[FloatArray, FloatArray]:
-        """Gradient of ``w' f_uu v`` in ``theta`` (p,) and in ``u`` (n,)."""
-        ...
-
-    def terms(self, theta: FloatArray, points: FloatArray, /) -> FloatArray:
-        """What ``f`` is the sum of, at each ``u`` of ``points``: (k, n) to (k, m)."""
-        ...
-
-    def seeded(self, pattern: SparsityPattern, /) -> SparseHessian:
-        """The functions that are needed again and again, for the pattern of ``f_uu``."""
-        ...
-
-
-class SparseHessian(Protocol):
-    """Derivatives of an `Integrand` whose ``f_uu`` has a known pattern of ``e`` entries."""
-
-    def curved(
-        self, theta: FloatArray, u: FloatArray, /
-    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """``f``, ``f_theta`` (p,), ``f_u`` (n,), and the entries (e,) of ``f_uu``."""
-        ...
-
-    def bent(
-        self, theta: FloatArray, u: FloatArray, weights: FloatArray, /
-    ) -> tuple[FloatArray, FloatArray]:
-        """Gradient of the sum of ``f_uu``'s entries times ``weights`` (e,).
-
-        In ``theta`` (p,) and in ``u`` (n,).
-        """
-        ...
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ColumnwiseHessian:
-    """`Seeded` by one call a seed."""
-
-    integrand: IntegrandLike
-    pattern: SparsityPattern
-
-    def curved(
-        self, theta: FloatArray, u: FloatArray
-    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
-        """See `Seeded`."""
-        value, ahead, across = self.integrand.value_and_gradient(theta, u)
-        if not (np.isfinite(value) and np.isfinite(across).all()):
-            return value, ahead, across, np.full(len(self.pattern.rows), np.nan)
-        images = [self.integrand.product(theta, u, seed)[1] for seed in self.pattern.seeds]
-        return value, ahead, across, self.pattern.read(np.array(images))
-
-    def bent(
-        self, theta: FloatArray, u: FloatArray, weights: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """See `Seeded`."""
-        ahead, across = np.zeros(len(theta)), np.zeros(len(u))
-        for one, seed in zip(self.pattern.spread(weights), self.pattern.seeds, strict=True):
-            more, other = self.integrand.third(theta, u, one, seed)
-            ahead, across = ahead + more, across + other
-        return ahead, across

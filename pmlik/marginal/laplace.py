@@ -1,7 +1,7 @@
 """Laplace's approximation of an integral over latents, with its exact gradient.
 
-``l(theta) = log int exp f(theta, u) du``, about ``f(theta, u^) + n/2 log 2 pi - 1/2 log det Q``
-with ``u^`` the mode of ``f`` in ``u`` and ``Q = -f_uu`` there; exact where ``f`` is quadratic in
+``l(theta) = log int exp f(theta, u) du`` is about ``f(theta, u^) + n/2 log 2 pi - 1/2 log det Q``
+with ``u^`` the mode of ``f`` in ``u`` and ``Q = -f_uu`` there; exact if ``f`` is quadratic in
 ``u``. The gradient follows ``u^`` by the implicit function theorem (Kristensen et al., 2016,
 doi:10.18637/jss.v070.i05). NumPy and SciPy on plain callables.
 """
@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from pmlik._typing import FloatArray
+from pmlik.errors import ModelError
 from pmlik.logp.sparsity import SparsityPattern, find_pattern
 from pmlik.marginal.cholesky import Factor, Plan, make_plan
 from pmlik.marginal.hessian import IntegrandLike, SparseHessian
@@ -21,30 +22,33 @@ from pmlik.marginal.hessian import IntegrandLike, SparseHessian
 __all__ = ["Laplace", "Mode"]
 
 
-# The mode is found once a Newton step from within a millionth of a standard deviation was made,
-# or the next one would be shorter than rounding.
+# The mode is found after a Newton step from within a millionth of a standard deviation, or if the
+# next step would be shorter than rounding.
 _NEARLY, _EXACTLY = 1e-12, 1e-22
 _STALLED = 1e-9
-_STEPS, _HALVINGS = 200, 40
+_MAX_STEPS, _MAX_HALVINGS = 200, 40
 
-# Where so many halvings were needed on the way, there is no mode worth the search.
-_MOST_HALVINGS = 150
+# After this many halvings in one search there is no mode worth searching for.
+_MAX_ALL_HALVINGS = 150
 _REMEMBERED = 6
 _PATTERN_TOLERANCE = 1e-8
+
+# A Hessian with more latents is never stored with all its entries.
+_MAX_COMPLETE = 3000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Mode:
-    """The conditional mode of the latents for one ``theta``, and the curvature there.
+    """The conditional mode of the latents for one ``theta``, and the Hessian there.
 
     Parameters
     ----------
     theta : array (p,)
     u : array (n,)
     value : float
-        ``f`` there.
-    slope : array (p,)
-        ``f_theta`` there.
+        ``f`` at the mode.
+    gradient : array (p,)
+        ``f_theta`` at the mode.
     entries : array (e,)
         Of ``Q``, on the pattern.
     factor : Factor
@@ -54,7 +58,7 @@ class Mode:
     theta: FloatArray
     u: FloatArray
     value: float
-    slope: FloatArray
+    gradient: FloatArray
     entries: FloatArray
     factor: Factor
 
@@ -67,16 +71,16 @@ class Mode:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Point:
-    """The integrand, its gradient and its curvature's entries at one ``u``."""
+    """The integrand, its gradients in ``theta`` and ``u``, and the entries of ``Q``."""
 
     u: FloatArray
     value: float
-    slope: FloatArray
-    gradient: FloatArray
+    in_theta: FloatArray
+    in_u: FloatArray
     entries: FloatArray
 
     def mode(self, theta: FloatArray, factor: Factor) -> Mode:
-        return Mode(theta.copy(), self.u, self.value, self.slope, self.entries, factor)
+        return Mode(theta.copy(), self.u, self.value, self.in_theta, self.entries, factor)
 
 
 @dataclass(eq=False, repr=False)
@@ -87,9 +91,9 @@ class Laplace:
     ----------
     integrand : IntegrandLike
     start : array (n,)
-        Latents to begin from.
+        Latents to start from.
     typical : array (p,)
-        A ``theta`` with a finite density, where the pattern is looked for.
+        A ``theta`` with a finite density, where the sparsity pattern is read.
     """
 
     integrand: IntegrandLike
@@ -97,32 +101,34 @@ class Laplace:
     typical: FloatArray
     pattern: SparsityPattern = field(init=False)
     plan: Plan = field(init=False)
+    hessian: SparseHessian = field(init=False)
     _modes: list[Mode] = field(default_factory=list)
-    n_checked: int = 0
+    _n_modes: int = 0
+    _n_failures: int = 0
     _halvings: int = 0
-    _seeded: SparseHessian = field(init=False)
 
     def __post_init__(self) -> None:
-        self._look(self.typical, self.start)
-
-    def _look(self, theta: FloatArray, u: FloatArray) -> None:
-        """Find the pattern, away from where derivatives vanish by coincidence."""
+        # Away from the start, where derivatives may vanish by coincidence.
         rng = np.random.default_rng(0)
-        theta = theta + rng.uniform(-0.1, 0.1, size=len(theta))
-        moved = u + rng.uniform(-0.5, 0.5, size=len(u))
-        here = moved if np.isfinite(self.integrand.value_and_gradient(theta, moved)[0]) else u
-        found = find_pattern(
-            lambda v: self.integrand.product(theta, here, v)[1], self.integrand.sizes
-        )
-        self._use(found)
+        theta = self.typical + rng.uniform(-0.1, 0.1, size=len(self.typical))
+        moved = self.start + rng.uniform(-0.5, 0.5, size=len(self.start))
+        finite = np.isfinite(self.integrand.value_and_gradient(theta, moved)[0])
+        self.use_pattern(self._read_pattern(theta, moved if finite else self.start, seed=0))
 
-    def _use(self, pattern: SparsityPattern) -> None:
+    def _read_pattern(self, theta: FloatArray, u: FloatArray, seed: int) -> SparsityPattern:
+        return find_pattern(
+            lambda v: self.integrand.product(theta, u, v)[1], self.integrand.sizes, seed
+        )
+
+    def use_pattern(self, pattern: SparsityPattern) -> None:
+        """Set the sparsity pattern of ``f_uu``, and forget what was found with another."""
         self.pattern, self.plan = pattern, make_plan(pattern)
-        self._seeded = self.integrand.seeded(pattern)
+        self.hessian = self.integrand.sparse_hessian(pattern)
+        self.reset_cache()
 
     @cached_property
     def is_exact(self) -> bool:
-        """Whether the integrand is Gaussian in the latents, so that nothing is approximated."""
+        """True if the integrand is Gaussian in the latents, so that nothing is approximated."""
         rng = np.random.default_rng(1)
         n = len(self.start)
         for share in (0.1, 1.0):
@@ -130,91 +136,103 @@ class Laplace:
             u = self.start + share * rng.normal(size=n)
             w, v = rng.normal(size=(2, n))
             size = np.abs(self.integrand.product(theta, u, v)[1] * w).sum()
-            _, bend = self.integrand.third(theta, u, w, v)
-            if not np.abs(bend).max(initial=0.0) <= 1e-11 * size:
+            _, in_u = self.integrand.third_derivative_product(theta, u, w, v)
+            if not np.abs(in_u).max(initial=0.0) <= 1e-11 * size:
                 return False
         return True
 
-    def forget(self) -> None:
+    def reset_cache(self) -> None:
         """Forget the modes found so far: the integrand has changed."""
         self._modes = []
 
-    def _starts(self, theta: FloatArray) -> list[FloatArray]:
-        """Modes of the nearest ``theta`` first."""
-        near = sorted(self._modes, key=lambda mode: float(np.abs(mode.theta - theta).max()))
-        return [*(mode.u for mode in near[:1]), self.start]
-
     def mode(self, theta: FloatArray) -> Mode | None:
-        """The conditional mode of the latents; None where there is none."""
+        """Return the conditional mode of the latents; None if there is none.
+
+        Raises
+        ------
+        ModelError
+            If the sparsity pattern was misread, and the latents are too many to do without.
+        """
         for known in self._modes:
             if np.array_equal(known.theta, theta):
                 return known
         if not np.isfinite(theta).all():
             return None
-        for start in self._starts(theta):
-            found = self._climb(theta, start)
+        found = self._find_mode(theta)
+        if self._misses_entries(theta, found):
+            self._widen_pattern(theta, self.start if found is None else found.u)
+            found = self._find_mode(theta)
+        if found is not None:
+            self._modes = [found, *self._modes[: _REMEMBERED - 1]]
+        return found
+
+    def _find_mode(self, theta: FloatArray) -> Mode | None:
+        """Return the mode found from that of the nearest ``theta``, or else from the start."""
+        near = sorted(self._modes, key=lambda mode: float(np.abs(mode.theta - theta).max()))
+        for start in [*(mode.u for mode in near[:1]), self.start]:
+            found = self._maximize(theta, start)
             if found is not None:
-                self._check_pattern(found)
-                self._modes = [found, *self._modes[: _REMEMBERED - 1]]
                 return found
         return None
 
-    def _climb(self, theta: FloatArray, u: FloatArray) -> Mode | None:
-        """Newton's method, with steps that are halved until they lead up."""
+    def _maximize(self, theta: FloatArray, u: FloatArray) -> Mode | None:
+        """Newton's method, with steps that are halved until the integrand rises."""
         here, before, self._halvings = self._point(theta, u), np.inf, 0
-        for _ in range(_STEPS):
+        for _ in range(_MAX_STEPS):
             if here is None:
                 return None
             factor, shifted = self._factorise(here.entries)
             if factor is None:
                 return None
-            step = factor.solve(here.gradient)
-            decrement = float(here.gradient @ step)
+            step = factor.solve(here.in_u)
+            decrement = float(here.in_u @ step)
             if not np.isfinite(decrement):
                 return None
             stalled = decrement < _STALLED and decrement > before / 4
             if not shifted and (decrement <= _EXACTLY or before <= _NEARLY or stalled):
                 return here.mode(theta, factor)
             if self.is_exact and not shifted:
-                return self._jump(theta, here, here.u + step, factor)
-            here = self._go(theta, here, step, decrement)
+                return self._quadratic_mode(theta, here, here.u + step, factor)
+            here = self._line_search(theta, here, step, decrement)
             before = np.inf if shifted else decrement
         return None
 
-    def _jump(self, theta: FloatArray, here: _Point, u: FloatArray, factor: Factor) -> Mode | None:
-        """To the top of a quadratic: the curvature is the same there."""
-        value, slope, gradient = self.integrand.value_and_gradient(theta, u)
-        rest = factor.solve(gradient)
-        if not (np.isfinite(value) and float(gradient @ rest) < _STALLED):
+    def _quadratic_mode(
+        self, theta: FloatArray, here: _Point, u: FloatArray, factor: Factor
+    ) -> Mode | None:
+        """Return the mode of a quadratic, one Newton step away: ``Q`` is the same there."""
+        value, in_theta, in_u = self.integrand.value_and_gradient(theta, u)
+        rest = factor.solve(in_u)
+        if not (np.isfinite(value) and float(in_u @ rest) < _STALLED):
             return None
-        return _Point(u, value, slope, gradient, here.entries).mode(theta, factor)
+        return _Point(u, value, in_theta, in_u, here.entries).mode(theta, factor)
 
     def _point(self, theta: FloatArray, u: FloatArray) -> _Point | None:
-        value, slope, gradient, entries = self._seeded.curved(theta, u)
-        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+        value, in_theta, in_u, entries = self.hessian.value_gradient_hessian(theta, u)
+        if not (np.isfinite(value) and np.isfinite(in_u).all()):
             return None
-        return _Point(u, value, slope, gradient, -entries)
+        return _Point(u, value, in_theta, in_u, -entries)
 
-    def _go(
+    def _line_search(
         self, theta: FloatArray, here: _Point, step: FloatArray, decrement: float
     ) -> _Point | None:
         slack, share = 1e-11 * (1 + abs(here.value)), 1.0
 
-        def climbs(value: float) -> bool:
+        def rises(value: float) -> bool:
             return value >= here.value + 1e-4 * share * decrement - slack
 
         there = self._point(theta, here.u + step)
-        if there is not None and climbs(there.value):
+        if there is not None and rises(there.value):
             return there
-        for _ in range(min(_HALVINGS, _MOST_HALVINGS - self._halvings)):
+        for _ in range(min(_MAX_HALVINGS, _MAX_ALL_HALVINGS - self._halvings)):
             share, self._halvings = share / 2, self._halvings + 1
             u = here.u + share * step
-            if climbs(self.integrand.value_and_gradient(theta, u)[0]):
+            if rises(self.integrand.value_and_gradient(theta, u)[0]):
                 return self._point(theta, u)
         return None
 
     def _factorise(self, entries: FloatArray) -> tuple[Factor | None, bool]:
-        """A factor of ``Q``, or of ``Q`` with the least multiple of its diagonal that helps."""
+        """Factorise ``Q``, or ``Q`` plus the least multiple of its diagonal that helps."""
         factor = self.plan.factorise(entries)
         if factor is not None or not np.isfinite(entries).all():
             return factor, False
@@ -226,35 +244,75 @@ class Laplace:
                 return factor, True
         return None, True
 
-    def _check_pattern(self, mode: Mode) -> None:
-        """Compare with a product now and then; a wider pattern is looked for where they differ."""
-        self.n_checked += 1
-        if self.n_checked & (self.n_checked - 1):  # at the first, the second, the fourth, ...
+    def _misses_entries(self, theta: FloatArray, mode: Mode | None) -> bool:
+        """Check the pattern now and then; return True if ``Q`` has entries outside it.
+
+        Checked at the first, the second, the fourth, ... mode that is found, and likewise, at the
+        start, where none is found: with entries missing a search may fail.
+        """
+        if self.pattern.is_full:
+            return False
+        if mode is None:
+            self._n_failures += 1
+            point = (
+                None if _is_no_power_of_two(self._n_failures) else self._point(theta, self.start)
+            )
+            return point is not None and not self._holds(theta, point.u, point.entries)
+        self._n_modes += 1
+        if _is_no_power_of_two(self._n_modes):
+            return False
+        return not self._holds(theta, mode.u, mode.entries)
+
+    def _holds(self, theta: FloatArray, u: FloatArray, entries: FloatArray) -> bool:
+        """Return True if ``Q`` times a random vector is what its entries on the pattern give."""
+        v = np.random.default_rng(self._n_modes + self._n_failures).normal(size=len(u))
+        image = -self.integrand.product(theta, u, v)[1]
+        error = np.abs(image - self.pattern.to_sparse(entries) @ v).max(initial=0.0)
+        return not error > _PATTERN_TOLERANCE * (1 + np.abs(image).max(initial=0.0))
+
+    def _widen_pattern(self, theta: FloatArray, u: FloatArray) -> None:
+        """Add the entries that a point shows to have been missed; if in doubt, all entries."""
+        seed = 1 + self._n_modes + self._n_failures
+        self.use_pattern(self.pattern.union(self._read_pattern(theta, u, seed)))
+        point = self._point(theta, u)
+        if point is None or self._holds(theta, u, point.entries):
             return
-        v = np.random.default_rng(self.n_checked).normal(size=len(mode.u))
-        image = -self.integrand.product(mode.theta, mode.u, v)[1]
-        error = np.abs(image - self.pattern.to_sparse(mode.entries) @ v).max(initial=0.0)
-        if error > _PATTERN_TOLERANCE * (1 + np.abs(image).max(initial=0.0)):
-            raise ArithmeticError("The sparsity of the latents' Hessian was misread.")
+        if len(u) > _MAX_COMPLETE:
+            raise ModelError(
+                f"{len(u)} latents: their Hessian's sparsity could not be read, and they are too "
+                f"many (more than {_MAX_COMPLETE}) to store it with all its entries."
+            )
+        self.use_pattern(SparsityPattern.full(len(u)))
 
     def log_integral(self, theta: FloatArray) -> float:
-        """The approximation; NaN where the latents have no mode."""
+        """Return the approximation; NaN if the latents have no mode."""
         mode = self.mode(theta)
         return np.nan if mode is None else mode.log_integral
 
     def value_and_gradient(self, theta: FloatArray) -> tuple[float, FloatArray]:
-        """The approximation and its gradient (p,)."""
+        """Return the approximation and its gradient (p,)."""
         mode = self.mode(theta)
         if mode is None:
             return np.nan, np.full(len(theta), np.nan)
-        ahead, bend = self.weighted_third(mode, mode.factor.inverse_entries())
-        slope = mode.slope + ahead / 2
-        return mode.log_integral, slope if self.is_exact else slope + self.follow(mode, bend / 2)
+        in_theta, in_u = self.weighted_hessian_gradient(mode, mode.factor.inverse_entries())
+        gradient = mode.gradient + in_theta / 2
+        if not self.is_exact:
+            gradient = gradient + self.chain(mode, in_u / 2)
+        return mode.log_integral, gradient
 
-    def weighted_third(self, mode: Mode, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Gradient of the sum of ``f_uu``'s entries times ``weights`` (e,)."""
-        return self._seeded.bent(mode.theta, mode.u, weights)
+    def weighted_hessian_gradient(
+        self, mode: Mode, weights: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the gradient of the sum of ``f_uu``'s entries times ``weights`` (e,).
 
-    def follow(self, mode: Mode, slope: FloatArray) -> FloatArray:
-        """What a slope in the latents adds to that in ``theta``, as the mode moves with it."""
-        return self.integrand.product(mode.theta, mode.u, mode.factor.solve(slope))[0]
+        In ``theta`` (p,) and in ``u`` (n,).
+        """
+        return self.hessian.weighted_hessian_gradient(mode.theta, mode.u, weights)
+
+    def chain(self, mode: Mode, in_u: FloatArray) -> FloatArray:
+        """Return what a gradient in ``u`` (n,) adds to that in ``theta`` (p,) as the mode moves."""
+        return self.integrand.product(mode.theta, mode.u, mode.factor.solve(in_u))[0]
+
+
+def _is_no_power_of_two(number: int) -> bool:
+    return bool(number & (number - 1))

@@ -103,8 +103,10 @@ class Quadrature:
         k, alone = len(self._nodes), (self._groups < 0) & (terms != 0)
         value = (terms * at_first)[alone].sum() + (latents * each).sum()
         weights = np.column_stack([shares, np.full(k, 1 / k)])[:, self._groups] * terms
-        slope, across = self._terms.weighted(mode.theta, self._points(mode), weights)
-        moved = across.sum(axis=0)
-        widened = latents * np.sqrt(mode.entries) + np.sqrt(2) * (self._nodes @ across)
-        ahead, bend = self._laplace.weighted_third(mode, widened * mode.entries**-1.5 / 2)
-        return float(value), slope + ahead + self._laplace.follow(mode, moved + bend)
+        in_theta, in_u = self._terms.weighted_gradient(mode.theta, self._points(mode), weights)
+        moved = in_u.sum(axis=0)
+        widened = latents * np.sqrt(mode.entries) + np.sqrt(2) * (self._nodes @ in_u)
+        more, more_u = self._laplace.weighted_hessian_gradient(
+            mode, widened * mode.entries**-1.5 / 2
+        )
+        return float(value), in_theta + more + self._laplace.chain(mode, moved + more_u)

@@ -12,6 +12,7 @@ from pmlik.inference.options import Arguments
 from pmlik.inference.prepare import prepare
 from pmlik.logp.sparsity import SparsityPattern, colour_apart
 from pmlik.marginal.hessian import TermwiseHessian, find_incidence
+from pmlik.marginal.laplace import Laplace
 
 RNG = np.random.default_rng(5)
 FIRST = np.repeat(np.arange(12), 7)
@@ -59,32 +60,48 @@ def test_crossed_effects_are_a_multivariate_normal() -> None:
 
 def test_many_crossing_levels_cost_three_second_derivatives() -> None:
     laplace = likelihood(crossed(gaussian=False)).laplace
-    seeded = laplace._seeded
-    assert isinstance(seeded, TermwiseHessian)
-    assert seeded._incidence.pairs == [(0, 0), (0, 1), (1, 1)]
+    assert isinstance(laplace.hessian, TermwiseHessian)
+    assert laplace.hessian.incidence.pairs == [(0, 0), (0, 1), (1, 1)]
 
 
 def test_entries_and_their_gradient_are_differences() -> None:
     density = likelihood(crossed(gaussian=False))
     laplace, f = density.laplace, density.integrand
     theta, u = np.array([0.8, -0.3, -0.6]), RNG.normal(size=19)
-    _, _, _, entries = laplace._seeded.curved(theta, u)
+    _, _, _, entries = laplace.hessian.value_gradient_hessian(theta, u)
     dense = laplace.pattern.to_sparse(entries).toarray()
     h = 1e-5
     for i, unit in enumerate(np.eye(19)):
         ahead, behind = (f.value_and_gradient(theta, u + s * h * unit)[2] for s in (1, -1))
         np.testing.assert_allclose(dense[i], (ahead - behind) / (2 * h), atol=1e-6)
     weights = RNG.normal(size=len(entries))
-    in_theta, in_u = laplace._seeded.bent(theta, u, weights)
+    in_theta, in_u = laplace.hessian.weighted_hessian_gradient(theta, u, weights)
 
     def weighed(theta: np.ndarray, u: np.ndarray) -> float:
-        return float(weights @ laplace._seeded.curved(theta, u)[3])
+        return float(weights @ laplace.hessian.value_gradient_hessian(theta, u)[3])
 
     for slope, at in ((in_theta, 0), (in_u, 1)):
         for i, unit in enumerate(h * np.eye(len(slope))):
             moved = [(theta + s * unit, u) if at == 0 else (theta, u + s * unit) for s in (1, -1)]
             difference = (weighed(*moved[0]) - weighed(*moved[1])) / (2 * h)
             assert slope[i] == pytest.approx(difference, abs=2e-5)
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("gaussian", [True, False])
+def test_a_misread_pattern_is_read_again_or_given_up(gaussian, again, monkeypatch) -> None:
+    theta = np.array([0.8, -0.3, -0.6, -0.5][: 4 if gaussian else 3])
+    misread, untouched = (likelihood(crossed(gaussian=gaussian)).laplace for _ in range(2))
+    diagonal = SparsityPattern.of(19, np.arange(19), np.arange(19))
+    misread.use_pattern(diagonal)
+    if not again:
+        monkeypatch.setattr(Laplace, "_read_pattern", lambda *_, **__: diagonal)
+    value, gradient = misread.value_and_gradient(theta)
+    expected = untouched.value_and_gradient(theta)
+    assert value == pytest.approx(expected[0], abs=1e-10)
+    np.testing.assert_allclose(gradient, expected[1], atol=1e-8)
+    assert misread.pattern.is_full is not again
+    assert again is np.array_equal(misread.pattern.rows, untouched.pattern.rows)
 
 
 def test_an_incidence_that_cannot_be_told_is_not_guessed() -> None:

@@ -186,7 +186,7 @@ class Groups:
         across = sd**2 * self._sum(second) * v - v
         return self._in_theta(lambda t: self.value_and_gradient(t, u)[2] @ v, theta), across
 
-    def third(self, theta, u, w, v):
+    def third_derivative_product(self, theta, u, w, v):
         _, _, _, _, third = self._parts(theta, u)
         bend = np.exp(3 * theta[1]) * self._sum(third) * w * v
 
@@ -204,10 +204,10 @@ class Groups:
             slope[i] = (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h)
         return slope
 
-    def seeded(self, pattern):
+    def sparse_hessian(self, pattern):
         return ColumnwiseHessian(self, pattern)
 
-    def weighted(self, theta, points, weights):
+    def weighted_gradient(self, theta, points, weights):
         across = []
         for u, weight in zip(points, weights, strict=True):
             ours, own = np.split(weight, [len(self.y)])
