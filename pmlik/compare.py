@@ -168,6 +168,9 @@ def compare(
         say("Profiling the likelihood")
         mle, intervals, noted = intervals_beside(mle, posterior, names, ci_prob, profile)
     found += noted + check_joint(prepared.roles.latents, joint)
+    if prepared.roles.latents:
+        with clock("latents"):
+            mle, map_estimate = (replace(e, latent_modes=e.latents) for e in (mle, map_estimate))
     dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)
     estimates = [e for e in (mle, map_estimate, posterior) if e is not None]
     raise_if_strict((*found, *(flag for e in estimates for flag in e.flags)), strict)

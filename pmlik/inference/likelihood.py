@@ -16,7 +16,7 @@ from pmlik._typing import FloatArray
 from pmlik.errors import EstimationError, UnderflowWarning, ValuesError
 from pmlik.inference.options import Arguments
 from pmlik.inference.point import estimate_point
-from pmlik.inference.prepare import Prepared, prepare
+from pmlik.inference.prepare import Prepared, prepare, prepared_of
 from pmlik.inference.profile_grid import profile_grid
 from pmlik.labels import ParameterSpace
 from pmlik.logp.points import Points, check_names, read_numbers, read_points
@@ -119,12 +119,7 @@ class Likelihood:
             For an estimate that does not hold its problem.
         """
         point = estimate.mle if isinstance(estimate, Comparison) else estimate
-        prepared = getattr(point, "prepared", None)
-        if prepared is None:
-            raise ValuesError(
-                f"estimate: got {type(estimate).__name__} without its compiled problem; need what "
-                "find_MLE, find_MAP or compare returned. Build Likelihood(model) instead."
-            )
+        prepared = prepared_of(point, "estimate")
         likelihood = cls.__new__(cls)
         likelihood._begin(prepared, progressbar)
         if point.kind == "mle":
@@ -383,15 +378,15 @@ class Likelihood:
     def _anchor(self) -> FloatArray:
         """Where a walk over a profile begins: at the MLE, or what comes nearest to one."""
         if self.mle.trusted:
-            return self.mle.certificate.x
+            return self.mle.unconstrained
         with steps(self._progressbar) as say:
             say("Maximising likelihood x prior")
             joint = estimate_point(self._prepared, "map")
-        return joint.certificate.x if joint.trusted else self._prepared.start
+        return joint.unconstrained if joint.trusted else self._prepared.start
 
     def _flat(self, estimate: PointEstimate) -> FloatArray:
         """All natural values, those that are reported as unidentified among them."""
-        return self._prepared.problem.values(estimate.certificate.x)[: self._space.size]
+        return self._prepared.problem.values(estimate.unconstrained)[: self._space.size]
 
     def _maximum(self, asker: str) -> PointEstimate:
         if not self.mle.trusted:

@@ -39,7 +39,7 @@ from pmlik.optimize.objective import LARGE_DATA, Kind, Objective, ObjectiveLike,
 from pmlik.optimize.result import SearchResult, select_result
 from pmlik.results.directions import describe_direction, simplify
 from pmlik.results.flags import Flag, FlagCode, Severity
-from pmlik.results.point import Certificate, Counts, PointEstimate, SearchEnd
+from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd
 
 __all__ = ["PointFit", "estimate_point"]
 
@@ -247,7 +247,6 @@ def _certificate(fit: PointFit, before: tuple[int, int], error: float) -> Certif
         n_products=likelihood.n_products - before[1],
         moved=not np.allclose(fit.x, start, rtol=1e-8, atol=1e-8),
         start=optimum.start,
-        x=fit.x,
         searches=tuple(
             SearchEnd(end.start, -end.value, end.usable, number) for end, number in fit.outcome.ends
         ),
@@ -414,11 +413,15 @@ def _record(
         values=_dataset(problem, naturals),
         std_error=_dataset(problem, errors),
         covariance=_covariance(problem, variances, (unknown | fit.held)[:k]),
-        log_likelihood=log_likelihood,
-        log_prior=np.nan if unknown[:k].any() else log_prior,
-        counts=Counts(problem.n_observations, fit.objective.size - fit.n_flat),
+        statistics=FitStatistics(
+            log_likelihood=log_likelihood,
+            log_prior=np.nan if unknown[:k].any() else log_prior,
+            n_observations=problem.n_observations,
+            n_parameters=fit.objective.size - fit.n_flat,
+        ),
         certificate=certificate,
         flags=tuple(flags),
+        unconstrained=fit.x,
     )
 
 

@@ -13,7 +13,7 @@ import pymc as pm
 import xarray as xr
 
 from pmlik._typing import FloatArray
-from pmlik.errors import StartError
+from pmlik.errors import StartError, ValuesError
 from pmlik.inference.compiled import CompiledModel, compile_model
 from pmlik.inference.natural import ConstrainedLikelihood
 from pmlik.inference.options import (
@@ -33,9 +33,9 @@ from pmlik.model.discrete import sum_out_discrete
 from pmlik.model.roles import Potentials, Roles, read_roles
 from pmlik.model.validate import resolve_model
 from pmlik.optimize.hessian import DENSE_LIMIT
-from pmlik.results.point import LatentModes
+from pmlik.results.point import LatentModes, PointEstimate
 
-__all__ = ["Prepared", "prepare", "prepare_joint"]
+__all__ = ["Prepared", "prepare", "prepare_joint", "prepared_of"]
 
 
 # A Hessian that takes longer is not for a search.
@@ -135,6 +135,29 @@ def prepare(arguments: Arguments) -> Prepared:
     if arguments.start:
         return replace(prepared, problem=_start_from(prepared, arguments.start))
     return prepared
+
+
+def prepared_of(estimate: PointEstimate, purpose: str) -> Prepared:
+    """Return the prepared model that an estimate was made from.
+
+    Parameters
+    ----------
+    estimate : PointEstimate
+    purpose : str
+        The function or argument that needs it, for the message.
+
+    Raises
+    ------
+    ValuesError
+        For an estimate read from a file or made by hand, and for anything else.
+    """
+    found = estimate.prepared if isinstance(estimate, PointEstimate) else None
+    if not isinstance(found, Prepared):
+        raise ValuesError(
+            f"{purpose}: got {type(estimate).__name__} without its compiled model; need what "
+            "find_MLE, find_MAP or compare returned. A file does not keep it: fit the model again."
+        )
+    return found
 
 
 def prepare_joint(prepared: Prepared) -> Prepared | None:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
-from pmlik.inference.prepare import Prepared
+from pmlik.inference.prepare import Prepared, prepared_of
 from pmlik.inference.scores import unit_scores
 from pmlik.inference.units import Cluster, read_units
 from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen
@@ -71,7 +71,7 @@ def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEst
     0.289 0.720
     """
     prepared = _check(estimate)
-    problem, x = prepared.problem, estimate.certificate.x
+    problem, x = prepared.problem, estimate.unconstrained
     units = read_units(problem, x, cluster, "a robust covariance")
     flags = list(estimate.flags)
     m = problem.parameters.size + problem.derived.size
@@ -89,19 +89,20 @@ def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEst
 
 
 def _check(estimate: PointEstimate) -> Prepared:
-    if not isinstance(estimate, PointEstimate) or not isinstance(estimate.prepared, Prepared):
+    if not isinstance(estimate, PointEstimate):
         raise ModelError(f"estimate: got {type(estimate).__name__}, need what find_MLE returned.")
     if estimate.kind != "mle":
         raise ModelError(
             "estimate: got a MAP; a robust covariance is that of the MLE. Use find_MLE."
         )
-    size = int(estimate.prepared.problem.likelihood.active.sum())
+    prepared = prepared_of(estimate, "make_robust")
+    size = int(prepared.problem.likelihood.active.sum())
     if size > DENSE_LIMIT:
         raise ModelError(
             f"covariance_kind: got 'robust', but the likelihood has {size} coordinates, and above "
             f"{DENSE_LIMIT} no dense matrix is formed. Use 'observed'."
         )
-    return estimate.prepared
+    return prepared
 
 
 def _roots(prepared: Prepared, x: FloatArray, scores: FloatArray) -> FloatArray:

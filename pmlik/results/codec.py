@@ -21,7 +21,7 @@ from pmlik.results.background import Background, Curves, Predictive
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.information import InformationShares
-from pmlik.results.point import Certificate, Counts, PointEstimate, SearchEnd
+from pmlik.results.point import Certificate, FitStatistics, LatentModes, PointEstimate, SearchEnd
 from pmlik.results.posterior import PosteriorEstimate
 
 __all__ = ["CLASSES", "decode", "encode", "plain_number", "read_number"]
@@ -35,12 +35,13 @@ CLASSES: dict[str, Any] = {
         Background,
         Certificate,
         Comparison,
-        Counts,
         Curves,
         EigenvalueSigns,
+        FitStatistics,
         Flag,
         FlagCode,
         InformationShares,
+        LatentModes,
         PointEstimate,
         PosteriorEstimate,
         Predictive,

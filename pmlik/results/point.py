@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
@@ -15,7 +15,7 @@ from pmlik.results.flags import Flag, Severity
 from pmlik.results.format import format_number, format_to
 from pmlik.results.table import Table, display_rows, to_html, to_text
 
-__all__ = ["Certificate", "Counts", "LatentModes", "PointEstimate", "SearchEnd"]
+__all__ = ["Certificate", "FitStatistics", "Fitted", "LatentModes", "PointEstimate", "SearchEnd"]
 
 
 class SearchEnd(NamedTuple):
@@ -59,8 +59,6 @@ class Certificate:
         initial point where that has a likelihood.
     start : str
         The start that led here.
-    x : array (n,)
-        The point itself, unconstrained.
     searches : tuple of SearchEnd
         Where each start ended.
     """
@@ -73,7 +71,6 @@ class Certificate:
     n_products: int
     moved: bool
     start: str
-    x: FloatArray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
     searches: tuple[SearchEnd, ...] = ()
 
     def __str__(self) -> str:
@@ -108,11 +105,20 @@ class LatentModes:
     exact: bool
 
 
-class Counts(NamedTuple):
-    """How many observations the likelihood is of, and how many parameters are identified."""
+class Fitted(Protocol):
+    """What records may ask of the fit that they were made from."""
 
-    observations: int
-    parameters: int
+    def latents_at(self, x: FloatArray) -> LatentModes | None:
+        """Return the conditional modes of the latents at ``x`` (n,); None without latents."""
+
+
+class FitStatistics(NamedTuple):
+    """The two log-densities at an estimate, the observations and the identified parameters."""
+
+    log_likelihood: float
+    log_prior: float
+    n_observations: int
+    n_parameters: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,42 +136,55 @@ class PointEstimate:
     covariance : xarray.DataArray or None
         Of the parameters' scalars, dims ``parameter`` and ``parameter_bis``, labels as in
         ``comparison.table``. None for a model too large for a dense matrix.
-    log_likelihood : float
-        ``log p(y | theta)`` at ``values``, all constants included.
-    log_prior : float
-        ``log p(theta)`` at ``values``, natural scale; NaN where the prior has no value there.
-    counts : Counts
+    statistics : FitStatistics
+        Read through the properties of the same names.
     certificate : Certificate
     flags : tuple of Flag
-    prepared : object, optional
-        The compiled problem that the estimate was made from, for what is computed of it later.
+    unconstrained : array (n,)
+        The point where the search ended, as PyMC's value variables; at a limit, far out.
+    latent_modes : LatentModes, optional
+        Those of `latents`, where they were computed already.
+    prepared : Fitted, optional
+        The fit behind the estimate, for what is computed later; None once read from a file.
     """
 
     kind: Literal["mle", "map"]
     values: xr.Dataset
     std_error: xr.Dataset
     covariance: xr.DataArray | None
-    log_likelihood: float
-    log_prior: float
-    counts: Counts
+    statistics: FitStatistics
     certificate: Certificate
     flags: tuple[Flag, ...]
-    prepared: Any = field(default=None, repr=False)
+    unconstrained: FloatArray
+    latent_modes: LatentModes | None = field(default=None, repr=False)
+    prepared: Fitted | None = field(default=None, repr=False)
 
     @cached_property
     def latents(self) -> LatentModes | None:
         """Conditional modes of the latents at this estimate; None where there are none."""
-        return None if self.prepared is None else self.prepared.latents_at(self.certificate.x)
+        if self.latent_modes is not None or self.prepared is None:
+            return self.latent_modes
+        return self.prepared.latents_at(self.unconstrained)
+
+    @property
+    def log_likelihood(self) -> float:
+        """``log p(y | theta)`` at ``values``, all constants included."""
+        return self.statistics.log_likelihood
+
+    @property
+    def log_prior(self) -> float:
+        """``log p(theta)`` at ``values``, constrained scale; NaN where the prior has no value."""
+        return self.statistics.log_prior
 
     @property
     def n_observations(self) -> int:
         """Rows of multivariate data, elements of other data and of time series."""
-        return self.counts.observations
+        return self.statistics.n_observations
 
     @property
     def n_parameters(self) -> int:
         """Free scalars that the likelihood (MAP: or the prior) identifies."""
-        return self.counts.parameters
+        return self.statistics.n_parameters
 
     @property
     def nll(self) -> float:

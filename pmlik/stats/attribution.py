@@ -135,7 +135,7 @@ def find_sampled_mode(
     k = problem.parameters.size
     objective = Objective((problem.likelihood, _prior(prepared)), problem.values, prepared.start)
     candidates = {
-        "MAP": map_estimate.certificate.x,
+        "MAP": map_estimate.unconstrained,
         "posterior median": _unconstrained(prepared, median),
     }
     starts = [

@@ -14,7 +14,7 @@ import xarray as xr
 from pmlik._runtime import counting
 from pmlik.errors import ModelError
 from pmlik.inference.options import seed_of
-from pmlik.inference.prepare import Prepared
+from pmlik.inference.prepare import Prepared, prepared_of
 from pmlik.inference.units import Cluster, read_units
 from pmlik.labels import labelled, space_of
 from pmlik.results.flags import Flag, FlagCode, Severity
@@ -206,7 +206,7 @@ def bootstrap(
     """
     prepared = _check(estimate, n, kind, cluster)
     seed = seed_of(random_seed)
-    x = estimate.certificate.x
+    x = estimate.unconstrained
     units = None
     if kind != "parametric":
         units = read_units(prepared.problem, x, cluster, f"a {kind} bootstrap")
@@ -231,7 +231,7 @@ def bootstrap(
 
 
 def _check(estimate: PointEstimate, n: int, kind: str, cluster: Cluster) -> Prepared:
-    if not isinstance(estimate, PointEstimate) or not isinstance(estimate.prepared, Prepared):
+    if not isinstance(estimate, PointEstimate):
         raise ModelError(
             f"estimate: got {type(estimate).__name__}, need what find_MLE or find_MAP returned."
         )
@@ -239,7 +239,7 @@ def _check(estimate: PointEstimate, n: int, kind: str, cluster: Cluster) -> Prep
         raise ModelError(f"n: got {n!r}, need an integer from 2 up.")
     if kind not in _KINDS:
         raise ModelError(f"kind: got {kind!r}, need one of {', '.join(_KINDS)}.")
-    prepared = estimate.prepared
+    prepared = prepared_of(estimate, "bootstrap")
     lost = [flag for flag in estimate.flags if flag.code is FlagCode.AT_INFINITY]
     if lost or not np.isfinite(estimate.log_likelihood):
         why = (

@@ -15,6 +15,7 @@ from pmlik._runtime import quiet_host
 from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
 from pmlik.inference.likelihood import Likelihood
+from pmlik.inference.prepare import prepared_of
 from pmlik.results.background import Predictive
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
@@ -293,9 +294,7 @@ def sensitivity(comparison: Comparison, *, threshold: float = 0.05) -> pd.DataFr
     if comparison.posterior is None:
         raise ValuesError("comparison: it has no posterior, and the sensitivity is the draws'.")
     posterior = comparison.posterior.tree["posterior"].dataset
-    prepared = comparison.mle.prepared
-    if prepared is None:
-        raise ValuesError("comparison: it does not hold its model any more; compare it again.")
+    prepared = prepared_of(comparison.mle, "sensitivity")
     x, sizes = (
         prepared.unconstrained(posterior),
         (posterior.sizes["chain"], posterior.sizes["draw"]),

@@ -15,6 +15,7 @@ from scipy import interpolate
 from pmlik._typing import FloatArray
 from pmlik.errors import PmlikError, ValuesError
 from pmlik.inference.likelihood import Likelihood
+from pmlik.inference.prepare import prepared_of
 from pmlik.labels import labelled
 from pmlik.results.background import Curves
 from pmlik.results.comparison import Comparison
@@ -182,7 +183,7 @@ def _hessian_seconds(mle: PointEstimate) -> float:
     """What a Hessian of the likelihood takes."""
     if mle.prepared is None or not can_profile(mle):
         return 0.0
-    likelihood, x = mle.prepared.problem.likelihood, mle.certificate.x
+    likelihood, x = prepared_of(mle, "curves").problem.likelihood, mle.unconstrained
     if len(x) <= _SMALL:
         return _time(lambda: likelihood.hessian(x))
     unit = np.zeros(len(x))

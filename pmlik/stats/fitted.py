@@ -13,6 +13,7 @@ from typing import Any
 import xarray as xr
 
 from pmlik.errors import PmlikError
+from pmlik.inference.prepare import prepared_of
 from pmlik.labels import printable
 from pmlik.results.background import Predictive
 from pmlik.results.comparison import Comparison
@@ -73,7 +74,7 @@ def _log_likelihood(comparison: Comparison) -> xr.Dataset:
 
 def _terms(comparison: Comparison, most: int) -> xr.Dataset:
     draws = _draws(comparison)
-    if comparison.mle.prepared.roles.latents:
+    if prepared_of(comparison.mle, "comparison").roles.latents:
         raise _LeftOutError(
             "The model has latents: observations that share them are not independent, so the "
             "marginal likelihood has no term for each."
@@ -105,7 +106,7 @@ def _draws(comparison: Comparison) -> xr.Dataset:
 
 def _refuse_slow(comparison: Comparison, *names: str) -> None:
     """Where a log-density of all draws would take long."""
-    prepared, draws = comparison.mle.prepared, _draws(comparison)
+    prepared, draws = prepared_of(comparison.mle, "comparison"), _draws(comparison)
     number = draws.sizes["chain"] * draws.sizes["draw"]
     points = prepared.unconstrained(draws.isel(chain=[0], draw=slice(_TRIALS)))
     seconds = 0.0
@@ -130,7 +131,7 @@ def _predictive(comparison: Comparison) -> Predictive:
 
 
 def _shares(comparison: Comparison) -> InformationShares:
-    n = len(comparison.map.certificate.x)
+    n = len(comparison.map.unconstrained)
     if comparison.map.prepared is None:
         raise _LeftOutError("The MAP's problem was not kept.")
     if n > _MOST_COORDINATES:

@@ -9,7 +9,7 @@ from scipy import linalg
 from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
 from pmlik.inference.compiled import CompiledModel
-from pmlik.inference.prepare import Prepared
+from pmlik.inference.prepare import prepared_of
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.information import InformationShares, describe_shares
 from pmlik.results.point import PointEstimate
@@ -58,13 +58,11 @@ def share_information(estimate: PointEstimate) -> InformationShares:
     if not isinstance(estimate, PointEstimate) or estimate.kind != "map":
         got = getattr(estimate, "kind", type(estimate).__name__)
         raise ValuesError(f"estimate: got {got}, need a MAP, from find_MAP or comparison.map.")
-    prepared: Prepared | None = estimate.prepared
-    if prepared is None:
-        raise ValuesError("estimate: it does not hold its model any more; find the MAP again.")
+    prepared = prepared_of(estimate, "share_information")
     borders = any(flag.code is FlagCode.AT_BOUNDARY for flag in estimate.flags)
     if not estimate.trusted or borders:
         return _unknown(prepared.problem)
-    return _shares(prepared.problem, estimate.certificate.x)
+    return _shares(prepared.problem, estimate.unconstrained)
 
 
 def _unknown(problem: CompiledModel) -> InformationShares:

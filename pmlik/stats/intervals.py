@@ -13,6 +13,7 @@ from scipy import stats
 
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError, ValuesError
+from pmlik.inference.prepare import prepared_of
 from pmlik.labels import labelled
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, Severity
@@ -213,10 +214,10 @@ def intervals_beside(
 def _is_cheap(mle: PointEstimate, labels: Sequence[str]) -> bool:
     if len(labels) > _MOST_SCALARS:
         return False
-    likelihood, seconds = mle.prepared.problem.likelihood, np.inf
+    likelihood, seconds = prepared_of(mle, "interval_profile").problem.likelihood, np.inf
     for _ in range(2):  # the lesser of two, as other work on the machine only adds
         begin = time.perf_counter()
-        likelihood.hessian(mle.certificate.x)
+        likelihood.hessian(mle.unconstrained)
         seconds = min(seconds, time.perf_counter() - begin)
     return seconds * _HESSIANS * len(labels) < _PATIENCE_SECONDS
 

@@ -13,6 +13,7 @@ from scipy import stats
 from pmlik._typing import FloatArray
 from pmlik.errors import EstimationError, NestingError, StartError, ValuesError
 from pmlik.inference.find import find_MLE
+from pmlik.inference.prepare import prepared_of
 from pmlik.inference.profile_grid import GridProfiler
 from pmlik.inference.starts import list_starts
 from pmlik.logp.points import read_numbers
@@ -188,8 +189,8 @@ def _test_null(
     held = _read_null(mle, null)
     labels, values = list(held), np.array(list(held.values()))
     places = places_of(mle)
-    natural = mle.prepared.natural
-    profiler = GridProfiler(natural, [places[label] for label in labels], mle.certificate.x)
+    natural = prepared_of(mle, "likelihood_ratio_test").natural
+    profiler = GridProfiler(natural, [places[label] for label in labels], mle.unconstrained)
     with np.errstate(all="ignore"):
         highest, n_border = _maximise(profiler, mle, values)
     text = ", ".join(f"{label} = {value:g}" for label, value in held.items())
@@ -205,7 +206,7 @@ def _test_null(
 
 def _maximise(profiler: GridProfiler, mle: PointEstimate, values: FloatArray) -> tuple[float, int]:
     """The maximum under the null, and how many of its values are at a border."""
-    inside = mle.prepared.start
+    inside = prepared_of(mle, "likelihood_ratio_test").start
     border = profiler.at_border(values, inside)
     if border.any():
         return _limit(profiler, mle, values), int(border.sum())
@@ -219,24 +220,25 @@ def _highest(
     profiler: GridProfiler, mle: PointEstimate, values: FloatArray, far: float = 0
 ) -> float:
     """The maximum with values held, searched for as the MLE is."""
+    prepared = prepared_of(mle, "likelihood_ratio_test")
     if not profiler.own:
-        reached = [profiler(values, near)[0] for near in (mle.certificate.x, mle.prepared.start)]
+        reached = [profiler(values, near)[0] for near in (mle.unconstrained, prepared.start)]
         return max((value for value in reached if np.isfinite(value)), default=np.nan)
-    objective = profiler.held_at(values, mle.prepared.start, far)
+    objective = profiler.held_at(values, prepared.start, far)
     if not np.isfinite(objective.base).all():
         return np.nan
     if not objective.size:
         return -objective.value_and_gradient(np.zeros(0))[0]
     starts = [
-        Start("the full model's maximum", lambda: mle.certificate.x),
-        Start("inside", lambda: mle.prepared.start),
-        *list_starts(mle.prepared, "mle"),
+        Start("the full model's maximum", lambda: mle.unconstrained),
+        Start("inside", lambda: prepared.start),
+        *list_starts(prepared, "mle"),
     ]
     try:
         ends = search_from_starts(objective, starts, _STARTS)
     except StartError:
         return np.nan
-    start = mle.prepared.start[objective.active]
+    start = prepared.start[objective.active]
     found = select_result(objective, ends, start, mle.n_observations).optimum
     return -found.value if found.usable else np.nan
 
@@ -264,7 +266,7 @@ def _across(profiler: GridProfiler, mle: PointEstimate, values: FloatArray) -> f
 def _read_null(mle: PointEstimate, null: Mapping[str, Any]) -> dict[str, float]:
     if not isinstance(null, Mapping) or not null:
         raise ValuesError(f"null: got {null!r}, need a mapping of names to values.")
-    problem = mle.prepared.problem
+    problem = prepared_of(mle, "likelihood_ratio_test").problem
     held: dict[str, float] = {}
     for name, value in null.items():
         array = read_numbers(str(name), value)
@@ -301,11 +303,14 @@ def _test_nested(
             f"against {full.log_likelihood:.6f}: either it is not nested in the full one, or the "
             "full model's maximum was not found."
         )
+    larger, smaller = (
+        prepared_of(e, "likelihood_ratio_test").problem.parameters for e in (full, reduced)
+    )
     extra = [
         label
-        for name in full.prepared.problem.parameters.names
-        if name not in reduced.prepared.problem.parameters.names
-        for label in full.prepared.problem.parameters.labels_of(name)
+        for name in larger.names
+        if name not in smaller.names
+        for label in larger.labels_of(name)
     ]
     if boundary is None:
         boundary = len(extra) == 1 == df and _is_limit(full, reduced, extra[0])
@@ -326,7 +331,10 @@ def _check_data(full: PointEstimate, reduced: PointEstimate) -> None:
             f"The models are of different data: {full.n_observations} and "
             f"{reduced.n_observations} observations."
         )
-    mine, other = (observed_values(e.prepared.problem.model) for e in (full, reduced))
+    mine, other = (
+        observed_values(prepared_of(e, "likelihood_ratio_test").problem.model)
+        for e in (full, reduced)
+    )
     arrays = [[np.sort(np.ravel(a)) for _, a in sorted(d.items())] for d in (mine, other)]
     if mine.keys() == other.keys():
         differ = [name for name in mine if not _same(mine[name], other[name])]
@@ -349,7 +357,8 @@ def _same(one: FloatArray, other: FloatArray) -> bool:
 def _is_limit(full: PointEstimate, reduced: PointEstimate, label: str) -> bool:
     """Whether the reduced model is the full one with a parameter at a border of its support."""
     place = places_of(full)[label]
-    profiler = GridProfiler(full.prepared.natural, [place], full.prepared.start)
+    prepared = prepared_of(full, "likelihood_ratio_test")
+    profiler = GridProfiler(prepared.natural, [place], prepared.start)
     if not profiler.own:
         return False
     slack = _SETTLED * (1 + abs(reduced.log_likelihood))

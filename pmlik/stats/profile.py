@@ -14,6 +14,7 @@ from pmlik._runtime import steps
 from pmlik._typing import FloatArray
 from pmlik.errors import EstimationError, ValuesError
 from pmlik.inference.point import estimate_point
+from pmlik.inference.prepare import prepared_of
 from pmlik.labels import labelled, space_of
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.optimize.multistart import Start
@@ -186,11 +187,12 @@ def mle_of(estimate: PointEstimate | Comparison, asker: str) -> PointEstimate:
     """
     point = estimate.mle if isinstance(estimate, Comparison) else estimate
     kind = getattr(point, "kind", type(point).__name__)
-    if kind != "mle" or getattr(point, "prepared", None) is None:
+    if kind != "mle":
         raise ValuesError(
             f"{asker}: got {str(kind).upper() if kind == 'map' else kind}, need the MLE of a "
             "model, as find_MLE or compare returned it."
         )
+    prepared_of(point, asker)
     return point
 
 
@@ -219,7 +221,7 @@ def select_scalars(
     values = estimate.values
     names = [var_names] if isinstance(var_names, str) else var_names
     if names is None:
-        parameters = estimate.prepared.problem.parameters.names
+        parameters = prepared_of(estimate, "profile").problem.parameters.names
         names = [
             str(name)
             for name, array in values.data_vars.items()
@@ -302,13 +304,13 @@ def check_prob(ci_prob: float) -> None:
 
 def tracer_of(mle: PointEstimate) -> ProfileTracer:
     """What walks the profiles of an MLE."""
-    prepared, places = mle.prepared, places_of(mle)
+    prepared, places = prepared_of(mle, "profile"), places_of(mle)
     at = [
         [places[label] for label in _about(mle, code) if label in places]
         for code in (FlagCode.AT_BOUNDARY, FlagCode.AT_INFINITY)
     ]
     faded = LimitInfo(at[0], at[1], prepared.start) if at[0] or at[1] else None
-    return ProfileTracer(prepared.problem, mle.certificate.x, faded)
+    return ProfileTracer(prepared.problem, mle.unconstrained, faded)
 
 
 def _about(mle: PointEstimate, code: FlagCode) -> list[str]:
@@ -318,13 +320,13 @@ def _about(mle: PointEstimate, code: FlagCode) -> list[str]:
 
 def _is_infinite(mle: PointEstimate, label: str, infinite: Sequence[str]) -> bool:
     """Whether an estimate that is NaN is so since it runs off, and not for being unidentified."""
-    parameters = mle.prepared.problem.parameters.labels
+    parameters = prepared_of(mle, "profile").problem.parameters.labels
     return label in infinite if label in parameters else bool(infinite)
 
 
 def places_of(mle: PointEstimate) -> dict[str, int]:
     """Where each scalar sits among the natural values, parameters first."""
-    problem = mle.prepared.problem
+    problem = prepared_of(mle, "profile").problem
     labels = problem.parameters.labels + problem.derived.labels
     return {label: place for place, label in enumerate(labels)}
 
@@ -336,7 +338,7 @@ _BEARABLE = (FlagCode.AT_INFINITY, FlagCode.NOT_IDENTIFIED, FlagCode.NOT_IN_LIKE
 
 def can_profile(mle: PointEstimate) -> bool:
     """Whether there is a maximum to begin at, in a model that is not too large."""
-    return not _bad(mle) and len(mle.certificate.x) <= DENSE_LIMIT
+    return not _bad(mle) and len(mle.unconstrained) <= DENSE_LIMIT
 
 
 def _bad(mle: PointEstimate) -> list[Flag]:
@@ -348,9 +350,9 @@ def _refuse(mle: PointEstimate) -> None:
     if _bad(mle):
         reasons = " ".join(str(flag) for flag in _bad(mle))
         raise EstimationError(f"The likelihood has no maximum to profile from. {reasons}")
-    if len(mle.certificate.x) > DENSE_LIMIT:
+    if len(mle.unconstrained) > DENSE_LIMIT:
         raise ValuesError(
-            f"The model has {len(mle.certificate.x)} coordinates; profiles are walked up to "
+            f"The model has {len(mle.unconstrained)} coordinates; profiles are walked up to "
             f"{DENSE_LIMIT}."
         )
 
@@ -359,7 +361,9 @@ def _restart(mle: PointEstimate, x: FloatArray | None) -> PointEstimate | None:
     """The better optimum near a point, if there is one that can be trusted."""
     if x is None:
         return None
-    again = estimate_point(mle.prepared, "mle", [Start("point of a profile", lambda: x)])
+    again = estimate_point(
+        prepared_of(mle, "profile"), "mle", [Start("point of a profile", lambda: x)]
+    )
     gain = again.log_likelihood - mle.log_likelihood
     return again if again.trusted and gain > _BETTER else None
 
@@ -401,7 +405,7 @@ def _flag_side(label: str, side: str, end: float, finish: TraceStatus, rises: bo
 
 def label_curve(mle: PointEstimate, label: str, ends: ProfileEndpoints) -> xr.Dataset:
     """The points of a profile, labelled, as `Profile.curves` has them."""
-    parameters = mle.prepared.problem.parameters
+    parameters = prepared_of(mle, "profile").problem.parameters
     height = np.array([point.height for point in ends.curve])
     value = ends.naturals[:, places_of(mle)[label]]
     return xr.Dataset(

@@ -35,7 +35,7 @@ GLMS = [
 
 def by_minos(mle: pmlik.PointEstimate) -> np.ndarray:
     """Ends (k, 2) in natural units, of the coordinates of ``x`` one by one."""
-    problem, x = mle.prepared.problem, mle.certificate.x
+    problem, x = mle.prepared.problem, mle.unconstrained
     density = problem.likelihood
     minuit = Minuit(
         lambda x: -density.value_and_gradient(x)[0],

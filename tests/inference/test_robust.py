@@ -121,7 +121,7 @@ def test_compare_takes_robust_errors_for_the_mle_alone() -> None:
 
 def test_scores_are_differences_of_the_pointwise_log_likelihood() -> None:
     mle = pmlik.find_MLE(zoo.line().model, random_seed=1, progressbar=False)
-    problem, x = mle.prepared.problem, mle.certificate.x + 0.1
+    problem, x = mle.prepared.problem, mle.unconstrained + 0.1
     scores = unit_scores(problem, x, read_units(problem, x, None, "a test"))
     differences = zoo.jacobian_of(lambda at: problem.likelihood.pointwise(at)["y"], x)
     np.testing.assert_allclose(scores, differences, rtol=1e-6, atol=1e-8)

@@ -12,7 +12,7 @@ from pmlik.results.attribution import lay_out
 from pmlik.results.background import Background, Curves
 from pmlik.results.comparison import Comparison, merge_estimates
 from pmlik.results.flags import Flag, FlagCode, Severity
-from pmlik.results.point import Certificate, Counts, PointEstimate, SearchEnd
+from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd
 from pmlik.results.posterior import PosteriorEstimate
 
 HOSTILE = (
@@ -49,7 +49,6 @@ def make_point(
         n_products=4,
         moved=True,
         start="pm.find_MAP",
-        x=np.array([0.1, 0.2]),
         searches=tuple(searches),
     )
     return PointEstimate(
@@ -57,11 +56,10 @@ def make_point(
         values=dataset_of(values),
         std_error=dataset_of(errors),
         covariance=None,
-        log_likelihood=log_likelihood,
-        log_prior=-3.5,
-        counts=Counts(23, len(values)),
+        statistics=FitStatistics(log_likelihood, -3.5, 23, len(values)),
         certificate=certificate,
         flags=tuple(flags),
+        unconstrained=np.array([0.1, 0.2]),
     )
 
 

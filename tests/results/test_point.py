@@ -13,7 +13,7 @@ from pmlik import Flag, FlagCode, Severity
 from pmlik._typing import EigenvalueSigns
 from pmlik.results.comparison import Comparison, merge_estimates
 from pmlik.results.flags import raise_if_strict
-from pmlik.results.point import Certificate, Counts, PointEstimate
+from pmlik.results.point import Certificate, FitStatistics, PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
 
 
@@ -78,11 +78,10 @@ def point(kind: str = "mle", flags: tuple[Flag, ...] = FLAGS) -> PointEstimate:
         values=values,
         std_error=errors,
         covariance=None,
-        log_likelihood=-123456.789,
-        log_prior=np.nan,
-        counts=Counts(17, 204),
+        statistics=FitStatistics(-123456.789, np.nan, 17, 204),
         certificate=certificate(converged=not flags),
         flags=flags,
+        unconstrained=np.zeros(0),
     )
 
 

@@ -76,7 +76,7 @@ def test_the_loaded_one_draws_and_reports_the_same(fitted, tmp_path) -> None:
 
 def test_a_plot_that_needs_the_model_says_so(fitted, tmp_path) -> None:
     loaded = pmlik.load(fitted.save(tmp_path / "it.nc"))
-    with pytest.raises(pmlik.ValuesError, match="without its compiled problem"):
+    with pytest.raises(pmlik.ValuesError, match="without its compiled model"):
         pmlik.plot_likelihood(loaded)
 
 
@@ -198,3 +198,16 @@ def test_every_record_of_a_comparison_can_be_saved() -> None:
         if cls is FlagCode or not hasattr(cls, "__dataclass_fields__"):
             continue
         assert len(fields(cls)) <= 11, cls
+
+
+def test_the_latents_of_a_mixed_model_come_back(tmp_path: Path) -> None:
+    with pm.Model(coords={"group": list("abcd")}) as model:
+        mu, tau = pm.Normal("mu", 0, 10), pm.HalfNormal("tau", 5)
+        u = pm.Normal("u", mu, tau, dims="group")
+        pm.Normal("y", u[np.repeat(range(4), 3)], 1.0, observed=np.linspace(-3, 4, 12))
+    comparison = pmlik.compare(model, sample=False, random_seed=1, progressbar=False)
+    loaded = pmlik.load(comparison.save(tmp_path / "it.nc"))
+    for kept, found in ((comparison.mle, loaded.mle), (comparison.map, loaded.map)):
+        assert found.latents.values.identical(kept.latents.values)
+        assert found.latents.std_error.identical(kept.latents.std_error)
+        assert found.latents.exact

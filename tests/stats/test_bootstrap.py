@@ -30,7 +30,7 @@ def test_a_pattern_that_lacks_an_entry_is_noticed(monkeypatch) -> None:
     shapes = {"y": (120,)}
 
     def refit() -> np.ndarray:
-        refitter = Refitter(estimate.prepared, "mle", estimate.certificate.x, shapes)
+        refitter = Refitter(estimate.prepared, "mle", estimate.unconstrained, shapes)
         assert refitter._replicated.is_sparse
         return refitter({"y": weights}).values
 

@@ -119,9 +119,9 @@ def test_a_group_that_is_not_drawn_has_no_estimate_and_the_others_have(n_more) -
     group = np.concatenate([SMALL, np.repeat(3 + np.arange(n_more), 12)])
     size = 3 + n_more
     weights = np.random.default_rng(5).multinomial(len(y), np.full(len(y), 1 / len(y)), size=60)
-    refitter = Refitter(estimate.prepared, "mle", estimate.certificate.x, {"y": (len(y),)})
+    refitter = Refitter(estimate.prepared, "mle", estimate.unconstrained, {"y": (len(y),)})
     alone = Refitter(
-        estimate.prepared, "mle", estimate.certificate.x, {"y": (len(y),)}, together=False
+        estimate.prepared, "mle", estimate.unconstrained, {"y": (len(y),)}, together=False
     )
     absent = 0
     for refits, some in ((refitter({"y": weights.astype(float)}), 60), (None, 12)):

@@ -127,7 +127,7 @@ def test_workers_return_the_digits_of_a_serial_run(dyestuff) -> None:
 def test_groups_drawn_again_are_groups_repeated(dyestuff) -> None:
     # A balanced layout stays one when whole groups are drawn again.
     spread = resample(dyestuff, 40, kind="nonparametric")
-    prepared, x = dyestuff.prepared, dyestuff.certificate.x
+    prepared, x = dyestuff.prepared, dyestuff.unconstrained
     units = read_units(prepared.problem, x, None, "a test")
     assert [len(pool) for pool in units.pools] == [6]
     resampler = BootstrapPlan(prepared.arguments, "mle", x, x, {}, "nonparametric", units, 1)
@@ -160,7 +160,7 @@ def test_integer_weights_of_herds_are_herds_repeated(quadrature) -> None:
     mle = fit(cbpp(centred=True), quadrature=quadrature)
     codes = pd.Categorical(data("05_cbpp_glmm")["herd"].astype(int)).codes
     counts = np.random.default_rng(2).multinomial(15, np.full(15, 1 / 15))
-    refitter = Refitter(mle.prepared, "mle", mle.certificate.x, {"y": codes.shape})
+    refitter = Refitter(mle.prepared, "mle", mle.unconstrained, {"y": codes.shape})
     refits = refitter({"y": counts[codes][None].astype(float)})
     assert refits.outcome == [RefitStatus.CERTIFIED]
     expected = fit(repeated_cbpp(counts), quadrature=quadrature)
@@ -173,7 +173,7 @@ def test_integer_weights_of_herds_are_herds_repeated(quadrature) -> None:
 def test_scores_of_blocks_sum_and_are_those_of_each_by_itself(quadrature) -> None:
     mle = fit(cbpp(centred=False), quadrature=quadrature)
     problem = mle.prepared.problem
-    x = mle.certificate.x + 0.1
+    x = mle.unconstrained + 0.1
     units = read_units(problem, x, None, "a test")
     scores = unit_scores(problem, x, units)
     np.testing.assert_allclose(
@@ -234,12 +234,12 @@ def test_observations_without_latents_are_units_of_their_own() -> None:
         pm.Normal("grouped", mu + u[group], s, observed=rng.normal(1, 1, 32) + group / 4)
         pm.Normal("single", mu, s, observed=rng.normal(1, 1, 11))
     mle = fit(model)
-    units = read_units(mle.prepared.problem, mle.certificate.x, None, "a test")
+    units = read_units(mle.prepared.problem, mle.unconstrained, None, "a test")
     assert sorted(len(pool) for pool in units.pools) == [8, 11]
     assert all(len(set(units.codes["grouped"][group == g])) == 1 for g in range(8))
     spread = resample(mle, 6, kind="bayesian")
     assert spread.n_failed == 0
-    scores = unit_scores(mle.prepared.problem, mle.certificate.x, units)
+    scores = unit_scores(mle.prepared.problem, mle.unconstrained, units)
     assert scores.shape == (19, 3)
     np.testing.assert_allclose(scores.sum(axis=0), 0, atol=1e-8)
 

@@ -291,7 +291,7 @@ def test_minos_finds_the_same_ends(case) -> None:
     density, values = mle.prepared.problem.likelihood, mle.prepared.problem.values
     minuit = Minuit(
         lambda x: -density.value_and_gradient(x)[0],
-        mle.certificate.x,
+        mle.unconstrained,
         grad=lambda x: -density.value_and_gradient(x)[1],
     )
     minuit.errordef = Minuit.LIKELIHOOD
@@ -304,7 +304,7 @@ def test_minos_finds_the_same_ends(case) -> None:
     for i, (name, row) in enumerate(zip(minuit.parameters, ours, strict=True)):
         found = minuit.merrors[name]
         for side, error in enumerate((found.lower, found.upper)):
-            x = mle.certificate.x.copy()
+            x = mle.unconstrained.copy()
             x[i] = minuit.values[name] + error
             assert (
                 abs(values(x)[i] - row[side]) < 1e-2 * errors[i, side]

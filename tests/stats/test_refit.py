@@ -16,7 +16,7 @@ from pmlik.stats.refit_status import RefitStatus
 
 def reweighted(estimate: pmlik.PointEstimate, weights, kind="mle") -> np.ndarray:
     weights = np.atleast_2d(np.asarray(weights, float))
-    refitter = Refitter(estimate.prepared, kind, estimate.certificate.x, {"y": (N,)})
+    refitter = Refitter(estimate.prepared, kind, estimate.unconstrained, {"y": (N,)})
     refits = refitter({"y": weights})
     assert refits.outcome == [RefitStatus.CERTIFIED] * len(weights)
     return refits.values
@@ -70,7 +70,7 @@ def test_weights_leave_the_prior_of_a_map_alone() -> None:
 
 def test_new_data_are_what_find_MLE_gives_for_them(counted) -> None:
     drawn = np.random.default_rng(4).poisson(2.0, size=(3, N))
-    refits = Refitter(counted.prepared, "mle", counted.certificate.x)({"y": drawn})
+    refits = Refitter(counted.prepared, "mle", counted.unconstrained)({"y": drawn})
     for row, log_likelihood, y in zip(refits.values, refits.log_likelihood, drawn, strict=True):
         theirs = sm.GLM(y, X, family=sm.families.Poisson()).fit(tol=1e-14, maxiter=200)
         np.testing.assert_allclose(row[:2], theirs.params, rtol=1e-8, atol=1e-9)
@@ -79,7 +79,7 @@ def test_new_data_are_what_find_MLE_gives_for_them(counted) -> None:
 
 def test_one_at_a_time_is_all_at_once(spread) -> None:
     weights = np.random.default_rng(6).exponential(size=(5, N))
-    options = (spread.prepared, "mle", spread.certificate.x, {"y": (N,)})
+    options = (spread.prepared, "mle", spread.unconstrained, {"y": (N,)})
     together, alone = (Refitter(*options, together=t)({"y": weights}) for t in (None, False))
     np.testing.assert_allclose(together.values, alone.values, rtol=1e-9)
     np.testing.assert_allclose(together.log_likelihood, alone.log_likelihood, rtol=1e-12)
