@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BoolArray", "FloatArray", "EigenvalueSigns"]
+__all__ = ["BoolArray", "EigenvalueSigns", "FloatArray", "IntArray", "Product"]
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+#: A linear map of a flat vector, such as ``v -> H v``.
 Product = Callable[[FloatArray], FloatArray]
 
 

@@ -209,8 +209,8 @@ class ConstrainedMarginal:
         across their surface.
         """
         x = self._natural.to_unconstrained(theta)
-        push = self._natural.problem.values.tangents(x)
-        jacobian = np.array([push(unit)[: len(theta)] for unit in np.eye(len(x))])
+        jvp = self._natural.problem.values.jvp(x)
+        jacobian = np.array([jvp(unit)[: len(theta)] for unit in np.eye(len(x))])
         slope = self._likelihood.value_and_gradient(x)[1]
         return np.asarray(np.linalg.lstsq(jacobian, slope)[0])
 

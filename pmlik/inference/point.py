@@ -134,7 +134,7 @@ class PointFit:
 
     def moved_by(self, direction: FloatArray) -> BoolArray:
         """Which natural values a direction of the objective moves, well inside the support."""
-        tangent = self.problem.values.tangents(self.objective.base)
+        tangent = self.problem.values.jvp(self.objective.base)
         return np.asarray(tangent(self.objective.lift(direction)) != 0)
 
     @cached_property
@@ -153,7 +153,7 @@ class PointFit:
             return np.zeros(len(self.labels), bool)
         # One random direction moves whatever any of them moves.
         direction = np.where(absent, np.random.default_rng(0).uniform(1, 2, size=len(self.x)), 0.0)
-        return np.asarray(self.problem.values.tangents(self.x)(direction) != 0)
+        return np.asarray(self.problem.values.jvp(self.x)(direction) != 0)
 
     @cached_property
     def undetermined(self) -> BoolArray:
@@ -172,7 +172,7 @@ class PointFit:
         if end.place is not None or end.ending is not LimitKind.BOUNDARY:
             return np.ones(len(self.labels), bool)
         free = np.random.default_rng(0).uniform(1, 2, size=len(self.optimum.z))
-        return np.asarray(self.problem.values.tangents(self.x)(self.part.lift(free)) == 0)
+        return np.asarray(self.problem.values.jvp(self.x)(self.part.lift(free)) == 0)
 
     @cached_property
     def _beyond(self) -> tuple[FloatArray, FloatArray]:
@@ -307,7 +307,7 @@ def _check_limit(fit: PointFit) -> list[Flag]:
 def _variances(fit: PointFit, asked: Sequence[int]) -> Variances:
     values, curvature, m = fit.problem.values, fit.optimum.curvature, len(fit.labels)
     if fit.optimum.usable and isinstance(curvature, HessianEigen):
-        tangent = values.tangents(fit.x)
+        tangent = values.jvp(fit.x)
         found = curvature.variances(
             lambda v: tangent(fit.part.lift(v)), n_root=fit.problem.parameters.size
         )
@@ -319,7 +319,7 @@ def _variances(fit: PointFit, asked: Sequence[int]) -> Variances:
         def row(i: int) -> FloatArray:
             unit = np.zeros(m)
             unit[i] = 1.0
-            return values.cotangent(fit.x, unit)[fit.part.active]
+            return values.vjp(fit.x, unit)[fit.part.active]
 
         return variances_by_solves(curvature, row, [i for i in asked if smooth[i]], m)
     return Variances(np.full(m, np.nan), np.zeros(m, bool), None)
@@ -348,7 +348,7 @@ def _check_start(fit: PointFit, reached: Sequence[SearchPoint]) -> list[Flag]:
         (o for o in reached if o.start == "pm.find_MAP" and o.from_saddle is not None), None
     )
     if saddle is not None and saddle.from_saddle is not None:
-        direction = fit.problem.values.tangents(fit.objective.base)(
+        direction = fit.problem.values.jvp(fit.objective.base)(
             fit.objective.lift(saddle.from_saddle)
         )[: problem.parameters.size]
         names = describe_direction(problem.parameters.labels, direction)
@@ -384,7 +384,7 @@ def _describe_flat(fit: PointFit) -> str:
     curvature, k = fit.optimum.curvature, fit.problem.parameters.size
     if not isinstance(curvature, HessianEigen):
         return ""
-    tangent = fit.problem.values.tangents(fit.x)
+    tangent = fit.problem.values.jvp(fit.x)
     moved = np.array([tangent(fit.part.lift(row))[:k] for row in curvature.flat_directions()])
     combined = simplify(moved[np.abs(moved).sum(axis=1) > 0])
     labels = fit.problem.parameters.labels

@@ -53,7 +53,7 @@ class GridProfiler:
         for place in self._places:
             unit = np.zeros(problem.parameters.size + problem.derived.size)
             unit[place] = 1.0
-            rows.append(problem.values.cotangent(optimum, unit))
+            rows.append(problem.values.vjp(optimum, unit))
         touched = np.array(rows) != 0
         parameters = all(place < problem.parameters.size for place in self._places)
         alone = (touched.sum(axis=1) == 1).all() and touched.sum(axis=0).max() == 1

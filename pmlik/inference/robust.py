@@ -112,7 +112,7 @@ def _roots(prepared: Prepared, x: FloatArray, scores: FloatArray) -> FloatArray:
     curvature = HessianEigen.of(objective.hessian(x[active]))
     meat = np.linalg.qr(scores[:, active], mode="r")
     steps = np.array([curvature.newton_step(row) for row in meat])
-    tangent = prepared.problem.values.tangents(x)
+    tangent = prepared.problem.values.jvp(x)
     return np.column_stack([tangent(objective.lift(step)) for step in steps])
 
 

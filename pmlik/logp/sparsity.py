@@ -9,23 +9,21 @@ doi:10.1137/0716078).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from pmlik._typing import FloatArray, IntArray
+from pmlik._typing import BoolArray, FloatArray, IntArray, Product
 
 __all__ = ["SparsityPattern", "colour_apart", "find_pattern"]
 
 
 # Products agree to this share of the largest entry.
 _COMPLETE = 1e-10
-Product = Callable[[FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,7 +38,7 @@ class SparsityPattern:
         The entries, both triangles, the whole diagonal among them, sorted by row.
     colours : array of int (n,)
         Columns of one colour are asked for in one product.
-    hubs : array of bool (n,)
+    dense_columns : array of bool (n,)
         Columns with a colour of their own, whose rows are known by symmetry.
     """
 
@@ -48,15 +46,15 @@ class SparsityPattern:
     rows: IntArray
     columns: IntArray
     colours: IntArray
-    hubs: NDArray[np.bool_]
+    dense_columns: BoolArray
 
     @classmethod
     def of(cls, n: int, rows: IntArray, columns: IntArray) -> SparsityPattern:
         """Colour the pattern with the given entries."""
         order = np.lexsort((columns, rows))
         rows, columns = rows[order], columns[order]
-        hubs = _choose_hubs(n, rows, columns)
-        return cls(n, rows, columns, _colour(n, rows, columns, hubs), hubs)
+        dense_columns = _choose_dense_columns(n, rows, columns)
+        return cls(n, rows, columns, _colour(n, rows, columns, dense_columns), dense_columns)
 
     @property
     def n_colours(self) -> int:
@@ -73,7 +71,7 @@ class SparsityPattern:
     @cached_property
     def _places(self) -> tuple[IntArray, IntArray]:
         """Of each entry, the product and the row where it is read."""
-        across = self.hubs[self.rows] & ~self.hubs[self.columns]
+        across = self.dense_columns[self.rows] & ~self.dense_columns[self.columns]
         column = np.where(across, self.rows, self.columns)
         row = np.where(across, self.columns, self.rows)
         return self.colours[column], row
@@ -88,9 +86,7 @@ class SparsityPattern:
         whole[..., self.rows, self.columns] = entries
         return whole
 
-    def is_complete(
-        self, entries: FloatArray, witness: FloatArray, image: FloatArray
-    ) -> NDArray[np.bool_]:
+    def is_complete(self, entries: FloatArray, witness: FloatArray, image: FloatArray) -> BoolArray:
         """Whether matrices (..., n, n) have no entries but these (..., e).
 
         Asked of their products ``image`` (..., n) with one vector ``witness`` (n,) that has no
@@ -209,12 +205,12 @@ def _bisect(
     return np.sort(np.concatenate([starts, middles])), new_rows, new_columns
 
 
-def _choose_hubs(n: int, rows: IntArray, columns: IntArray) -> NDArray[np.bool_]:
+def _choose_dense_columns(n: int, rows: IntArray, columns: IntArray) -> BoolArray:
     """The columns that meet so many others that they are better asked for alone."""
     degrees = np.bincount(rows, minlength=n)
-    hubs, best = np.zeros(n, bool), int(degrees.max(initial=0))
+    dense_columns, best = np.zeros(n, bool), int(degrees.max(initial=0))
     if best <= 4 or best <= 2 * np.median(degrees):
-        return hubs
+        return dense_columns
     order = np.argsort(-degrees, kind="stable")
     count = 1
     while count < min(best, n):
@@ -223,21 +219,23 @@ def _choose_hubs(n: int, rows: IntArray, columns: IntArray) -> NDArray[np.bool_]
         rest = ~trial[rows] & ~trial[columns]
         cost = count + int(np.bincount(rows[rest], minlength=n).max(initial=0))
         if cost < best:
-            hubs, best = trial, cost
+            dense_columns, best = trial, cost
         count = max(count + 1, int(count * 1.3))
-    return hubs
+    return dense_columns
 
 
-def _colour(n: int, rows: IntArray, columns: IntArray, hubs: NDArray[np.bool_]) -> IntArray:
-    """Colours such that columns of one colour share no row, but for the rows of hubs."""
+def _colour(n: int, rows: IntArray, columns: IntArray, dense_columns: BoolArray) -> IntArray:
+    """Colours such that columns of one colour share no row, but for the rows of dense_columns."""
     colours = np.empty(n, dtype=np.int64)
-    free = np.flatnonzero(~hubs)
-    ordinary = ~hubs[rows] & ~hubs[columns]
+    free = np.flatnonzero(~dense_columns)
+    ordinary = ~dense_columns[rows] & ~dense_columns[columns]
     ones = np.ones(int(ordinary.sum()))
     half = sparse.csr_array((ones, (rows[ordinary], columns[ordinary])), shape=(n, n))
     meet = sparse.csr_array(half.T @ half)[free][:, free]
     colours[free] = _colour_graph(meet)
-    colours[hubs] = int(colours[free].max(initial=-1)) + 1 + np.arange(int(hubs.sum()))
+    colours[dense_columns] = (
+        int(colours[free].max(initial=-1)) + 1 + np.arange(int(dense_columns.sum()))
+    )
     return colours
 
 

@@ -12,7 +12,7 @@ from pytensor.compile.mode import Mode
 from pytensor.gradient import grad
 from pytensor.graph.traversal import ancestors, walk
 
-from pmlik._typing import BoolArray, FloatArray
+from pmlik._typing import BoolArray, FloatArray, Product
 from pmlik.logp.compile import NO_GRADIENT, compile_quiet, plain_arrays
 from pmlik.model.transform import TermsModel
 
@@ -101,7 +101,7 @@ class ConstrainedValues:
         return np.concatenate([np.zeros(0, bool), *parts])
 
     @cached_property
-    def _cotangent(self) -> tuple[Any, Any]:
+    def _vjp_graph(self) -> tuple[Any, Any]:
         """``(u, J' u)`` as graphs, with nothing for values that have no derivative."""
         u = pt.vector("u", dtype="float64")
         total, start = pt.zeros(()) + 0 * self._x.sum(), pt.as_tensor(0)
@@ -113,18 +113,18 @@ class ConstrainedValues:
         return u, grad(total, self._x)
 
     @cached_property
-    def _cotangent_function(self) -> Callable[..., Any]:
-        u, image = self._cotangent
+    def _vjp_function(self) -> Callable[..., Any]:
+        u, image = self._vjp_graph
         return compile_quiet([self._x, u], [image], self._model, self._mode)
 
-    def cotangent(self, x: FloatArray, u: FloatArray) -> FloatArray:
+    def vjp(self, x: FloatArray, u: FloatArray) -> FloatArray:
         """``J' u`` (n,) for the Jacobian ``J`` (m, n) at ``x``."""
-        return np.array(self._cotangent_function(x, u)[0], dtype=float)
+        return np.array(self._vjp_function(x, u)[0], dtype=float)
 
     @cached_property
-    def _tangent_function(self) -> Callable[..., Any] | None:
+    def _jvp_function(self) -> Callable[..., Any] | None:
         # J v is the derivative of v' J' u in u, at any u since that is linear in u.
-        u, image = self._cotangent
+        u, image = self._vjp_graph
         v = pt.vector("v", dtype=self._x.dtype)
         try:
             pushed = grad((image * v).sum() + 0 * u.sum(), u)
@@ -132,11 +132,11 @@ class ConstrainedValues:
             return None
         return compile_quiet([self._x, v, u], [pushed], self._model, self._mode)
 
-    def tangents(self, x: FloatArray) -> Callable[[FloatArray], FloatArray]:
-        """The map ``v -> J v`` (m,) at ``x``."""
+    def jvp(self, x: FloatArray) -> Product:
+        """Return the map ``v -> J v`` (m,) at ``x``."""
         m = len(self(x))
-        if self._tangent_function is not None:
-            function, anywhere = self._tangent_function, np.zeros(m)
+        if self._jvp_function is not None:
+            function, anywhere = self._jvp_function, np.zeros(m)
             return lambda v: np.array(function(x, v, anywhere)[0], dtype=float)
-        jacobian = np.stack([self.cotangent(x, row) for row in np.eye(m)])
+        jacobian = np.stack([self.vjp(x, row) for row in np.eye(m)])
         return lambda v: np.asarray(jacobian @ v)

@@ -92,10 +92,10 @@ def _standard_deviations(
 ) -> FloatArray:
     """Roots of the diagonal of ``J Q^-1 J'``, with ``J`` the values' Jacobian in the latents."""
     joint = np.concatenate([x, mode.u])
-    push = values.tangents(joint)
+    jvp = values.jvp(joint)
 
     def tangent(v: FloatArray) -> FloatArray:
-        return push(np.concatenate([np.zeros(len(x)), v]))
+        return jvp(np.concatenate([np.zeros(len(x)), v]))
 
     found = _by_colours(tangent, mode, laplace)
     if found is not None:
@@ -103,7 +103,7 @@ def _standard_deviations(
     m = len(values(joint))
     if m > _MOST_ROWS:
         return np.full(m, np.nan)
-    rows = (values.cotangent(joint, unit)[len(x) :] for unit in np.eye(m))
+    rows = (values.vjp(joint, unit)[len(x) :] for unit in np.eye(m))
     return np.sqrt([float(row @ mode.factor.solve(row)) for row in rows])
 
 

@@ -39,7 +39,7 @@ def border_values(
     further = beyond.copy()
     further[coordinate] = 2 * np.sign(sign) * BEYOND
     near, far = objective.values(beyond), objective.values(further)
-    moved = objective.values.tangents(objective.base)(objective.lift(np.eye(len(z))[place])) != 0
+    moved = objective.values.jvp(objective.base)(objective.lift(np.eye(len(z))[place])) != 0
     same = np.array_equal(near[moved], far[moved], equal_nan=True)
     return np.asarray(near[moved]) if same else None
 
@@ -68,7 +68,7 @@ def joint_border(
         return None
     step = BEYOND / longest * travelled
     near, far = (objective.values(objective.expand(z + k * step)) for k in (1, 2))
-    moved = objective.values.tangents(objective.base)(objective.lift(travelled)) != 0
+    moved = objective.values.jvp(objective.base)(objective.lift(travelled)) != 0
     moved &= objective.values.are_parameters(objective.base)
     rests = np.isfinite(near[moved]).all() and np.allclose(
         near[moved], far[moved], rtol=1e-3, atol=1e-9

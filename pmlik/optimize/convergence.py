@@ -99,8 +99,8 @@ def _is_saturated(objective: ObjectiveLike, optimum: SearchPoint) -> bool:
     flat = optimum.curvature.flat_directions()
     if not flat.size:
         return False
-    here = objective.values.tangents(objective.expand(optimum.z))
-    inside = objective.values.tangents(objective.base)
+    here = objective.values.jvp(objective.expand(optimum.z))
+    inside = objective.values.jvp(objective.base)
     return any(
         np.linalg.norm(here(step)) < _SATURATED * np.linalg.norm(inside(step))
         for step in map(objective.lift, flat)

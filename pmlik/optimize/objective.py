@@ -64,8 +64,8 @@ class ValuesLike(Protocol):
 
     def __call__(self, x: FloatArray, /) -> FloatArray: ...  # noqa: D102
     def are_parameters(self, x: FloatArray, /) -> BoolArray: ...  # noqa: D102
-    def cotangent(self, x: FloatArray, u: FloatArray, /) -> FloatArray: ...  # noqa: D102
-    def tangents(self, x: FloatArray, /) -> Callable[[FloatArray], FloatArray]: ...  # noqa: D102
+    def vjp(self, x: FloatArray, u: FloatArray, /) -> FloatArray: ...  # noqa: D102
+    def jvp(self, x: FloatArray, /) -> Callable[[FloatArray], FloatArray]: ...  # noqa: D102
 
 
 class ObjectiveLike(Protocol):

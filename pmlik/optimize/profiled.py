@@ -57,10 +57,7 @@ class Profiled:
         """Which coordinates of ``x`` move each value."""
         x = self.rounded.expand(np.zeros(self.rounded.size))
         beside = x + np.random.default_rng(0).uniform(-1e-3, 1e-3, size=len(x))
-        seen = [
-            np.array([self._values.cotangent(at, u) != 0 for at in (x, beside)])
-            for u in self._units
-        ]
+        seen = [np.array([self._values.vjp(at, u) != 0 for at in (x, beside)]) for u in self._units]
         return [np.flatnonzero(either.any(axis=0)) for either in seen]
 
     @cached_property
@@ -91,7 +88,7 @@ class Profiled:
         if self.own is None:
             return 1
         x = self.rounded.expand(u)
-        return 1 if self._values.cotangent(x, self._units[0])[self.own] > 0 else -1
+        return 1 if self._values.vjp(x, self._units[0])[self.own] > 0 else -1
 
     def quantities(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What is held (q,), and its gradients (q, k)."""
@@ -105,7 +102,7 @@ class Profiled:
             else:
                 assert naturals is not None
                 held[i] = naturals[self.places[i]]
-                normals[i] = self._values.cotangent(x, self._units[i]) @ self._lifted
+                normals[i] = self._values.vjp(x, self._units[i]) @ self._lifted
         return held, normals
 
     def bend(self, u: FloatArray, weights: FloatArray) -> FloatArray | None:
@@ -121,7 +118,7 @@ class Profiled:
             step = np.zeros(len(x))
             step[where[row]] = width = _STEP * size if size > 0 else _STEP
             ahead, behind = (
-                self._values.cotangent(x + sign * step, weighted)[where] for sign in (1.0, -1.0)
+                self._values.vjp(x + sign * step, weighted)[where] for sign in (1.0, -1.0)
             )
             bend[row] = (ahead - behind) / (2 * width)
         return np.asarray(lifted.T @ ((bend + bend.T) / 2) @ lifted)

@@ -122,8 +122,8 @@ def _label(
 def _tangent(problem: CompiledModel, x: FloatArray) -> FloatArray:
     """Jacobian (k, n) of the parameters' natural values."""
     k = problem.parameters.size
-    push = problem.values.tangents(x)
-    return np.array([push(unit)[:k] for unit in np.eye(len(x))]).T
+    jvp = problem.values.jvp(x)
+    return np.array([jvp(unit)[:k] for unit in np.eye(len(x))]).T
 
 
 def natural_information(problem: CompiledModel, x: FloatArray, which: str) -> FloatArray:
@@ -145,7 +145,7 @@ def natural_information(problem: CompiledModel, x: FloatArray, which: str) -> Fl
     weights[:k] = np.linalg.lstsq(_tangent(problem, x).T, slope)[0]
 
     def pulled(step: FloatArray) -> FloatArray:
-        return problem.values.cotangent(x + step, weights)
+        return problem.values.vjp(x + step, weights)
 
     rows = [
         (8 * (pulled(h) - pulled(-h)) - (pulled(2 * h) - pulled(-2 * h))) / (12 * _STEP)

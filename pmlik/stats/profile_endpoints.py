@@ -140,7 +140,7 @@ class ProfileTracer:
         for place in places:
             unit = np.zeros(self.problem.parameters.size + self.problem.derived.size)
             unit[place] = 1.0
-            moving |= self.problem.values.cotangent(inside, unit) != 0
+            moving |= self.problem.values.vjp(inside, unit) != 0
         return moving[self._objective.active]
 
     @cached_property

@@ -274,7 +274,7 @@ class Refitter:
     def _moved_by(self, absent: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which natural values are moved by some of the coordinates of the basis."""
         shares = np.where(absent, np.random.default_rng(0).uniform(1, 2, size=len(absent)), 0.0)
-        return np.asarray(self._problem.values.tangents(self._x)(shares @ self._basis) != 0)
+        return np.asarray(self._problem.values.jvp(self._x)(shares @ self._basis) != 0)
 
     @cached_property
     def _frame(self) -> tuple[FloatArray, FloatArray]:
