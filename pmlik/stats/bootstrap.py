@@ -214,7 +214,7 @@ def bootstrap(
     k = prepared.problem.parameters.size
     at_x = prepared.problem.parameters.split(prepared.problem.values(x)[:k])
     shown = {name: np.asarray(estimate.values[name].values) for name in at_x}
-    resampler = BootstrapPlan(
+    plan = BootstrapPlan(
         arguments=prepared.arguments,
         estimate=estimate.kind,
         x=x,
@@ -226,8 +226,8 @@ def bootstrap(
         regular=all(flag.code is not FlagCode.AT_BOUNDARY for flag in estimate.flags),
     )
     with counting(progressbar, f"{kind.capitalize()} bootstrap", n) as advance:
-        refits = refit_all(resampler, prepared, n, executor, advance)
-    return _record(estimate, prepared, resampler, refits)
+        refits = refit_all(plan, prepared, n, executor, advance)
+    return _record(estimate, prepared, plan, refits)
 
 
 def _check(estimate: PointEstimate, n: int, kind: str, cluster: Cluster) -> Prepared:
@@ -269,7 +269,7 @@ def _check_pools(sizes: list[int], kind: str) -> None:
 
 
 def _record(
-    estimate: PointEstimate, prepared: Prepared, resampler: BootstrapPlan, refits: Refits
+    estimate: PointEstimate, prepared: Prepared, plan: BootstrapPlan, refits: Refits
 ) -> Bootstrap:
     problem = prepared.problem
     k = problem.parameters.size
@@ -289,14 +289,14 @@ def _record(
         "outcome": np.array([str(end) for end in refits.outcome]),
     }
     return Bootstrap(
-        kind=resampler.kind,
+        kind=plan.kind,
         values=estimate.values,
         draws=xr.Dataset(variables),
         fits=xr.Dataset(
             {name: ("replicate", column) for name, column in fits.items()},
             coords={"replicate": np.arange(n)},
         ),
-        random_seed=resampler.seed,
+        random_seed=plan.seed,
         flags=(*_flags(refits.outcome), *_silent(variables, refits.outcome)),
     )
 

@@ -1,4 +1,4 @@
-"""Run refits of resampled data in this process, in threads or on a cluster."""
+"""Run the refits of a bootstrap in this process, in threads or on a cluster."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import cloudpickle
 import numpy as np
@@ -28,7 +29,8 @@ from pmlik.inference.simulate import Simulate, simulator
 from pmlik.inference.units import ResamplingUnits
 from pmlik.model.validate import resolve_model
 from pmlik.optimize.objective import Kind
-from pmlik.stats.refit import BUILDING, Refitter
+from pmlik.stats.refit import Refitter
+from pmlik.stats.refit_objective import BUILDING
 from pmlik.stats.refit_status import Refits
 
 __all__ = [
@@ -44,33 +46,37 @@ __all__ = [
 #: Where the data of a replicate come from.
 BootstrapKind = Literal["parametric", "nonparametric", "bayesian"]
 
-# An executor gets at most about so many tasks.
+# An executor gets about this many tasks at most.
 _TASKS = 64
+
+# The plan that a worker's thread is at work on, and the refitters of this process's models by
+# thread and estimate. Neither outlives its thread or model.
 _WORKER = threading.local()
+_REFITTERS: WeakKeyDictionary[Prepared, dict[tuple[Any, ...], Refitter]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
 class BootstrapPlan:
-    """All that a worker needs to know; it can be pickled with cloudpickle.
+    """Options of a bootstrap for its workers; cloudpickle can pickle it.
 
     Parameters
     ----------
     arguments : Arguments
         With the model.
     estimate : {"mle", "map"}
-        What is refitted.
+        The estimate that is refitted.
     x, start : array (n,)
         The estimate on the unconstrained scale, and the start of its search.
     values : mapping of str to array
         The parameters at the estimate, natural units.
     kind : {"parametric", "nonparametric", "bayesian"}
     units : ResamplingUnits or None
-        What is resampled; None for a parametric bootstrap.
+        The units that are resampled; None for a parametric bootstrap.
     seed : int
     regular : bool
-        Whether the estimate is an optimum inside, and not a limit.
+        True if the estimate is an optimum inside the support, and not a limit.
     together : bool, optional
-        Whether many replicates can be worked on at once, where that is known.
+        True if many replicates can be refitted at once; None if that is not known yet.
     """
 
     arguments: Arguments
@@ -85,9 +91,10 @@ class BootstrapPlan:
     together: bool | None = None
 
     def draw_weights(self, i: int) -> FloatArray:
-        """The weights (u,) of the units in replicate ``i``; each pool's sum to its size.
+        """Return the weights (u,) of the units in replicate ``i``.
 
-        Multinomial counts, or exponential variates over their mean: Dirichlet weights.
+        Those of a pool sum to its size: multinomial counts, or exponential variates over their
+        mean, which are Dirichlet weights.
         """
         assert self.units is not None
         rng = np.random.default_rng(self.sequence(i))
@@ -102,85 +109,80 @@ class BootstrapPlan:
         return weights
 
     def sequence(self, i: int) -> np.random.SeedSequence:
-        """The seed of replicate ``i``."""
+        """Return the seed of replicate ``i``."""
         return np.random.SeedSequence(self.seed, spawn_key=(i,))
 
 
 class _Worker:
-    """A resampler with its compiled problem; for one thread at a time."""
+    """A bootstrap plan with its compiled problem, for one thread at a time."""
 
-    def __init__(self, resampler: BootstrapPlan, prepared: Prepared) -> None:
-        self._resampler, self._prepared = resampler, prepared
-        self.refitter = _refitter(resampler, prepared)
+    def __init__(self, plan: BootstrapPlan, prepared: Prepared) -> None:
+        self._plan, self._prepared = plan, prepared
+        self.refitter = _refitter(plan, prepared)
 
     @cached_property
     def _simulate(self) -> Simulate:
         prepared = self._prepared
         return simulator(
-            prepared.model, prepared.roles, self._resampler.values, prepared.problem.backend
+            prepared.model, prepared.roles, self._plan.values, prepared.problem.backend
         )
 
     def draw(self, i: int) -> dict[str, NDArray[Any]]:
-        """The data, or the weights, of replicate ``i``."""
-        resampler = self._resampler
-        if resampler.units is None:
-            return self._simulate(resampler.sequence(i))
-        return resampler.units.spread(resampler.draw_weights(i))
+        """Return the data, or the weights, of replicate ``i``."""
+        plan = self._plan
+        if plan.units is None:
+            return self._simulate(plan.sequence(i))
+        return plan.units.spread(plan.draw_weights(i))
 
     def warm_up(self) -> int:
-        """Build all functions that the usual refit needs; returns the size of a block."""
+        """Build all functions that a regular refit needs; return the size of a block."""
         first = self.draw(0)
         self.refitter({name: array[None] for name, array in first.items()})
         return self.refitter.block
 
     def block(self, number: int, n: int) -> Refits:
-        """Refit the replicates of a block, of which those from ``n`` on are not asked for."""
+        """Refit the replicates of a block, up to replicate ``n``."""
         size = self.refitter.block
         draws = [self.draw(i) for i in range(number * size, (number + 1) * size)]
         data = {name: np.stack([one[name] for one in draws]) for name in draws[0]}
         return self.refitter(data, n - number * size)
 
 
-def _refitter(resampler: BootstrapPlan, prepared: Prepared) -> Refitter:
-    """The refitter of an estimate in this thread, built once and kept with its model."""
-    units = resampler.units
+def _refitter(plan: BootstrapPlan, prepared: Prepared) -> Refitter:
+    """Return the refitter of an estimate in this thread, built once for its model."""
+    units = plan.units
     shapes = None if units is None else {n: codes.shape for n, codes in units.codes.items()}
-    key = (threading.get_ident(), resampler.estimate, resampler.x.tobytes(), repr(shapes))
-    kept: dict[Any, Refitter] = prepared.__dict__.setdefault("refitters", {})
-    if key not in kept:
-        kept[key] = Refitter(
+    key = (threading.get_ident(), plan.estimate, plan.x.tobytes(), repr(shapes))
+    known = _REFITTERS.setdefault(prepared, {})
+    if key not in known:
+        known[key] = Refitter(
             prepared,
-            resampler.estimate,
-            resampler.x,
+            plan.estimate,
+            plan.x,
             shapes,
-            regular=resampler.regular,
-            together=resampler.together,
+            start=plan.start,
+            regular=plan.regular,
+            together=plan.together,
         )
-    return kept[key]
-
-
-def _prepare(resampler: BootstrapPlan) -> Prepared:
-    prepared = prepare(resampler.arguments)
-    prepared.__dict__["start"] = resampler.start
-    return prepared
+    return known[key]
 
 
 def _on_worker(token: str, payload: bytes, process: int, numbers: range, n: int) -> list[Refits]:
-    """Refit blocks with a problem that is built once a thread."""
+    """Refit blocks with a problem that is built once per thread."""
     if getattr(_WORKER, "token", None) != token:
         with BUILDING:
             if os.getpid() != process:
                 threadpool_limits(1)
-            resampler, registrations = cloudpickle.loads(payload)
+            plan, registrations = cloudpickle.loads(payload)
             register(registrations)
-            _WORKER.worker = _Worker(resampler, _prepare(resampler))
+            _WORKER.worker = _Worker(plan, prepare(plan.arguments))
             _WORKER.worker.warm_up()
             _WORKER.token = token
     return [_WORKER.worker.block(number, n) for number in numbers]
 
 
 def refit_all(
-    resampler: BootstrapPlan,
+    plan: BootstrapPlan,
     prepared: Prepared,
     n: int,
     executor: Executor | None,
@@ -190,17 +192,17 @@ def refit_all(
 
     Parameters
     ----------
-    resampler : BootstrapPlan
+    plan : BootstrapPlan
     prepared : Prepared
-        The model of the resampler, in this process.
+        The model of the plan, in this process.
     n : int
     executor : Executor, optional
         Default: this thread.
     advance : callable
-        Told how many replicates were done since the last call.
+        Called with the number of replicates that were done since the last call.
     """
     with BUILDING:
-        worker = _Worker(resampler, prepared)
+        worker = _Worker(plan, prepared)
         size = worker.warm_up()
     count = -(-n // size)
     with threadpool_limits(1):  # the digits of a product depend on how it is shared out
@@ -210,23 +212,24 @@ def refit_all(
                 parts.append(worker.block(number, n))
                 advance(min(size, n - number * size))
         else:
-            resampler = replace(resampler, together=worker.refitter.together)
-            parts = _distribute(resampler, n, count, executor, size, advance)
+            plan = replace(plan, together=worker.refitter.together)
+            parts = _distribute(plan, n, executor, size, advance)
     return Refits.join(parts, n)
 
 
 def _distribute(
-    resampler: BootstrapPlan,
+    plan: BootstrapPlan,
     n: int,
-    count: int,
     executor: Executor,
     size: int,
     advance: Callable[[int], None],
 ) -> list[Refits]:
-    arguments = replace(resampler.arguments, progressbar=False)
+    """Refit ``n`` replicates in blocks of a size, by the workers of an executor."""
+    arguments = replace(plan.arguments, progressbar=False)
     known = read_registrations(resolve_model(arguments.model))
-    payload = cloudpickle.dumps((replace(resampler, arguments=arguments), known))
+    payload = cloudpickle.dumps((replace(plan, arguments=arguments), known))
     token = blake2b(payload).hexdigest()
+    count = -(-n // size)
     step = -(-count // _TASKS)
     futures = {
         executor.submit(_on_worker, token, payload, os.getpid(), numbers, n): numbers
@@ -240,7 +243,7 @@ def _distribute(
     return [parts[number] for number in range(count)]
 
 
-# What `pm.CustomDist` teaches PyMC about the class that it makes for each of its variables.
+# Dispatchers to which `pm.CustomDist` registers functions for the class of each variable.
 _DISPATCHERS = {
     name: getattr(module, name)
     for module, names in (
@@ -262,9 +265,9 @@ class Registration(NamedTuple):
 
 
 def read_registrations(model: pm.Model) -> list[Registration]:
-    """What PyMC knows of the classes that exist in this process alone.
+    """Return PyMC's registrations of the classes that exist in this process alone.
 
-    A pickled model takes its classes along, but not what was registered for them.
+    A pickled model takes its classes along, but not the functions registered for them.
     """
     graphs = [*model.basic_RVs, *model.potentials, *model.deterministics]
     kinds = {type(var.owner.op): None for var in ancestors(graphs) if var.owner}
@@ -288,6 +291,6 @@ def _is_importable(kind: type) -> bool:
 
 
 def register(registrations: Sequence[Registration]) -> None:
-    """Teach this process's PyMC the same."""
+    """Register the same functions with this process's PyMC."""
     for name, kind, function in registrations:
         _DISPATCHERS[name].register(kind)(function)

@@ -1,4 +1,4 @@
-"""How refits of many data sets ended: the records."""
+"""Records of refits: the estimates of resampled data, and how each refit ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from pmlik._typing import FloatArray
 
-__all__ = ["RefitStatus", "Refits"]
+__all__ = ["Refit", "RefitStatus", "Refits"]
 
 
 class RefitStatus(StrEnum):
@@ -26,12 +26,21 @@ class RefitStatus(StrEnum):
 
     @property
     def is_usable(self) -> bool:
-        """Whether there is an estimate."""
+        """True if there is an estimate."""
         return self in (RefitStatus.CERTIFIED, RefitStatus.PARTIAL, RefitStatus.BOUNDARY)
 
 
+class Refit(NamedTuple):
+    """One refit: ``values`` (m,) in natural units, and the ``distance`` to the optimum in SE."""
+
+    values: FloatArray
+    log_likelihood: float
+    distance: float
+    outcome: RefitStatus
+
+
 class Refits(NamedTuple):
-    """A batch of ``b`` refits: natural ``values`` (b, m) and the rest (b,).
+    """A batch of ``b`` refits: ``values`` (b, m) in natural units, the other fields (b,).
 
     NaN where there is no estimate; the ``distance`` to the optimum is in standard errors.
     """
@@ -42,11 +51,21 @@ class Refits(NamedTuple):
     outcome: list[RefitStatus]
 
     @classmethod
+    def stack(cls, refits: Sequence[Refit], n_values: int) -> Refits:
+        """Return single refits, of ``n_values`` values each, as one batch."""
+        return cls(
+            np.array([refit.values for refit in refits]).reshape(len(refits), n_values),
+            np.array([refit.log_likelihood for refit in refits]),
+            np.array([refit.distance for refit in refits]),
+            [refit.outcome for refit in refits],
+        )
+
+    @classmethod
     def join(cls, parts: Sequence[Refits], n: int) -> Refits:
-        """The first ``n`` of several batches, end to end."""
+        """Return the first ``n`` refits of several batches, end to end."""
         return cls(
             np.concatenate([part.values for part in parts])[:n],
             np.concatenate([part.log_likelihood for part in parts])[:n],
             np.concatenate([part.distance for part in parts])[:n],
-            [end for part in parts for end in part.outcome][:n],
+            [status for part in parts for status in part.outcome][:n],
         )

@@ -98,11 +98,13 @@ def test_clusters_travel() -> None:
 
 
 def test_a_worker_builds_its_problem_once(estimate, monkeypatch) -> None:
-    from pmlik.stats import executors as resampling
+    from pmlik.stats import executors
 
     built = []
-    prepare = resampling._prepare
-    monkeypatch.setattr(resampling, "_prepare", lambda r: built.append(1) or prepare(r))
+    prepare = executors.prepare
+    monkeypatch.setattr(
+        executors, "prepare", lambda arguments: built.append(1) or prepare(arguments)
+    )
     with ThreadPoolExecutor(1) as executor:
         resample(estimate, executor)
         resample(estimate, executor)
