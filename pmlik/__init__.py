@@ -18,20 +18,21 @@ from pmlik.inference.robust import make_robust
 from pmlik.inference.sample import sample_posterior
 from pmlik.model.transform import likelihood_model
 from pmlik.plots.comparison import plot_attribution, plot_compare, plot_forest
-from pmlik.plots.likelihood import plot_likelihood
-from pmlik.plots.profile import plot_profile, plot_waterfall
+from pmlik.plots.profile import plot_waterfall
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.information import InformationShares
 from pmlik.results.point import Certificate, PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
-from pmlik.results.storage import load
 from pmlik.stats.bootstrap import Bootstrap, bootstrap
 from pmlik.stats.criteria import ModelComparison, compare_models, sensitivity
+from pmlik.stats.figures import plot_likelihood, plot_profile
 from pmlik.stats.information import share_information
 from pmlik.stats.intervals import interval_bootstrap, interval_profile, interval_wald
 from pmlik.stats.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
 from pmlik.stats.profile import Profile, profile
+
+load = Comparison.load
 
 __all__ = [
     "Bootstrap",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import runpy
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ from typing import Any
 import pymc as pm
 
 from pmlik.compare import compare
-from pmlik.errors import PmlikError
+from pmlik.errors import FileError, PmlikError
 from pmlik.labels import printable
 from pmlik.results.comparison import Comparison
+from pmlik.results.files import check_replaceable, write_text
 from pmlik.results.flags import Severity
-from pmlik.results.reports import SUFFIXES, write_report
 from pmlik.results.table import to_text
 
-__all__ = ["main"]
+__all__ = ["SUFFIXES", "main", "write_report"]
 
 _FLAGGED, _USAGE = 1, 2
 
@@ -148,6 +149,49 @@ def _compare(asked: argparse.Namespace, model: pm.Model) -> Comparison:
         progressbar=sys.stdout.isatty(),  # pm.sample shows its own there
         sample_kwargs={key: value for key, value in options.items() if value is not None},
     )
+
+
+_WRITERS: dict[str, Callable[[Comparison], str]] = {
+    ".html": Comparison.to_html,
+    ".htm": Comparison.to_html,
+    ".md": Comparison.to_markdown,
+    ".tex": Comparison.to_latex,
+    ".json": Comparison.to_json,
+    ".txt": lambda comparison: to_text(comparison.sheet(), 100) + "\n",
+}
+
+#: The suffixes that a report's name can have.
+SUFFIXES = (*_WRITERS, ".nc", ".zarr")
+
+
+def write_report(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
+    """Write a report in the format that the suffix names.
+
+    The file appears whole or not at all.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    path : path
+        Ends in one of ``SUFFIXES``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    FileError
+        For another suffix, or a path that can't be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() in (".nc", ".zarr"):
+        return comparison.save(target)
+    writer = _WRITERS.get(target.suffix.lower())
+    if writer is None:
+        raise FileError(f"{target}: need a name that ends in {', '.join(_WRITERS)}, .nc or .zarr.")
+    check_replaceable(target)
+    return write_text(target, writer(comparison))
 
 
 def _write(comparison: Comparison, output: str | None) -> None:

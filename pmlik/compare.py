@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -32,12 +32,17 @@ from pmlik.inference.starts import FROM_DRAW
 from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
 from pmlik.optimize.multistart import Start
-from pmlik.results.comparison import Comparison, merge_estimates
+from pmlik.results.call import format_call
+from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity, raise_if_strict
+from pmlik.results.merge import merge_estimates
 from pmlik.results.point import PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.references import add_reference, check_reference
 from pmlik.stats.attribution import explain
+from pmlik.stats.curves import PATIENCE_SECONDS as CURVES_PATIENCE
+from pmlik.stats.curves import keep_curves
+from pmlik.stats.fitted import keep_extras
 from pmlik.stats.intervals import intervals_beside
 
 __all__ = ["compare", "audit"]
@@ -128,82 +133,100 @@ def compare(
     parameter
     p          0.2  0.25
     """
-    check_interval(ci_kind, ci_prob)
-    options = check_sample_kwargs(sample_kwargs)
-    arguments = Arguments(
-        model,
-        var_names,
-        random_seed,
-        progressbar,
-        backend,
-        potentials,
-        start,
-        n_starts,
-        latent,
-        parameters,
-        quadrature,
-        covariance_kind,
-        cluster,
+    fit = Arguments(
+        model=model,
+        var_names=var_names,
+        random_seed=random_seed,
+        progressbar=progressbar,
+        backend=backend,
+        potentials=potentials,
+        start=start,
+        n_starts=n_starts,
+        latent=latent,
+        parameters=parameters,
+        quadrature=quadrature,
+        covariance_kind=covariance_kind,
+        cluster=cluster,
     )
-    clock = Timer()
-    with steps(progressbar) as say:
-        prepared = prepare_model(arguments, say, clock)
-        names = [name for name in prepared.names if var_names is None or name in var_names]
-        if reference is not None:
-            check_reference(reference, names)
+    return _run(Options(fit, ci_kind, ci_prob, sample, sample_kwargs, reference, profile, strict))
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keywords of `compare`: those of a fit, and its own."""
+
+    fit: Arguments
+    ci_kind: CiKind | None = None
+    ci_prob: float | None = None
+    sample: bool = True
+    sample_kwargs: Mapping[str, Any] | None = None
+    reference: Mapping[str, Any] | pd.Series | pd.DataFrame | None = None
+    profile: bool | None = None
+    strict: bool = False
+
+
+def _run(options: Options) -> Comparison:
+    """Estimate, sample, check by the draws, profile, explain: the steps of `compare`."""
+    check_interval(options.ci_kind, options.ci_prob)
+    sampler, show, clock = (
+        check_sample_kwargs(options.sample_kwargs),
+        options.fit.progressbar,
+        Timer(),
+    )
+    with steps(show) as say:
+        prepared = prepare_model(options.fit, say, clock)
+        names = _names(prepared, options)
         mle, map_estimate = (estimate_kind(prepared, kind, say, clock) for kind in KINDS)
         joint = _joint_mode(prepared, say, clock)
-    found = check_order(mle, map_estimate)
-    raise_if_strict((*found, *mle.flags, *map_estimate.flags), strict)
-    posterior: PosteriorEstimate | None = None
-    if sample:
-        posterior, failure = _sample(prepared, options, ci_kind, ci_prob, clock)
-        found += failure
-    if posterior is not None:
-        with steps(progressbar) as say, clock("audit"):
-            say("Comparing the draws with the optima")
-            mle, map_estimate, seen = audit(prepared, mle, map_estimate, posterior)
-        found = check_order(mle, map_estimate) + seen
-    with steps(progressbar) as say, clock("intervals"):
+    order = check_order(mle, map_estimate)
+    raise_if_strict((*order, *mle.flags, *map_estimate.flags), options.strict)
+    posterior, failure = _sample(prepared, options, sampler, clock)
+    with steps(show) as say:
+        mle, map_estimate, seen = _audit(prepared, mle, map_estimate, posterior, say, clock)
+        order = check_order(mle, map_estimate)
         say("Profiling the likelihood")
-        mle, intervals, noted = intervals_beside(mle, posterior, names, ci_prob, profile)
-    found += noted + check_joint(prepared.roles.latents, joint)
-    if prepared.roles.latents:
-        with clock("latents"):
-            mle, map_estimate = (replace(e, latent_modes=e.latents) for e in (mle, map_estimate))
-    dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)
-    estimates = [e for e in (mle, map_estimate, posterior) if e is not None]
-    raise_if_strict((*found, *(flag for e in estimates for flag in e.flags)), strict)
-    request = {
-        "ci_kind": ci_kind,
-        "ci_prob": ci_prob,
-        "sample": None if sample else False,
-        "sample_kwargs": sample_kwargs or None,
-    }
-    with steps(progressbar) as say, clock("attribution"):
+        with clock("intervals"):
+            mle, intervals, noted = intervals_beside(
+                mle, posterior, names, options.ci_prob, options.profile
+            )
+        mle, map_estimate = _add_latents(prepared, mle, map_estimate, clock)
+        dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)
+        found = (*order, *failure, *seen, *noted, *check_joint(prepared.roles.latents, joint))
+        posterior_flags = () if posterior is None else posterior.flags
+        own = (*found, *mle.flags, *map_estimate.flags, *posterior_flags)
+        raise_if_strict(own, options.strict)
         say("Asking why they differ")
-        background = explain(
-            prepared, mle, map_estimate, posterior, dataset=dataset, options=request
+        with clock("attribution"):
+            background = explain(prepared, mle, map_estimate, posterior, dataset=dataset)
+        if options.reference is not None:
+            dataset = add_reference(dataset, options.reference)
+        comparison = Comparison(
+            mle=mle,
+            map=map_estimate,
+            posterior=posterior,
+            dataset=dataset,
+            flags=(*found, *flags),
+            timings={},
+            random_seed=prepared.seed,
+            joint=joint,
+            versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
+            background=replace(background, call=_repeat(options, prepared.seed)),
+            intervals=intervals,
         )
-    if reference is not None:
-        dataset = add_reference(dataset, reference)
-    return Comparison(
-        mle=mle,
-        map=map_estimate,
-        posterior=posterior,
-        dataset=dataset,
-        flags=(*found, *flags),
-        timings=clock.seconds,
-        random_seed=prepared.seed,
-        joint=joint,
-        versions={name: version(name) for name in ("pmlik", "pymc", "pytensor", "arviz")},
-        background=background,
-        intervals=intervals,
-    )
+        return _add_extras(comparison, options.sample, say, clock)
+
+
+def _names(prepared: Prepared, options: Options) -> list[str]:
+    """Return the variables in the table; refuse a reference to others before any work."""
+    wanted = options.fit.var_names
+    names = [name for name in prepared.names if wanted is None or name in wanted]
+    if options.reference is not None:
+        check_reference(options.reference, names)
+    return names
 
 
 def _joint_mode(prepared: Prepared, say: ProgressCallback, clock: Timer) -> PointEstimate | None:
-    """The mode of everything at once, latents too: what ``pm.find_MAP`` of the model looks for."""
+    """Return the mode of parameters and latents together; ``pm.find_MAP`` looks for it."""
     if not prepared.roles.latents:
         return None
     say("Maximising over the latents, too")
@@ -213,26 +236,77 @@ def _joint_mode(prepared: Prepared, say: ProgressCallback, clock: Timer) -> Poin
 
 
 def _sample(
-    prepared: Prepared,
-    options: Mapping[str, Any],
-    ci_kind: CiKind | None,
-    ci_prob: float | None,
-    clock: Timer,
+    prepared: Prepared, options: Options, sampler: Mapping[str, Any], clock: Timer
 ) -> tuple[PosteriorEstimate | None, list[Flag]]:
-    """The posterior of a prepared model, or the flag that says why there is none."""
+    """Return the posterior, or the flag that says why there is none."""
+    if not options.sample:
+        return None, []
     request = partial(
         estimate_posterior,
         prepared.model,
         prepared.names,
         random_seed=prepared.seed,
-        progressbar=prepared.arguments.progressbar,
-        backend=prepared.arguments.backend,
-        ci_kind=ci_kind,
-        ci_prob=ci_prob,
-        sample_kwargs=options,
+        progressbar=options.fit.progressbar,
+        backend=options.fit.backend,
+        ci_kind=options.ci_kind,
+        ci_prob=options.ci_prob,
+        sample_kwargs=sampler,
     )
     with clock("sampling"):
         return posterior_or_flag(request)
+
+
+def _audit(
+    prepared: Prepared,
+    mle: PointEstimate,
+    map_estimate: PointEstimate,
+    posterior: PosteriorEstimate | None,
+    say: ProgressCallback,
+    clock: Timer,
+) -> tuple[PointEstimate, PointEstimate, list[Flag]]:
+    """Check the optima by the draws, where there are any."""
+    if posterior is None:
+        return mle, map_estimate, []
+    say("Comparing the draws with the optima")
+    with clock("audit"):
+        return audit(prepared, mle, map_estimate, posterior)
+
+
+def _add_latents(
+    prepared: Prepared, mle: PointEstimate, map_estimate: PointEstimate, clock: Timer
+) -> tuple[PointEstimate, PointEstimate]:
+    """Return the estimates with the conditional modes of their latents."""
+    if not prepared.roles.latents:
+        return mle, map_estimate
+    with clock("latents"):
+        return replace(mle, latent_modes=mle.latents), replace(
+            map_estimate, latent_modes=map_estimate.latents
+        )
+
+
+def _repeat(options: Options, seed: int) -> str:
+    """Return the line of Python that gives the same numbers again."""
+    fit = replace(options.fit, model=None, random_seed=seed)
+    return format_call("pmlik.compare", "model", replace(options, fit=fit))
+
+
+# Without sampling, curves take at most this long, or as long as the estimates.
+_CURVES_SECONDS = 2.0
+
+
+def _add_extras(
+    comparison: Comparison, sampled: bool, say: ProgressCallback, clock: Timer
+) -> Comparison:
+    """Add what pages and files show beside the estimates, and the timings."""
+    patience = max(_CURVES_SECONDS, sum(clock.seconds.values()))
+    patience = CURVES_PATIENCE if sampled else min(patience, CURVES_PATIENCE)
+    say("Computing curves")
+    with clock("curves"):
+        comparison = keep_curves(comparison, patience)
+    say("Asking what data and prior say")
+    with clock("data and prior"):
+        comparison = keep_extras(comparison)
+    return replace(comparison, timings=dict(clock.seconds))
 
 
 # So many evaluations of one observation are made at most, and at least so many draws looked at.

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pmlik._typing import FloatArray
 
-__all__ = ["ParameterSpace", "labelled", "printable"]
+__all__ = ["ParameterSpace", "bounds_of", "labelled", "printable", "space_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +121,12 @@ def labelled(dataset: xr.Dataset) -> dict[str, float]:
     space = space_of(dataset)
     flat = space.join({str(name): array for name, array in dataset.data_vars.items()})
     return dict(zip(space.labels, map(float, flat), strict=True))
+
+
+def bounds_of(interval: xr.Dataset) -> dict[str, tuple[float, float]]:
+    """Return (lower, upper) by label, of a dataset with the dim ``ci_bound``."""
+    lower, upper = (labelled(interval.sel(ci_bound=b, drop=True)) for b in ("lower", "upper"))
+    return {label: (lower[label], upper[label]) for label in lower}
 
 
 def space_of(dataset: xr.Dataset) -> ParameterSpace:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from arviz_plots import PlotCollection
 from scipy import stats
 
 from pmlik.errors import ValuesError
-from pmlik.labels import labelled
+from pmlik.labels import bounds_of, labelled
 from pmlik.plots.style import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels, shorten
-from pmlik.results.attribution import STEPS
-from pmlik.results.background import Curves
-from pmlik.results.comparison import Comparison, bounds_of
-from pmlik.results.references import reference_names
-from pmlik.stats.curves import curves_of, keep_curves, leading_labels
+
+if TYPE_CHECKING:
+    from pmlik.results.comparison import Comparison
+    from pmlik.results.curves import Curves
 
 __all__ = ["choose_labels", "plot_attribution", "plot_compare", "plot_forest"]
 
@@ -40,7 +39,7 @@ def choose_labels(
         For names, labels and coords that the comparison does not have.
     """
     if var_names is None and coords is None:
-        chosen = set(leading_labels(comparison, most))
+        chosen = set(comparison.leading_labels(most))
         return [str(label) for label in comparison.table.index if label in chosen]
     known = [str(label) for label in comparison.table.index]
     names = [var_names] if isinstance(var_names, str) else var_names
@@ -80,7 +79,8 @@ def plot_compare(
     Parameters
     ----------
     comparison : Comparison
-        One that was loaded has the curves that were saved with it.
+        The curves of the scalars that matter most are kept with it; others are computed, which
+        may take seconds. One that was loaded has those that were saved with it.
     var_names : str or sequence of str, optional
         Variables, derived ones too, or labels of scalars. Default: the 12 that matter most.
     coords : mapping, optional
@@ -100,15 +100,13 @@ def plot_compare(
     ValuesError
         For names that the comparison does not have.
     """
-    if var_names is None and coords is None:
-        keep_curves(comparison)
     labels = choose_labels(comparison, var_names, coords, 12)
     pc_kwargs = {"col_wrap": 2 if len(labels) in (2, 4) else 3, **pc_kwargs}
     collection = panels(labels, figure_kwargs, pc_kwargs)
     rows = list_rows(comparison)
     for i, label in enumerate(labels):
         axes = collection.get_target(f"panel_{i}", {})
-        _draw_panel(axes, curves_of(comparison, label), rows, label, first=i == 0)
+        _draw_panel(axes, comparison.curves(label), rows, label, first=i == 0)
     handles = _legend(*(collection.get_target(f"panel_{i}", {}) for i in range(len(labels))))
     figure = collection.get_target("panel_0", {}).figure
     figure.legend(
@@ -151,7 +149,7 @@ def list_rows(comparison: Comparison) -> list[tuple[str, str, dict[str, Any]]]:
         kind = str(comparison.posterior.interval.attrs["ci_kind"]).upper()
         low, high = table["interval lower"], table["interval upper"]
         add(f"posterior mean, {100 * prob:g}% {kind}", "mean", table["posterior mean"], low, high)
-    for name in reference_names(comparison.dataset):
+    for name in comparison.references:
         add(name, "reference", table[name], nothing, nothing)
     return rows
 
@@ -345,7 +343,7 @@ def plot_attribution(
     axes.set(ylim=(len(labels) - 0.4, -0.6))
     axes.set_xlabel("from the MLE, in posterior standard deviations")
     handles = _legend(axes)
-    order = [name for name in (*STEPS, NAMES["mean"]) if name in handles]
+    order = [name for name in (*STEP_COLOURS, NAMES["mean"]) if name in handles]
     axes.figure.legend(
         handles=[handles[name] for name in order],
         labels=order,
@@ -359,7 +357,7 @@ def plot_attribution(
 
 def _draw_steps(axes: Any, row: Any, y: int) -> None:
     """Bars from one point to the next, each at its own height, and the mean at the end."""
-    known = [step for step in STEPS if np.isfinite(row[step])]
+    known = [step for step in STEP_COLOURS if np.isfinite(row[step])]
     at = 0.0
     for i, step in enumerate(known):
         height = y + 0.17 * (i - (len(known) - 1) / 2)

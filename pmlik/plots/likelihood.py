@@ -1,91 +1,49 @@
-"""Figures of a likelihood: curves and contours."""
+"""Draw the curves and regions of a likelihood."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from arviz_plots import PlotCollection
 from scipy import stats
 
-from pmlik.errors import ValuesError
-from pmlik.inference.likelihood import Likelihood
 from pmlik.plots.style import COLOURS, HEIGHTS, mark, panels, shorten
-from pmlik.results.background import Curves
-from pmlik.results.comparison import Comparison
-from pmlik.stats.curves import Joint, compute_curves, compute_joint, select_labels
 
-__all__ = ["plot_likelihood", "CURVE_KINDS"]
+if TYPE_CHECKING:
+    from pmlik.results.curves import Curves, JointCurves
+
+__all__ = ["CURVE_KINDS", "draw_likelihood"]
 
 CURVE_KINDS = {"profile": "profile", "wald": "Wald"}
 _REGIONS = (0.5, 0.95)
 _MOST_DOTS = 1000
 
 
-def plot_likelihood(
-    likelihood: Likelihood | Comparison,
-    *,
-    var_names: Sequence[str] | str | None = None,
-    coords: Mapping[str, Any] | None = None,
-    figure_kwargs: Mapping[str, Any] | None = None,
-    **pc_kwargs: Any,
+def draw_likelihood(
+    curves: Sequence[Curves],
+    joint: JointCurves | None,
+    figure_kwargs: Mapping[str, Any] | None,
+    pc_kwargs: Mapping[str, Any],
 ) -> PlotCollection:
-    """Prior, relative profile likelihood and posterior of each parameter, on one axis.
-
-    Each curve is drawn relative to its own scale: the likelihood to its maximum, the two
-    densities to the posterior's peak (without a posterior: the prior's). Where two scalars are
-    selected, a further panel has the regions of their profile likelihood against posterior draws.
+    """Draw one panel per scalar, and a further one for the regions of two scalars.
 
     Parameters
     ----------
-    likelihood : Likelihood or Comparison
-        A comparison adds MAP and posterior.
-    var_names : str or sequence of str, optional
-        The parameters; default all.
-    coords : mapping, optional
-        Labels to choose along the parameters' dims.
-    figure_kwargs : mapping, optional
-        For the figure, as in ``arviz_plots.PlotCollection.wrap``.
-    **pc_kwargs
-        Passed to ``arviz_plots.PlotCollection.wrap``, such as ``col_wrap``.
-
-    Returns
-    -------
-    arviz_plots.PlotCollection
-        One panel a scalar.
-
-    Raises
-    ------
-    ValuesError
-        For names that are not parameters.
-
-    Examples
-    --------
-    >>> import pymc as pm, pmlik
-    >>> with pm.Model() as model:
-    ...     p = pm.Beta("p", 2, 2)
-    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
-    >>> lik = pmlik.Likelihood(model, progressbar=False)
-    >>> pmlik.plot_likelihood(lik).savefig("p.png")  # doctest: +SKIP
+    curves : sequence of Curves
+    joint : JointCurves, optional
+    figure_kwargs, pc_kwargs : mapping
+        As in `plot_likelihood`.
     """
-    comparison = likelihood if isinstance(likelihood, Comparison) else None
-    if comparison is not None:
-        likelihood = Likelihood.of(comparison)
-    if not isinstance(likelihood, Likelihood):
-        raise ValuesError(
-            f"likelihood: got {type(likelihood).__name__}, need a Likelihood or a Comparison."
-        )
-    labels = select_labels(likelihood, var_names, coords)
-    together = " and ".join(labels) if len(labels) == 2 else None
-    names = [*labels, together] if together else labels
+    names = [panel.label for panel in curves]
+    if joint is not None:
+        names.append(" and ".join(joint.labels))
     collection = panels(names, figure_kwargs, pc_kwargs)
-    for i, label in enumerate(labels):
-        curves = compute_curves(likelihood, comparison, label)
-        _draw_curves(collection.get_target(f"panel_{i}", {}), curves, first=i == 0)
-    if together:
-        joint = compute_joint(likelihood, comparison, (labels[0], labels[1]))
-        _draw_joint(collection.get_target(f"panel_{len(labels)}", {}), joint)
+    for i, panel in enumerate(curves):
+        _draw_curves(collection.get_target(f"panel_{i}", {}), panel, first=i == 0)
+    if joint is not None:
+        _draw_joint(collection.get_target(f"panel_{len(curves)}", {}), joint)
     return collection
 
 
@@ -115,7 +73,7 @@ def _draw_curves(axes: Any, curves: Curves, *, first: bool) -> None:
         axes.figure.legend(loc="outside upper center", ncols=6, fontsize="small", frameon=False)
 
 
-def _draw_joint(axes: Any, joint: Joint) -> None:
+def _draw_joint(axes: Any, joint: JointCurves) -> None:
     if joint.draws is not None:
         dots = joint.draws[:: max(1, len(joint.draws) // _MOST_DOTS)]
         axes.plot(*dots.T, ".", color=COLOURS["posterior"], ms=3, alpha=0.35, label="posterior")

@@ -1,75 +1,38 @@
-"""Figures of profiles and of the search for an optimum."""
+"""Draw profile likelihoods, and the ends of the searches for an optimum."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from arviz_plots import PlotCollection
 
 from pmlik.plots.likelihood import CURVE_KINDS
 from pmlik.plots.style import COLOURS, panels, shorten
-from pmlik.results.comparison import Comparison
-from pmlik.results.point import PointEstimate, SearchEnd
-from pmlik.stats.profile import Profile
-from pmlik.stats.profile_curves import ProfileCurve, compute_profiles
 
-__all__ = ["plot_profile", "plot_waterfall"]
+if TYPE_CHECKING:
+    from pmlik.results.curves import ProfileCurve
+    from pmlik.results.point import PointEstimate, SearchEnd
+
+__all__ = ["draw_profiles", "plot_waterfall"]
 
 
-def plot_profile(
-    profile: Profile | Comparison | PointEstimate,
-    *,
-    var_names: Sequence[str] | str | None = None,
-    coords: Mapping[str, Any] | None = None,
-    ci_prob: float | None = None,
-    figure_kwargs: Mapping[str, Any] | None = None,
-    **pc_kwargs: Any,
+def draw_profiles(
+    curves: Sequence[ProfileCurve],
+    figure_kwargs: Mapping[str, Any] | None,
+    pc_kwargs: Mapping[str, Any],
 ) -> PlotCollection:
-    """Profile log-likelihoods against their quadratic approximations, with the intervals of both.
-
-    The dashed parabola is what a standard error supposes; where the solid curve leaves it, the
-    Wald interval is wrong. The grey line is the level that ends an interval.
+    """Draw one panel per profile: the curve, its parabola, the ends of the intervals.
 
     Parameters
     ----------
-    profile : Profile, Comparison or PointEstimate
-        A profile as `profile` returned it; anything else is profiled first. A comparison adds
-        the posterior's interval.
-    var_names : str or sequence of str, optional
-        The variables; default all that `profile` takes.
-    coords : mapping, optional
-        Labels to choose along the variables' dims.
-    ci_prob : float, optional
-        Where a profile has to be made: default 0.95, of a comparison that of its intervals.
-    figure_kwargs : mapping, optional
-        For the figure, as in ``arviz_plots.PlotCollection.wrap``.
-    **pc_kwargs
-        Passed to ``arviz_plots.PlotCollection.wrap``, such as ``col_wrap``.
-
-    Returns
-    -------
-    arviz_plots.PlotCollection
-        One panel a scalar.
-
-    Raises
-    ------
-    ValuesError, EstimationError
-        As in `profile`.
-
-    Examples
-    --------
-    >>> import pymc as pm, pmlik
-    >>> with pm.Model() as model:
-    ...     p = pm.Beta("p", 2, 2)
-    ...     y = pm.Binomial("y", n=10, p=p, observed=2)
-    >>> mle = pmlik.find_MLE(model, progressbar=False)
-    >>> pmlik.plot_profile(mle).savefig("p.png")  # doctest: +SKIP
+    curves : sequence of ProfileCurve
+    figure_kwargs, pc_kwargs : mapping
+        As in `plot_profile`.
     """
-    drawn = compute_profiles(profile, var_names, coords, ci_prob)
-    collection = panels([panel.label for panel in drawn], figure_kwargs, pc_kwargs)
-    for i, panel in enumerate(drawn):
+    collection = panels([panel.label for panel in curves], figure_kwargs, pc_kwargs)
+    for i, panel in enumerate(curves):
         _draw_profile(collection.get_target(f"panel_{i}", {}), panel, first=i == 0)
     return collection
 

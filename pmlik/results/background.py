@@ -1,39 +1,21 @@
-"""What stands behind a comparison: the way from MLE to mean, the curves, the model, the call."""
+"""The background of a comparison: attribution, curves, prediction, the model, the call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
-from pmlik._typing import FloatArray
+import xarray as xr
+
 from pmlik.results.attribution import Attribution
+from pmlik.results.curves import Curves
+from pmlik.results.information import InformationShares
 
-__all__ = ["Background", "Curves", "Predictive"]
+if TYPE_CHECKING:
+    from pmlik.results.comparison import Comparison
 
-
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """Prior, profile likelihood and posterior of one scalar, natural units.
-
-    Parameters
-    ----------
-    label : str
-    grid : array (g,)
-    log_likelihood : array (g,)
-        Profile log-likelihood minus its highest value; NaN where it could not be had.
-    prior, posterior : array (g,) or None
-        Densities.
-    marks : mapping of str to float
-        ``MLE``, ``MAP``, ``mean``, those that exist.
-    """
-
-    label: str
-    grid: FloatArray
-    log_likelihood: FloatArray
-    prior: FloatArray | None
-    posterior: FloatArray | None
-    marks: Mapping[str, float]
+__all__ = ["Background", "ComputeCurves", "Extra", "Predictive"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +46,16 @@ class Predictive:
     threshold: float
 
 
+#: An addition to the estimates, or the reason why it was left out.
+Extra = xr.Dataset | Predictive | InformationShares | str
+
+
+class ComputeCurves(Protocol):
+    """Compute the curves of one scalar of a comparison that holds its model."""
+
+    def __call__(self, comparison: Comparison, label: str, /) -> Curves: ...  # noqa: D102
+
+
 @dataclass(frozen=True, eq=False)
 class Background:
     """What a report needs beside the estimates.
@@ -72,23 +64,26 @@ class Background:
     ----------
     attribution : Attribution or None
         None without a posterior.
-    curves : dict of str to Curves
-        By label, those drawn so far; a comparison that was loaded can draw no more.
+    curves : mapping of str to Curves
+        By label, those of the leading scalars.
     model : str
         The model's table as ``pm.Model.table`` prints it.
     edges : tuple of (str, str)
         The model's graph: from a variable to one that depends on it.
     call : str
         The line of Python that gives the same numbers again.
-    appraisal : dict of str to object
-        What was asked of the estimates so far: ``log_likelihood`` (Dataset), ``predictive``
-        (`Predictive`), ``shares`` (`InformationShares`), ``sensitivity`` (Dataset); where one
-        was left out, the reason as a str.
+    appraisal : mapping of str to Extra
+        ``log_likelihood`` (Dataset), ``predictive`` (`Predictive`), ``shares``
+        (`InformationShares`), ``sensitivity`` (Dataset); where one was left out, the reason as a
+        str.
+    compute_curves : callable, optional
+        Computes the curves of a scalar that are not kept; None in a comparison that was loaded.
     """
 
     attribution: Attribution | None = None
-    curves: dict[str, Curves] = field(default_factory=dict)
+    curves: Mapping[str, Curves] = field(default_factory=dict)
     model: str = ""
     edges: tuple[tuple[str, str], ...] = ()
     call: str = ""
-    appraisal: dict[str, Any] = field(default_factory=dict)
+    appraisal: Mapping[str, Extra] = field(default_factory=dict)
+    compute_curves: ComputeCurves | None = field(default=None, repr=False)

@@ -17,24 +17,23 @@ import xarray as xr
 
 from pmlik._typing import EigenvalueSigns
 from pmlik.results.attribution import Attribution
-from pmlik.results.background import Background, Curves, Predictive
-from pmlik.results.comparison import Comparison
+from pmlik.results.background import Background, Predictive
+from pmlik.results.curves import Curves
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.information import InformationShares
 from pmlik.results.point import Certificate, FitStatistics, LatentModes, PointEstimate, SearchEnd
 from pmlik.results.posterior import PosteriorEstimate
 
-__all__ = ["CLASSES", "decode", "encode", "plain_number", "read_number"]
+__all__ = ["CLASSES", "decode", "encode", "encode_record", "plain_number", "read_number"]
 
 
-#: What may be read from a file, by name.
+#: The parts of a comparison that may be read from a file, by name.
 CLASSES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
         Attribution,
         Background,
         Certificate,
-        Comparison,
         Curves,
         EigenvalueSigns,
         FitStatistics,
@@ -51,7 +50,7 @@ CLASSES: dict[str, Any] = {
 }
 
 # Not kept: compiled functions.
-_LEFT_OUT = {"prepared"}
+_LEFT_OUT = {"prepared", "compute_curves"}
 
 # Groups that go by another name than the way that leads to them.
 _NAMES = {
@@ -91,7 +90,9 @@ def encode(thing: Any, groups: dict[str, xr.Dataset], path: str = "") -> Any:
     if isinstance(thing, np.ndarray | xr.DataArray | xr.Dataset | xr.DataTree):
         return _encode_arrays(thing, groups, path)
     if is_dataclass(thing) or hasattr(thing, "_fields"):
-        return _encode_record(thing, groups, path)
+        if CLASSES.get(type(thing).__name__) is not type(thing):
+            raise TypeError(f"{path}: {type(thing).__name__} can't be saved")
+        return encode_record(thing, groups, path)
     if isinstance(thing, Mapping):
         items = list(thing.items())
         ways = [_join(path, key, i) for i, (key, _) in enumerate(items)]
@@ -113,17 +114,15 @@ def _join(path: str, key: Any, i: int) -> str:
     return f"{path}_{word}" if path else word
 
 
-def _encode_record(record: Any, groups: dict[str, xr.Dataset], path: str) -> dict[str, Any]:
-    name = type(record).__name__
-    if CLASSES.get(name) is not type(record):
-        raise TypeError(f"{path}: {name} can't be saved")
+def encode_record(record: Any, groups: dict[str, xr.Dataset], path: str = "") -> dict[str, Any]:
+    """Return the sketch of a record, whatever its class."""
     names = record._fields if hasattr(record, "_fields") else [f.name for f in fields(record)]
     members = {
         key: encode(getattr(record, key), groups, _join(path, key, 0))
         for key in names
         if key not in _LEFT_OUT
     }
-    return {"record": name, "fields": members}
+    return {"record": type(record).__name__, "fields": members}
 
 
 def _encode_arrays(thing: Any, groups: dict[str, xr.Dataset], path: str) -> dict[str, Any]:
@@ -162,8 +161,20 @@ def _encode_attr(value: Any) -> Any:
         return str(value)
 
 
-def decode(sketch: Any, groups: Mapping[str, xr.Dataset]) -> Any:
-    """The inverse of `encode`.
+def decode(
+    sketch: Any,
+    groups: Mapping[str, xr.Dataset],
+    classes: Mapping[str, Any] = CLASSES,
+) -> Any:
+    """Return what `encode` has made a sketch of.
+
+    Parameters
+    ----------
+    sketch : object
+        As JSON has it.
+    groups : mapping of str to xarray.Dataset
+    classes : mapping of str to type
+        The records that may be made, by name.
 
     Raises
     ------
@@ -175,8 +186,8 @@ def decode(sketch: Any, groups: Mapping[str, xr.Dataset]) -> Any:
     kind = next(iter(sketch))
     value = sketch[kind]
     if kind == "record":
-        members = {key: decode(part, groups) for key, part in sketch["fields"].items()}
-        return CLASSES[value](**members)
+        members = {key: decode(part, groups, classes) for key, part in sketch["fields"].items()}
+        return classes[value](**members)
     return _DECODERS[kind](sketch, value, groups)
 
 

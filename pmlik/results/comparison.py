@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
-from pmlik.labels import labelled, space_of
+from pmlik.results import storage
 from pmlik.results.attribution import Attribution
 from pmlik.results.background import Background
-from pmlik.results.exports import Exports
-from pmlik.results.findings import Finding, FindingInputs, differs, find_findings, select_findings
-from pmlik.results.flags import Flag, FlagCode, Severity
-from pmlik.results.format import count, format_fixed, format_number, format_to
+from pmlik.results.comparison_table import (
+    build_frame,
+    cells_of,
+    headings_of,
+    interval_heading,
+    select_table,
+    tabulate,
+)
+from pmlik.results.curves import Curves
+from pmlik.results.draws import curves_of_draws
+from pmlik.results.files import check_replaceable, write_text
+from pmlik.results.findings import (
+    Finding,
+    differs,
+    find_findings,
+    gather_inputs,
+    select_findings,
+)
+from pmlik.results.flags import Flag, Severity
+from pmlik.results.html import render_page
+from pmlik.results.markup import to_latex, to_markdown
 from pmlik.results.point import PointEstimate
-from pmlik.results.posterior import PosteriorEstimate, describe_chains, describe_interval
+from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.references import add_reference, reference_names
-from pmlik.results.table import Table, display_rows, to_html, to_text
+from pmlik.results.table import Table, to_html, to_text
 
-__all__ = ["Comparison", "merge_estimates"]
+__all__ = ["Comparison"]
 
-_BOUNDS = ("lower", "upper")
+PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison(Exports):
+class Comparison:
     """MLE, MAP and posterior of one model.
 
     Parameters
@@ -90,37 +107,7 @@ class Comparison(Exports):
         standard deviations. References have a column each. ``flags`` names the codes of the
         flags about the row.
         """
-        point, error = (self.dataset.sel(statistic=s, drop=True) for s in ("estimate", "std_error"))
-        columns = {
-            "MLE": labelled(point.sel({"method": "mle"}, drop=True)),
-            "SE": labelled(error.sel({"method": "mle"}, drop=True)),
-            "MAP": labelled(point.sel({"method": "map"}, drop=True)),
-            **self._joint_column(point),
-            "posterior mean": labelled(point.sel({"method": "posterior"}, drop=True)),
-            "sd": labelled(error.sel({"method": "posterior"}, drop=True)),
-        }
-        interval = self.posterior.interval if self.posterior else None
-        for bound in _BOUNDS:
-            columns[f"interval {bound}"] = (
-                {} if interval is None else labelled(interval.sel(ci_bound=bound, drop=True))
-            )
-        for bound in _BOUNDS if "profile" in self.intervals else ():
-            ends = self.intervals["profile"].sel(ci_bound=bound, drop=True)
-            columns[f"profile {bound}"] = labelled(ends)
-        table = pd.DataFrame(columns, index=pd.Index(list(columns["MLE"]), name="parameter"))
-        for name in reference_names(self.dataset):
-            table[name] = labelled(point.sel({"method": name}, drop=True))
-        table["shift in sd"] = (table["posterior mean"] - table["MLE"]) / table["sd"]
-        table["flags"] = [
-            ", ".join(flag.code.name for flag in self.flags if is_about(flag, [label]))
-            for label in table.index
-        ]
-        return table
-
-    def _joint_column(self, point: xr.Dataset) -> dict[str, dict[str, float]]:
-        if self.joint is None:
-            return {}
-        return {"joint mode": labelled(point.sel({"method": "joint"}, drop=True))}
+        return build_frame(self)
 
     @property
     def trusted(self) -> bool:
@@ -162,7 +149,7 @@ class Comparison(Exports):
 
     @cached_property
     def _all_findings(self) -> tuple[Finding, ...]:
-        return find_findings(self._evidence)
+        return find_findings(gather_inputs(self))
 
     def with_reference(self, reference: Mapping[str, Any] | pd.Series | pd.DataFrame) -> Comparison:
         """The same comparison with answers from elsewhere beside it.
@@ -181,75 +168,76 @@ class Comparison(Exports):
         """
         return replace(self, dataset=add_reference(self.dataset, reference))
 
-    @property
-    def _evidence(self) -> FindingInputs:
-        intervals = {}
-        for kind, dataset in self.intervals.items():
-            if kind not in ("wald", "eti", "hdi"):
-                intervals[kind] = bounds_of(dataset)
-        if self.posterior is not None:
-            prob = f"{100 * self.posterior.interval.attrs['ci_prob']:g}%"
-            intervals[f"posterior ({prob})"] = bounds_of(self.posterior.interval)
-        return FindingInputs(
-            table=self.table,
-            steps=None if self.attribution is None else self.attribution.table,
-            map_error=labelled(self.map.std_error),
-            intervals=intervals,
-            flags=self.flags,
-            n_observations=self.mle.n_observations,
-            trusted=self.trusted,
-            latents=self._latent_labels,
-            joint_flags=self._joint_flags,
-        )
-
-    @property
-    def _latent_labels(self) -> frozenset[str]:
-        """The rows that the likelihood integrates over, and what these move."""
-        if not any(flag.code is FlagCode.INTEGRATED_OUT for flag in self.mle.flags):
-            return frozenset()
-        rows = self.dataset.sel({"method": "mle", "statistic": "estimate"}, drop=True)
-        hidden = rows.drop_vars([name for name in rows.data_vars if name in self.mle.values])
-        return frozenset(labelled(hidden))
-
-    @property
-    def _joint_flags(self) -> tuple[Flag, ...]:
-        """Those of the joint mode that no other estimate has."""
-        others = [e for e in (self.mle, self.map, self.posterior) if e is not None]
-        shared = {flag for estimate in others for flag in estimate.flags}
-        return tuple(f for f in (self.joint.flags if self.joint else ()) if f not in shared)
-
     def sheet(self) -> Table:
-        """The comparison as a table of strings."""
-        columns = ["parameter", *self.headings]
-        last = "joint" if self.joint else "MAP"
-        numbers = {flag: str(i) for i, flag in enumerate(self.flags, start=1)}
-        rows = self._rows()
-        marks = [",".join(numbers[flag] for flag in flags) for _, flags in rows]
-        if any(marks):
-            columns.append("flags")
-        body = [
-            (*row, mark) if any(marks) else row for (row, _), mark in zip(rows, marks, strict=True)
-        ]
-        n = len(self.table)
-        title = (
-            f"Likelihood and posterior of {count(n, 'quantity', 'quantities')}, "
-            f"{count(self.mle.n_observations, 'observation', 'observations')}"
-        )
-        notes = tuple(self._notes(numbers))
-        return Table(title, tuple(columns), tuple(body), notes, breaks=(columns.index(last) + 1,))
+        """Return the comparison as a table of strings."""
+        return tabulate(self)
 
     @property
     def headings(self) -> list[str]:
-        """What the cells of a row are."""
-        columns = ["MLE", "SE", "MAP", *(["joint"] if self.joint else [])]
-        if self.posterior is not None:
-            columns += ["mean", "sd", self.interval_heading, "shift/sd"]
-        return [*columns, *reference_names(self.dataset)]
+        """Headings of the cells of a row."""
+        return headings_of(self)
 
     @property
     def interval_heading(self) -> str:
         """Probability and kind of the posterior's interval."""
-        return "interval" if self.posterior is None else describe_interval(self.posterior.interval)
+        return interval_heading(self)
+
+    def cells(self, label: str) -> tuple[str, ...]:
+        """Return the numbers of one scalar as strings, one per heading."""
+        return cells_of(self, label)
+
+    @property
+    def references(self) -> list[str]:
+        """Names of the answers from elsewhere, in order."""
+        return reference_names(self.dataset)
+
+    def flags_about(self, scalars: Sequence[str]) -> list[Flag]:
+        """Return the flags that belong in the row of these scalars.
+
+        A flag about everything belongs in each row only if it is an error.
+        """
+        names = {*scalars, *(label.split("[")[0] for label in scalars)}
+        return [
+            flag
+            for flag in self.flags
+            if (names & set(flag.variables) if flag.variables else flag.severity is Severity.ERROR)
+        ]
+
+    def leading_labels(self, most: int = 12) -> list[str]:
+        """Return the scalars that matter most: those of the findings, then the others in order.
+
+        Parameters
+        ----------
+        most : int
+            The largest number of labels.
+        """
+        found = [label for f in self.findings(all=True) for label in f.labels]
+        known = list(self.table.index)
+        return [label for label in dict.fromkeys([*found, *known]) if label in known][:most]
+
+    def curves(self, label: str) -> Curves:
+        """Return prior, profile likelihood and posterior of one scalar, for a figure.
+
+        Those of the leading scalars are kept with the comparison. Others are computed, which may
+        take seconds, and are not kept. In a comparison that was loaded they have the density of
+        the draws only.
+
+        Parameters
+        ----------
+        label : str
+            A row of `table`.
+
+        Raises
+        ------
+        ValuesError
+            For a label that the comparison does not have.
+        """
+        if label not in self.table.index:
+            raise ValuesError(f"label: {label!r} is not in the comparison.")
+        if label in self.background.curves:
+            return self.background.curves[label]
+        compute = self.background.compute_curves or curves_of_draws
+        return compute(self, label)
 
     def select(self, var_names: Sequence[str]) -> Comparison:
         """The same comparison with the rows of these variables only.
@@ -267,76 +255,160 @@ class Comparison(Exports):
             )
         return replace(self, dataset=self.dataset[list(var_names)])
 
-    def _rows(self) -> list[tuple[tuple[str, ...], list[Flag]]]:
-        space = space_of(self.dataset.sel({"statistic": "estimate", "method": "mle"}, drop=True))
-        numbers = self.table.drop(columns="flags").to_dict()
-        return [
-            (
-                (row.label, *self._cells(row.numbers)),
-                [f for f in self.flags if is_about(f, row.scalars)],
-            )
-            for row in display_rows(space, numbers)
-        ]
-
-    def cells(self, label: str) -> tuple[str, ...]:
-        """The numbers of one scalar as strings, one a heading."""
-        return self._cells(self.table.loc[label].to_dict())
-
-    def _cells(self, n: Mapping[str, float]) -> tuple[str, ...]:
-        error = min((e for e in (n["SE"], n["sd"]) if np.isfinite(e) and e > 0), default=np.nan)
-        cells = [
-            format_to(n["MLE"], error),
-            format_number(n["SE"], 3),
-            format_to(n["MAP"], error),
-            *([format_to(n["joint mode"], error)] if self.joint else []),
-        ]
-        if self.posterior is not None:
-            lower, upper = (format_to(n[f"interval {bound}"], error) for bound in _BOUNDS)
-            cells += [
-                format_to(n["posterior mean"], error),
-                format_number(n["sd"], 3),
-                f"{lower} .. {upper}",
-                format_to(n["shift in sd"], 0.1),
-            ]
-        return (*cells, *(format_to(n[name], error) for name in reference_names(self.dataset)))
-
-    def _notes(self, numbers: Mapping[Flag, str]) -> list[tuple[str, str]]:
-        ll = self.mle.log_likelihood
-        notes = [
-            (
-                "likelihood",
-                f"log L = {_fixed(ll)}, NLL = {_fixed(-ll)}, AIC = {_fixed(self.mle.aic)}, "
-                f"BIC = {_fixed(self.mle.bic)} "
-                f"({count(self.mle.n_parameters, 'parameter', 'parameters')}, "
-                f"{count(self.mle.n_observations, 'observation', 'observations')})",
-            ),
-            ("MLE", _verdict(self.mle.trusted, str(self.mle.certificate))),
-            ("MAP", _verdict(self.map.trusted, str(self.map.certificate))),
-        ]
-        if self.joint is not None:
-            what = "mode over parameters and latents together, as pm.find_MAP has it; "
-            certificate = _verdict(self.joint.trusted, str(self.joint.certificate))
-            notes.append(("joint", what + certificate))
-        if self.posterior is None:
-            notes.append(("chains", "none"))
-        else:
-            chains = describe_chains(self.posterior.diagnostics)
-            notes.append(("chains", _verdict(self.posterior.trusted, chains)))
-            nothing = "none, as there is nothing to compare"
-            words = nothing if self.trusted and not self.verdict else _VERDICTS[self.verdict]
-            notes.append(("verdict", words))
-        seconds = ", ".join(f"{step} {s:.1f} s" for step, s in self.timings.items())
-        notes.append(("time", f"{seconds}; random_seed={self.random_seed}"))
-        for flag in self.flags:
-            notes.append((f"flag {numbers[flag]}", f"{flag.severity}{self.whose(flag)}: {flag}"))
-        return notes
-
     def whose(self, flag: Flag) -> str:
         """Which of the estimates a flag is about, where it is not all that there are."""
         estimates = {"MLE": self.mle, "MAP": self.map, "posterior": self.posterior}
         estimates["joint mode"] = self.joint
         whose = [n for n, estimate in estimates.items() if estimate and flag in estimate.flags]
         return f" ({', '.join(whose)})" if 0 < len(whose) < 2 else ""
+
+    def save(self, path: PathLike) -> Path:
+        """Write everything to netCDF (``.nc``) or Zarr (``.zarr``); `pmlik.load` reads it.
+
+        An old file stays until the new one is complete.
+
+        Parameters
+        ----------
+        path : path
+            The suffix chooses the format.
+
+        Raises
+        ------
+        FileError
+            For another suffix, for anything in that place but a file (or for Zarr, a store that
+            pmlik wrote), and where it can't be written.
+        """
+        return storage.save(self, path)
+
+    @classmethod
+    def load(cls, path: PathLike) -> Self:
+        """Read a comparison that `save` has written.
+
+        It prints, reports and plots as the one that was saved. It has no compiled model, so a
+        `Likelihood` of it has to be built from the model again.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        Comparison
+
+        Raises
+        ------
+        FileError
+            If there is no such file, or it is not one of these, or it is damaged.
+        """
+        return storage.load(path, cls)
+
+    def to_datatree(self) -> xr.DataTree:
+        """Return everything as one tree: groups ``mle``, ``map``, ``posterior``, ...
+
+        The values in ``mle`` and ``map`` are the estimates; a point is never in ``posterior``,
+        which has the draws.
+        """
+        return storage.to_datatree(self)
+
+    def to_json(self, path: PathLike | None = None, *, draws: bool = True) -> str:
+        """Return everything as JSON, full precision.
+
+        NaN is ``null``, infinities are the strings ``"Infinity"`` and ``"-Infinity"``.
+
+        Parameters
+        ----------
+        path : path, optional
+            Written there too.
+        draws : bool
+            Include the posterior's draws.
+
+        Raises
+        ------
+        FileError
+            If the file can't be written.
+        """
+        _check_path(path)
+        return _write(storage.to_json(self, draws=draws), path)
+
+    def to_html(self, path: PathLike | None = None, *, title: str | None = None) -> str:
+        """Return one page that needs no other file and no network.
+
+        Verdict and findings first, then the table, the figures, why the estimates differ, the
+        flags, what is known of the optima and the chains, the model, how to get the numbers
+        again, and a glossary. It has a panel for each scalar whose curves are kept.
+
+        Parameters
+        ----------
+        path : path, optional
+            Written there too.
+        title : str, optional
+            Title of the page.
+
+        Raises
+        ------
+        FileError
+            If the file can't be written.
+        """
+        _check_path(path)
+        return _write(render_page(self, title), path)
+
+    def to_markdown(
+        self,
+        path: PathLike | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> str:
+        """Return the table in Markdown, then findings and notes.
+
+        Parameters
+        ----------
+        path : path, optional
+            Written there too.
+        columns : sequence of str, optional
+            The columns, in order: ``MLE``, ``SE``, ``MAP``, ``mean``, ``sd``, ``interval``,
+            ``shift/sd``, ``flags`` and the names of references. Default: all.
+        var_names : sequence of str, optional
+            Variables; default all.
+
+        Raises
+        ------
+        ValuesError
+            For columns and variables that it does not have.
+        FileError
+            If the file can't be written.
+        """
+        _check_path(path)
+        table = select_table(self, columns, var_names)
+        found = tuple(("finding", str(finding)) for finding in self.findings())
+        return _write(to_markdown(replace(table, notes=(*found, *table.notes))), path)
+
+    def to_latex(
+        self,
+        path: PathLike | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        var_names: Sequence[str] | None = None,
+        label: str = "",
+    ) -> str:
+        """Return the table for a paper, by ``booktabs``, with the likelihood and flags below.
+
+        Parameters
+        ----------
+        path, columns, var_names
+            As in `to_markdown`.
+        label : str
+            For a reference to the table.
+
+        Raises
+        ------
+        ValuesError, FileError
+            As in `to_markdown`.
+        """
+        _check_path(path)
+        table = select_table(self, columns, var_names)
+        notes = tuple(n for n in table.notes if n[0] == "likelihood" or n[0].startswith("flag"))
+        return _write(to_latex(replace(table, notes=notes), label), path)
 
     def __str__(self) -> str:
         return to_text(self.sheet())
@@ -345,89 +417,13 @@ class Comparison(Exports):
         return to_html(self.sheet())
 
 
-_VERDICTS = {
-    "agree": "likelihood and posterior agree (within a quarter of a posterior sd)",
-    "differ": "likelihood and posterior differ (see shift/sd, and sd against SE)",
-    None: "none, as not all three can be trusted",
-}
+def _check_path(path: PathLike | None) -> None:
+    """Refuse a path that can't be replaced before the text for it is made."""
+    if path is not None:
+        check_replaceable(Path(path))
 
 
-def _fixed(value: float) -> str:
-    return format_fixed(value, 3)
-
-
-def _verdict(trusted: bool, what: str) -> str:
-    return what if trusted else f"NOT TO BE TRUSTED: {what}"
-
-
-def is_about(flag: Flag, scalars: Sequence[str]) -> bool:
-    """Whether a flag belongs into the row of these scalars."""
-    if not flag.variables:  # about all of them, which only an error has to say in each row
-        return flag.severity is Severity.ERROR
-    names = {*scalars, *(label.split("[")[0] for label in scalars)}
-    return not names.isdisjoint(flag.variables)
-
-
-def bounds_of(interval: xr.Dataset) -> dict[str, tuple[float, float]]:
-    """(lower, upper) by label."""
-    lower, upper = (labelled(interval.sel(ci_bound=bound, drop=True)) for bound in _BOUNDS)
-    return {label: (lower[label], upper[label]) for label in lower}
-
-
-def merge_estimates(
-    mle: PointEstimate,
-    map_estimate: PointEstimate,
-    posterior: PosteriorEstimate | None,
-    names: Sequence[str] | None = None,
-    *,
-    joint: PointEstimate | None = None,
-) -> tuple[xr.Dataset, tuple[Flag, ...]]:
-    """Lay the estimates of the named variables (default all) side by side.
-
-    What one of the estimates lacks is NaN.
-
-    Returns
-    -------
-    dataset : xarray.Dataset
-        See `Comparison.dataset`.
-    flags : tuple of Flag
-        All flags, each once, errors first.
-    """
-    methods = {"mle": mle, "map": map_estimate, "posterior": posterior}
-    if joint is not None:
-        methods["joint"] = joint
-    estimates = [estimate for estimate in methods.values() if estimate is not None]
-    if names is None:
-        names = list(dict.fromkeys(str(name) for e in estimates for name in e.values.data_vars))
-    variables = {
-        name: _stack(name, methods)
-        for name in names
-        if any(name in estimate.values for estimate in estimates)
-    }
-    flags = {flag: None for estimate in methods.values() if estimate for flag in estimate.flags}
-    order = list(Severity)[::-1]
-    coords = {"method": list(methods), "statistic": list(_STATISTICS)}
-    dataset = xr.Dataset(variables, coords=coords)
-    return dataset, tuple(sorted(flags, key=lambda flag: order.index(flag.severity)))
-
-
-_STATISTICS = {"estimate": "values", "std_error": "std_error"}
-
-
-def _stack(name: str, methods: Mapping[str, Any]) -> xr.DataArray:
-    template = next(e.values[name] for e in methods.values() if e is not None and name in e.values)
-    nothing = np.full(template.shape, np.nan)
-
-    def numbers(estimate: Any, attribute: str) -> FloatArray:
-        dataset = getattr(estimate, attribute, xr.Dataset())
-        return np.asarray(dataset[name], dtype=float) if name in dataset else nothing
-
-    stacked = [
-        [numbers(estimate, attribute) for attribute in _STATISTICS.values()]
-        for estimate in methods.values()
-    ]
-    return xr.DataArray(
-        np.array(stacked),
-        dims=("method", "statistic", *template.dims),
-        coords={"method": list(methods), "statistic": list(_STATISTICS), **template.coords},
-    )
+def _write(text: str, path: PathLike | None) -> str:
+    if path is not None:
+        write_text(path, text)
+    return text

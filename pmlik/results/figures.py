@@ -6,7 +6,7 @@ import re
 import warnings
 from io import StringIO
 from itertools import count
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import arviz as az
 import matplotlib as mpl
@@ -19,9 +19,10 @@ from pmlik.labels import labelled, printable
 from pmlik.plots.comparison import list_rows, plot_attribution, plot_compare, plot_forest
 from pmlik.plots.profile import plot_waterfall
 from pmlik.plots.style import COLOURS, shorten
-from pmlik.results.comparison import Comparison
 from pmlik.results.flags import FlagCode, Severity
-from pmlik.stats.curves import keep_curves, leading_labels
+
+if TYPE_CHECKING:
+    from pmlik.results.comparison import Comparison
 
 __all__ = ["ReportFigure", "Key", "report_figures", "list_key", "in_page_style", "to_svg"]
 
@@ -97,7 +98,7 @@ def report_figures(comparison: Comparison) -> list[ReportFigure]:
 
 
 def _panels(comparison: Comparison) -> list[ReportFigure]:
-    labels = leading_labels(keep_curves(comparison))
+    labels = [n for n in comparison.leading_labels() if n in comparison.background.curves]
     exhibits = []
     for label in labels:
         size = {"figsize": (5.0, 3.2)}

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from pmlik.labels import bounds_of, labelled
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.format import MINUS, count, format_number, format_to
 from pmlik.results.outliers import describe_outlier, describe_unbounded, find_outlier
+
+if TYPE_CHECKING:
+    from pmlik.results.comparison import Comparison
 
 __all__ = [
     "DIFFER",
@@ -21,6 +26,7 @@ __all__ = [
     "Finding",
     "differs",
     "find_findings",
+    "gather_inputs",
     "select_findings",
 ]
 
@@ -107,6 +113,47 @@ class FindingInputs:
     trusted: bool
     latents: frozenset[str] = frozenset()
     joint_flags: tuple[Flag, ...] = ()
+
+
+def gather_inputs(comparison: Comparison) -> FindingInputs:
+    """Return the numbers of a comparison that findings are made of."""
+    intervals = {
+        kind: bounds_of(dataset)
+        for kind, dataset in comparison.intervals.items()
+        if kind not in ("wald", "eti", "hdi")
+    }
+    if comparison.posterior is not None:
+        prob = f"{100 * comparison.posterior.interval.attrs['ci_prob']:g}%"
+        intervals[f"posterior ({prob})"] = bounds_of(comparison.posterior.interval)
+    return FindingInputs(
+        table=comparison.table,
+        steps=None if comparison.attribution is None else comparison.attribution.table,
+        map_error=labelled(comparison.map.std_error),
+        intervals=intervals,
+        flags=comparison.flags,
+        n_observations=comparison.mle.n_observations,
+        trusted=comparison.trusted,
+        latents=_latent_labels(comparison),
+        joint_flags=_joint_flags(comparison),
+    )
+
+
+def _latent_labels(comparison: Comparison) -> frozenset[str]:
+    """Return the rows that the likelihood integrates over, and those that depend on them."""
+    if not any(flag.code is FlagCode.INTEGRATED_OUT for flag in comparison.mle.flags):
+        return frozenset()
+    rows = comparison.dataset.sel({"method": "mle", "statistic": "estimate"}, drop=True)
+    known = [name for name in rows.data_vars if name in comparison.mle.values]
+    return frozenset(labelled(rows.drop_vars(known)))
+
+
+def _joint_flags(comparison: Comparison) -> tuple[Flag, ...]:
+    """Return the flags of the joint mode that no other estimate has."""
+    if comparison.joint is None:
+        return ()
+    others = [e for e in (comparison.mle, comparison.map, comparison.posterior) if e is not None]
+    shared = {flag for estimate in others for flag in estimate.flags}
+    return tuple(flag for flag in comparison.joint.flags if flag not in shared)
 
 
 def differs(table: pd.DataFrame) -> pd.Series:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from pmlik.labels import labelled, printable
 from pmlik.results.background import Predictive
-from pmlik.results.comparison import Comparison
 from pmlik.results.format import MINUS, count, format_fixed
 from pmlik.results.information import InformationShares
-from pmlik.results.point import PointEstimate
+
+if TYPE_CHECKING:
+    from pmlik.results.comparison import Comparison
+    from pmlik.results.point import PointEstimate
 
 __all__ = ["fit_section", "information_section"]
 

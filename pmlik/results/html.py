@@ -1,15 +1,15 @@
-"""What the page of a comparison says, as plain values for its template."""
+"""The page of a comparison: plain values for its template."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader
 
 from pmlik.labels import labelled, printable
 from pmlik.results.attribution import STEPS
-from pmlik.results.comparison import Comparison, is_about
 from pmlik.results.figures import list_key, report_figures
 from pmlik.results.findings import DIFFER, OUTLIER, SHIFT, SPREAD, Finding, differs
 from pmlik.results.fit_section import fit_section, information_section
@@ -17,10 +17,11 @@ from pmlik.results.flags import Flag, Severity
 from pmlik.results.format import count, format_to
 from pmlik.results.graph_layout import lay_out_graph
 from pmlik.results.posterior import describe_chains
-from pmlik.stats.curves import leading_labels
-from pmlik.stats.fitted import keep_appraisal
 
-__all__ = ["gather_contents"]
+if TYPE_CHECKING:
+    from pmlik.results.comparison import Comparison
+
+__all__ = ["render_page"]
 
 _VERDICTS = {
     "agree": ("Likelihood and posterior agree", "agree"),
@@ -29,15 +30,17 @@ _VERDICTS = {
 }
 
 
-def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]:
-    """Everything that the template shows.
+def render_page(comparison: Comparison, title: str | None) -> str:
+    """Return `Comparison.to_html`."""
+    environment = Environment(
+        loader=PackageLoader("pmlik.results"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.get_template("report.html.jinja")
+    return template.render(_gather_contents(comparison, title))
 
-    Parameters
-    ----------
-    comparison : Comparison
-    title : str, optional
-    """
-    keep_appraisal(comparison)
+
+def _gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]:
+    """Return everything that the template shows."""
     verdict = comparison.verdict
     words, kind = _VERDICTS[verdict]
     if verdict is None and comparison.trusted:
@@ -46,7 +49,7 @@ def gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]
         words = "No verdict: there is no posterior to compare with"
     everything = comparison.findings(all=True)
     screen = comparison.findings()
-    order = leading_labels(comparison, len(comparison.table))
+    order = comparison.leading_labels(len(comparison.table))
     return {
         "title": printable(title or "Likelihood, prior and posterior side by side"),
         "verdict": words,
@@ -151,9 +154,8 @@ def _rows(comparison: Comparison, order: list[str]) -> list[dict[str, Any]]:
         cells[_REASON] = reasons.get(label, "")
         if "profile" in comparison.intervals:
             cells[_profile_heading(comparison)] = _profile(table.loc[label])
-        numbers = [
-            str(i) for i, flag in enumerate(comparison.flags, start=1) if is_about(flag, [label])
-        ]
+        about = comparison.flags_about([label])
+        numbers = [str(i) for i, flag in enumerate(comparison.flags, start=1) if flag in about]
         rows.append(
             {
                 "label": printable(label),

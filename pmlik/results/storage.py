@@ -10,15 +10,14 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import numpy as np
 import xarray as xr
 
 from pmlik.errors import FileError
-from pmlik.results.codec import decode, encode, plain_number
-from pmlik.results.comparison import Comparison
+from pmlik.results.codec import CLASSES, decode, encode_record, plain_number
 from pmlik.results.files import (
     ZARR,
     as_file_error,
@@ -28,8 +27,9 @@ from pmlik.results.files import (
     replace_file,
     replace_store,
 )
-from pmlik.stats.curves import keep_curves
-from pmlik.stats.fitted import keep_appraisal
+
+if TYPE_CHECKING:
+    from pmlik.results.comparison import Comparison
 
 __all__ = ["load", "save", "to_datatree", "to_json"]
 
@@ -60,7 +60,7 @@ def to_datatree(comparison: Comparison) -> xr.DataTree:
         is no array is JSON in the attribute ``pmlik``.
     """
     groups: dict[str, xr.Dataset] = {}
-    sketch = encode(keep_appraisal(keep_curves(comparison)), groups)
+    sketch = encode_record(comparison, groups)
     layout = {name: _layout(dataset) for name, dataset in groups.items()}
     written = {name: _writable(dataset) for name, dataset in groups.items()}
     views = {"profile": _profiles(comparison)} if "profile" not in written else {}
@@ -100,8 +100,8 @@ def _left_out(comparison: Comparison) -> dict[str, str]:
     return {name: reason for name, reason in kept.items() if isinstance(reason, str)}
 
 
-def from_datatree(tree: xr.DataTree) -> Comparison:
-    """The inverse of `to_datatree`.
+def from_datatree[Record](tree: xr.DataTree, record: type[Record]) -> Record:
+    """Return the record of a tree that `to_datatree` made.
 
     Raises
     ------
@@ -117,8 +117,9 @@ def from_datatree(tree: xr.DataTree) -> Comparison:
     if _checksum(stored) != tree.attrs["pmlik_checksum"]:
         raise FileError("It is damaged: its numbers are not those that were saved.")
     groups = {name: _readable(stored[name], kept) for name, kept in layout.items()}
-    comparison = decode(json.loads(tree.attrs["pmlik"]), groups)
-    if not isinstance(comparison, Comparison):
+    known = {**CLASSES, record.__name__: record}
+    comparison = decode(json.loads(tree.attrs["pmlik"]), groups, known)
+    if not isinstance(comparison, record):
         raise FileError("It does not hold a comparison.")
     return comparison
 
@@ -161,24 +162,14 @@ def save(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def load(path: str | os.PathLike[str]) -> Comparison:
-    """Read a comparison that `save` has written.
-
-    It prints, reports and plots as the one that was saved. It has no compiled model, so a
-    `Likelihood` of it has to be built from the model again.
+def load[Record](path: str | os.PathLike[str], record: type[Record]) -> Record:
+    """Read a comparison that `save` has written, see `Comparison.load`.
 
     Parameters
     ----------
     path : path
-
-    Returns
-    -------
-    Comparison
-
-    Raises
-    ------
-    FileError
-        If there is no such file, or it is not one of these, or it is damaged.
+    record : type
+        The class of the comparison.
     """
     source = Path(path)
     with suppress(OSError):
@@ -189,7 +180,7 @@ def load(path: str | os.PathLike[str]) -> Comparison:
     options: dict[str, Any] = {"consolidated": False} if engine == "zarr" else {}
     try:
         with _quiet(), xr.open_datatree(source, engine=engine, **options) as opened:
-            return from_datatree(opened.load())
+            return from_datatree(opened.load(), record)
     except FileError as error:
         raise FileError(f"{source}: {error}") from None
     except Exception as error:  # whatever a damaged file makes the libraries below raise
@@ -213,7 +204,7 @@ def to_json(comparison: Comparison, *, draws: bool = True) -> str:
         Include what ``pm.sample`` returned, which is most of it.
     """
     groups: dict[str, xr.Dataset] = {}
-    sketch = encode(keep_appraisal(keep_curves(comparison)), groups)
+    sketch = encode_record(comparison, groups)
     groups |= {"profile": profiles} if (profiles := _profiles(comparison)) else {}
     sampled = () if comparison.posterior is None else comparison.posterior.tree.children
     table = comparison.table

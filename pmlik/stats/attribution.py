@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
@@ -32,9 +29,8 @@ def explain(
     posterior: PosteriorEstimate | None,
     *,
     dataset: xr.Dataset,
-    options: Mapping[str, Any],
 ) -> Background:
-    """The way from MLE to posterior mean, the model and the call.
+    """Return the attribution of posterior mean minus MLE, and a description of the model.
 
     Parameters
     ----------
@@ -43,14 +39,11 @@ def explain(
     posterior : PosteriorEstimate or None
     dataset : xarray.Dataset
         The comparison's, with a method ``joint`` where there are latents.
-    options : mapping
-        Further keywords of the call, by name; what is None is left out.
     """
     return Background(
         attribution=_attribute(prepared, mle, map_estimate, posterior, dataset),
         model=describe_model(prepared.model),
         edges=describe_edges(prepared.model),
-        call=_call(prepared, options),
     )
 
 
@@ -82,32 +75,6 @@ def _attribute(
         joint = {"method": "joint", "statistic": "estimate"}
         points["joint mode"] = dataset.sel(joint, drop=True)
     return lay_out(points, posterior.std_error[kept])
-
-
-def _call(prepared: Prepared, options: Mapping[str, Any]) -> str:
-    arguments = prepared.arguments
-    given = {
-        "random_seed": prepared.seed,
-        "var_names": arguments.var_names,
-        "backend": arguments.backend,
-        "start": arguments.start or None,
-        "n_starts": arguments.n_starts,
-        "potentials": None if arguments.potentials == "likelihood" else arguments.potentials,
-        **options,
-    }
-    words = [f"{name}={_literal(value)}" for name, value in given.items() if value is not None]
-    return f"pmlik.compare({', '.join(['model', *words])})"
-
-
-def _literal(value: Any) -> str:
-    """Python for a value, arrays as lists."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key!r}: {_literal(v)}" for key, v in value.items()) + "}"
-    if isinstance(value, np.ndarray | np.generic | xr.DataArray):
-        return repr(np.asarray(value).tolist())
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_literal, value)) + "]"
-    return repr(value)
 
 
 @np.errstate(all="ignore")

@@ -1,13 +1,12 @@
-"""What a picture of prior, likelihood and posterior shows, as numbers."""
+"""Compute the curves of prior, likelihood and posterior that a figure shows."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-import arviz as az
 import numpy as np
 import xarray as xr
 from scipy import interpolate
@@ -17,64 +16,47 @@ from pmlik.errors import PmlikError, ValuesError
 from pmlik.inference.likelihood import Likelihood
 from pmlik.inference.prepare import prepared_of
 from pmlik.labels import labelled
-from pmlik.results.background import Curves
 from pmlik.results.comparison import Comparison
+from pmlik.results.curves import Curves, JointCurves
+from pmlik.results.draws import (
+    FINE,
+    curves_of_draws,
+    density_of,
+    draws_of,
+    finite_marks,
+    span_of,
+    widen,
+)
 from pmlik.results.point import PointEstimate
 from pmlik.stats.profile import can_profile, label_curve, places_of, trace_profiles
 from pmlik.stats.profile_curves import refine_roots
 
 __all__ = [
-    "Joint",
-    "curves_of",
+    "PATIENCE_SECONDS",
     "compute_curves",
     "compute_joint",
+    "curves_of",
     "keep_curves",
-    "leading_labels",
     "select_labels",
 ]
 
 
-# Points where a profile is really computed; a spline of the log-likelihood draws the curve.
+# Points where a profile is computed; a spline of the log-likelihood draws the curve.
 _KNOTS = 41
 _JOINT_KNOTS = 25
 
-# So many scalars have their curves saved and shown in a report.
-_MOST_KEPT = 12
+#: Once the profiles have taken this long, the others are left out.
+PATIENCE_SECONDS = 10.0
 
-# Once their profiles have taken as long as this, the others are left out.
-_PATIENCE_SECONDS = 10.0
+# About how many Hessians an optimum at a knot takes, and a profile traced from the MLE outward.
+_HESSIANS_PER_KNOT, _HESSIANS_PER_TRACE = 3, 40
 
-# About so many Hessians are computed for an optimum at a knot, and for a walk.
-_HESSIANS_A_KNOT, _HESSIANS_A_WALK = 3, 40
-
-# Up to so many coordinates a Hessian is quick enough to be timed.
+# Up to this many coordinates a Hessian is quick enough to be timed.
 _SMALL = 100
-_FINE = 300
-_REACH = 4.0
+_STANDARD_ERRORS = 4.0
 
-# How far the profile of a derived quantity is walked, and in about how many points a side.
-_WALKED_PROB, _WALKED_POINTS = 0.997, 20
-
-
-@dataclass(frozen=True, eq=False)
-class Joint:
-    """Profile likelihood and posterior draws of two scalars.
-
-    Parameters
-    ----------
-    labels : tuple of str
-    grids : tuple of array
-    log_likelihood : array (g, h)
-        Profile log-likelihood minus its highest value.
-    draws : array (d, 2) or None
-    marks : mapping of str to (float, float)
-    """
-
-    labels: tuple[str, str]
-    grids: tuple[FloatArray, FloatArray]
-    log_likelihood: FloatArray
-    draws: FloatArray | None
-    marks: Mapping[str, tuple[float, float]]
+# How far a profile is traced, and about how many points each side has.
+_TRACED_PROB, _TRACED_POINTS = 0.997, 20
 
 
 def select_labels(
@@ -105,82 +87,107 @@ def select_labels(
     return [str(label) for label in labelled(template)]
 
 
-def leading_labels(comparison: Comparison, most: int = _MOST_KEPT) -> list[str]:
-    """The scalars that matter most, as the findings have them, then the others in order."""
-    found = [label for f in comparison.findings(all=True) for label in f.labels]
-    known = list(comparison.table.index)
-    return [label for label in dict.fromkeys([*found, *known]) if label in known][:most]
+def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> Comparison:
+    """Return the same comparison with the curves of its leading scalars.
+
+    Profiles that would take long are followed outward from the MLE, in fewer points than
+    otherwise, or left out.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    patience : float
+        Seconds after which profiles are left out.
+    """
+    begin, curves = time.perf_counter(), dict(comparison.background.curves)
+    labels = [label for label in comparison.leading_labels() if label not in curves]
+    likelihood = _likelihood_of(comparison)
+    seconds = _hessian_seconds(comparison.mle) if labels else 0.0
+    traced = seconds * _HESSIANS_PER_KNOT * _KNOTS * len(labels) > patience
+    needed = seconds * (_HESSIANS_PER_TRACE if traced else _HESSIANS_PER_KNOT * _KNOTS)
+    for label in labels:
+        in_time = time.perf_counter() - begin + needed < patience
+        curves[label] = _curves(comparison, label, likelihood, profiled=in_time, traced=traced)
+    background = replace(comparison.background, curves=curves, compute_curves=curves_of)
+    return replace(comparison, background=background)
 
 
 def curves_of(comparison: Comparison, label: str) -> Curves:
-    """The curves of one scalar: those that are there already, or else drawn now and kept.
+    """Return the curves of one scalar of a comparison.
 
     What can't be had is left out: the prior of a derived quantity, and all but the draws' density
-    in a comparison that was loaded without them.
+    in a comparison that was loaded.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    label : str
     """
-    kept = comparison.background.curves
-    if label not in kept:
-        kept[label] = _curves_now(comparison, label)
-    return kept[label]
+    return _curves(comparison, label, _likelihood_of(comparison))
 
 
-def _curves_now(
-    comparison: Comparison, label: str, *, profiled: bool = True, walked: bool = False
+def _likelihood_of(comparison: Comparison) -> Likelihood | None:
+    known = comparison.mle.prepared is not None
+    return Likelihood.of(comparison, progressbar=False) if known else None
+
+
+def _curves(
+    comparison: Comparison,
+    label: str,
+    likelihood: Likelihood | None,
+    *,
+    profiled: bool = True,
+    traced: bool = False,
 ) -> Curves:
-    if comparison.mle.prepared is not None:
-        likelihood = Likelihood.of(comparison, progressbar=False)
-        if label in labelled(likelihood.template):
-            return compute_curves(likelihood, comparison, label, profiled=profiled, walked=walked)
-    draws, row = _draws(comparison, label), comparison.table.loc[label]
-    marks = {"MLE": row["MLE"], "MAP": row["MAP"], "mean": row["posterior mean"]}
-    finite = {name: float(value) for name, value in marks.items() if np.isfinite(value)}
-    seen = _walk(comparison.mle, label) if profiled else None
-    grid = np.linspace(*_span(list(finite.values()), draws, seen), _FINE)
+    if likelihood is not None and label in labelled(likelihood.template):
+        return compute_curves(likelihood, comparison, label, profiled=profiled, traced=traced)
+    seen = _trace(comparison.mle, label) if profiled else None
+    if seen is None:
+        return curves_of_draws(comparison, label)
+    draws, marks = draws_of(comparison, label), finite_marks(comparison, label)
+    grid = np.linspace(*_span(list(marks.values()), draws, seen), FINE)
     return Curves(
         label=label,
         grid=grid,
-        log_likelihood=np.full(_FINE, np.nan) if seen is None else _below(seen, grid),
+        log_likelihood=_below(seen, grid),
         prior=None,
-        posterior=None if draws is None else _density(draws, grid),
-        marks=finite,
+        posterior=None if draws is None else density_of(draws, grid),
+        marks=marks,
     )
 
 
-def _walk(mle: PointEstimate, label: str) -> xr.Dataset | None:
-    """The profile of a scalar from point to point outward; None where there is none."""
+def _span(
+    marks: Sequence[float], draws: FloatArray | None, seen: xr.Dataset
+) -> tuple[float, float]:
+    """Return a range that shows the marks, the draws and the profile, with a margin.
+
+    A profile with a long arm is cut where it is as far out as all else is wide.
+    """
+    low, high = span_of(marks, draws)
+    first, last = float(seen["value"].min()), float(seen["value"].max())
+    width = high - low if high > low else np.inf
+    return widen(min(low, max(first, low - width)), max(high, min(last, high + width)))
+
+
+def _trace(mle: PointEstimate, label: str) -> xr.Dataset | None:
+    """Return the profile of a scalar from point to point outward; None where there is none."""
     if mle.prepared is None or not can_profile(mle) or label not in places_of(mle):
         return None
     try:
-        same, found, _ = trace_profiles(mle, [label], _WALKED_PROB, _WALKED_POINTS, False)
+        same, found, _ = trace_profiles(mle, [label], _TRACED_PROB, _TRACED_POINTS, False)
     except PmlikError:
         return None
     return label_curve(mle, label, found[label]) if same is mle and label in found else None
 
 
 def _below(seen: xr.Dataset, grid: FloatArray) -> FloatArray:
-    """The profile log-likelihood minus its highest value, NaN outside what was seen."""
+    """Return the profile log-likelihood minus its maximum, NaN outside the points seen."""
     roots = refine_roots(seen["value"].to_numpy(), seen["signed_root"].to_numpy(), grid)
     return -(roots**2) / 2
 
 
-def keep_curves(comparison: Comparison) -> Comparison:
-    """The same comparison, with the curves of its leading scalars drawn.
-
-    Profiles that would take long are walked, in fewer points than otherwise, or left out.
-    """
-    kept, begin = comparison.background.curves, time.perf_counter()
-    labels = [label for label in leading_labels(comparison) if label not in kept]
-    seconds = _hessian_seconds(comparison.mle) if labels else 0.0
-    walked = seconds * _HESSIANS_A_KNOT * _KNOTS * len(labels) > _PATIENCE_SECONDS
-    needed = seconds * (_HESSIANS_A_WALK if walked else _HESSIANS_A_KNOT * _KNOTS)
-    for label in labels:
-        profiled = time.perf_counter() - begin + needed < _PATIENCE_SECONDS
-        kept[label] = _curves_now(comparison, label, profiled=profiled, walked=walked)
-    return comparison
-
-
 def _hessian_seconds(mle: PointEstimate) -> float:
-    """What a Hessian of the likelihood takes."""
+    """Return the time that a Hessian of the likelihood takes."""
     if mle.prepared is None or not can_profile(mle):
         return 0.0
     likelihood, x = prepared_of(mle, "curves").problem.likelihood, mle.unconstrained
@@ -198,34 +205,13 @@ def _time(call: Callable[[], Any]) -> float:
     return time.perf_counter() - begin
 
 
-def _span(
-    marks: Sequence[float], draws: FloatArray | None, seen: xr.Dataset | None = None
-) -> tuple[float, float]:
-    """A range that shows the marks, the draws and the profile, with a margin.
-
-    A profile with a long arm is cut where it is as far out as all else is wide.
-    """
-    ends = list(marks)
-    if draws is not None:
-        ends += list(np.quantile(draws[np.isfinite(draws)], [0.001, 0.999]))
-    low, high = (min(ends), max(ends)) if ends else (0.0, 0.0)
-    if seen is not None:
-        first, last = float(seen["value"].min()), float(seen["value"].max())
-        width = high - low if high > low else np.inf
-        low, high = min(low, max(first, low - width)), max(high, min(last, high + width))
-    if not 0 < high - low < np.inf:
-        return low - 1.0, low + 1.0
-    margin = 0.08 * (high - low)
-    return low - margin, high + margin
-
-
 def compute_curves(
     likelihood: Likelihood,
     comparison: Comparison | None,
     label: str,
     *,
     profiled: bool = True,
-    walked: bool = False,
+    traced: bool = False,
 ) -> Curves:
     """The curves of one scalar.
 
@@ -237,42 +223,42 @@ def compute_curves(
     label : str
     profiled : bool
         Leave the likelihood's curve out if False, which is most of the work.
-    walked : bool
-        Follow the profile from the MLE outward as far as 3 standard errors or so, in place of
-        an optimum at each of many values.
+    traced : bool
+        Follow the profile from the MLE outward for about 3 standard errors, in place of an
+        optimum at each of many values.
     """
-    draws, place = _draws(comparison, label), _place(likelihood, label)
+    draws, place = draws_of(comparison, label), _place(likelihood, label)
     low, high = _range(likelihood, draws, label)
-    grid = np.linspace(low, high, _FINE)
-    profile = np.full(_FINE, np.nan)
-    if profiled and walked:
-        seen = _walk(likelihood.mle, label)
+    grid = np.linspace(low, high, FINE)
+    profile = np.full(FINE, np.nan)
+    if profiled and traced:
+        seen = _trace(likelihood.mle, label)
         profile = profile if seen is None else _below(seen, grid)
     elif profiled:
         knots = np.linspace(low, high, _KNOTS)
-        heights = likelihood.surface({label: knots}, others="profile").to_numpy()
-        profile = _refine(knots, heights, grid, _highest(likelihood, heights))
+        values = likelihood.surface({label: knots}, others="profile").to_numpy()
+        profile = _refine(knots, values, grid, _highest(likelihood, values))
     return Curves(
         label=label,
         grid=grid,
         log_likelihood=profile,
         prior=likelihood.natural.prior_density(place, grid),
-        posterior=None if draws is None else _density(draws, grid),
+        posterior=None if draws is None else density_of(draws, grid),
         marks=_marks(likelihood, comparison, label),
     )
 
 
 def compute_joint(
     likelihood: Likelihood, comparison: Comparison | None, labels: tuple[str, str]
-) -> Joint:
+) -> JointCurves:
     """The profile likelihood of two scalars, and the posterior's draws."""
-    draws = [_draws(comparison, label) for label in labels]
+    draws = [draws_of(comparison, label) for label in labels]
     ranges = [_range(likelihood, d, label) for d, label in zip(draws, labels, strict=True)]
     knots = [np.linspace(low, high, _JOINT_KNOTS) for low, high in ranges]
     surface = likelihood.surface(dict(zip(labels, knots, strict=True)), others="profile").to_numpy()
     both = None if draws[0] is None or draws[1] is None else np.column_stack([draws[0], draws[1]])
     marks = [_marks(likelihood, comparison, label) for label in labels]
-    return Joint(
+    return JointCurves(
         labels=labels,
         grids=(knots[0], knots[1]),
         log_likelihood=surface - _highest(likelihood, surface),
@@ -285,27 +271,13 @@ def _place(likelihood: Likelihood, label: str) -> int:
     return list(labelled(likelihood.template)).index(label)
 
 
-def _draws(comparison: Comparison | None, label: str) -> FloatArray | None:
-    if comparison is None or comparison.posterior is None:
-        return None
-    posterior = az.extract(comparison.posterior.tree, group="posterior", keep_dataset=True)
-    for name, array in posterior.data_vars.items():
-        one = xr.Dataset({name: array.isel(sample=0, drop=True)})
-        labels = list(labelled(one)) if array.dtype.kind in "fiu" else []
-        if label in labels:
-            flat = array.transpose("sample", ...).to_numpy().reshape(array.sizes["sample"], -1)
-            draws = np.asarray(flat[:, labels.index(label)], dtype=float)
-            return draws if np.isfinite(draws).any() else None
-    return None
-
-
 def _range(likelihood: Likelihood, draws: FloatArray | None, label: str) -> tuple[float, float]:
     """Far enough for the likelihood and the posterior both."""
     ends = []
     mle: PointEstimate = likelihood.mle
     estimate, error = labelled(mle.values)[label], labelled(mle.std_error)[label]
     if np.isfinite(estimate):
-        reach = _REACH * error if np.isfinite(error) else 0.0
+        reach = _STANDARD_ERRORS * error if np.isfinite(error) else 0.0
         ends += [estimate - reach, estimate + reach]
     if draws is not None:
         ends += list(np.quantile(draws[np.isfinite(draws)], [0.001, 0.999]))
@@ -327,17 +299,6 @@ def _refine(knots: FloatArray, profile: FloatArray, grid: FloatArray, highest: f
         return np.full(len(grid), np.nan)
     spline = interpolate.Akima1DInterpolator(knots[finite], profile[finite] - highest)
     return np.asarray(np.minimum(spline(grid), 0.0))
-
-
-def _density(draws: FloatArray, grid: FloatArray) -> FloatArray:
-    """Kernel density of the draws on a grid, zero outside their range."""
-    finite = draws[np.isfinite(draws)]
-    low, width = float(finite.min()), float(np.ptp(finite))
-    if not 0 < width < np.inf:
-        return np.zeros(len(grid))
-    kde = az.kde(xr.DataArray((finite - low) / width, dims="sample"), dim="sample")
-    x, y = (kde.sel(plot_axis=axis).to_numpy() for axis in ("x", "y"))
-    return np.asarray(np.interp((grid - low) / width, x, y, left=0.0, right=0.0) / width)
 
 
 def _marks(likelihood: Likelihood, comparison: Comparison | None, label: str) -> dict[str, float]:

@@ -1,78 +1,89 @@
-"""What a report adds to the estimates: prediction, shares of data and prior, sensitivity.
+"""Additions to the estimates: prediction, shares of data and prior, sensitivity.
 
-Each answer is found once, where it is quick, and kept with the comparison; where there is none,
+`compare` computes each where it is quick and keeps it with the comparison; where it is left out,
 the reason is kept in its place.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import xarray as xr
 
 from pmlik.errors import PmlikError
 from pmlik.inference.prepare import prepared_of
 from pmlik.labels import printable
-from pmlik.results.background import Predictive
+from pmlik.results.background import Extra, Predictive
 from pmlik.results.comparison import Comparison
 from pmlik.results.format import count
 from pmlik.results.information import InformationShares
 from pmlik.stats.criteria import pointwise_log_likelihood, score_loo, sensitivity
 from pmlik.stats.information import share_information
 
-__all__ = ["keep_appraisal"]
+__all__ = ["PATIENCE_SECONDS", "keep_extras"]
 
 
-# So many numbers, draws times observations, are kept; so many are computed for PSIS-LOO.
+# The most numbers, draws times observations, that are kept, and that are computed for PSIS-LOO.
 _MOST_KEPT = 1_000_000
 _MOST_TERMS = 4_000_000
 
 # Shares take a dense matrix and four gradients a coordinate.
 _MOST_COORDINATES = 200
 
-# Evaluations over all draws are left out where they would take longer.
-_PATIENCE_SECONDS = 5.0
+#: Evaluations over all draws are left out where they would take longer.
+PATIENCE_SECONDS = 5.0
 _TRIALS = 8
 
 
+Compute = Callable[[Comparison, Mapping[str, Extra], float], Extra]
+
+
 class _LeftOutError(Exception):
-    """Why there is no answer, in a sentence."""
+    """The reason why something was left out, in a sentence."""
 
 
-def keep_appraisal(comparison: Comparison) -> Comparison:
-    """The same comparison, with the answers that its background lacks.
+def keep_extras(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> Comparison:
+    """Return the same comparison with the additions that its background lacks.
 
     Parameters
     ----------
     comparison : Comparison
-        One that was loaded keeps the answers that it was saved with.
+        One that was loaded keeps those that it was saved with.
+    patience : float
+        Evaluations over all draws that would take longer, in seconds, are left out.
     """
-    kept = comparison.background.appraisal
     if comparison.mle.prepared is None:
         return comparison
-    for name, answer in _ANSWERS.items():
-        if name not in kept:
-            try:
-                kept[name] = answer(comparison)
-            except _LeftOutError as reason:
-                kept[name] = str(reason)
-            except PmlikError as error:
-                kept[name] = str(error)
-            except Exception as error:  # noqa: BLE001 - a report does not fail with ArviZ
-                kept[name] = f"It can't be had: {printable(str(error))}"
-    return comparison
+    extras = dict(comparison.background.appraisal)
+    for name, compute in _COMPUTED.items():
+        if name not in extras:
+            extras[name] = _extra_or_reason(compute, comparison, extras, patience)
+    return replace(comparison, background=replace(comparison.background, appraisal=extras))
 
 
-def _log_likelihood(comparison: Comparison) -> xr.Dataset:
-    """Of every draw and observation, where that is small enough to be kept."""
+def _extra_or_reason(
+    compute: Compute, comparison: Comparison, extras: Mapping[str, Extra], patience: float
+) -> Extra:
+    try:
+        return compute(comparison, extras, patience)
+    except (_LeftOutError, PmlikError) as reason:
+        return str(reason)
+    except Exception as error:  # noqa: BLE001 - a comparison does not fail with ArviZ
+        return f"It can't be had: {printable(str(error))}"
+
+
+def _log_likelihood(
+    comparison: Comparison, extras: Mapping[str, Extra], patience: float
+) -> xr.Dataset:
+    """Return the terms of every draw and observation, where these are few enough to be kept."""
     if "log_likelihood" in _tree(comparison).children:
         raise _LeftOutError("As the sampler's own, in the posterior's tree.")
-    return _terms(comparison, _MOST_KEPT)
+    return _terms(comparison, _MOST_KEPT, patience)
 
 
-def _terms(comparison: Comparison, most: int) -> xr.Dataset:
+def _terms(comparison: Comparison, most: int, patience: float) -> xr.Dataset:
     draws = _draws(comparison)
     if prepared_of(comparison.mle, "comparison").roles.latents:
         raise _LeftOutError(
@@ -84,7 +95,7 @@ def _terms(comparison: Comparison, most: int) -> xr.Dataset:
             f"{_size(comparison)} are too many terms to lay out; "
             "pmlik.Likelihood.of(comparison).pointwise(draws) computes them."
         )
-    _refuse_slow(comparison, "likelihood")
+    _refuse_slow(comparison, patience, "likelihood")
     return pointwise_log_likelihood(comparison)
 
 
@@ -104,8 +115,8 @@ def _draws(comparison: Comparison) -> xr.Dataset:
     return comparison.posterior.tree["posterior"].to_dataset()
 
 
-def _refuse_slow(comparison: Comparison, *names: str) -> None:
-    """Where a log-density of all draws would take long."""
+def _refuse_slow(comparison: Comparison, patience: float, *names: str) -> None:
+    """Raise where log-densities of all draws would take longer than the patience."""
     prepared, draws = prepared_of(comparison.mle, "comparison"), _draws(comparison)
     number = draws.sizes["chain"] * draws.sizes["draw"]
     points = prepared.unconstrained(draws.isel(chain=[0], draw=slice(_TRIALS)))
@@ -116,21 +127,23 @@ def _refuse_slow(comparison: Comparison, *names: str) -> None:
         begin = time.perf_counter()
         many("value", points)
         seconds += (time.perf_counter() - begin) / len(points) * number
-    if seconds > _PATIENCE_SECONDS:
+    if seconds > patience:
         raise _LeftOutError(f"It would take about {seconds:.0f} s for {_size(comparison)}.")
 
 
-def _predictive(comparison: Comparison) -> Predictive:
-    """PSIS-LOO of the draws."""
-    terms, tree = comparison.background.appraisal["log_likelihood"], _tree(comparison)
+def _predictive(comparison: Comparison, extras: Mapping[str, Extra], patience: float) -> Predictive:
+    """Return PSIS-LOO of the draws."""
+    terms, tree = extras["log_likelihood"], _tree(comparison)
     if "log_likelihood" in tree.children:
         terms = tree["log_likelihood"].to_dataset()
-    elif isinstance(terms, str):
-        terms = _terms(comparison, _MOST_TERMS)
+    elif not isinstance(terms, xr.Dataset):
+        terms = _terms(comparison, _MOST_TERMS, patience)
     return score_loo(_draws(comparison), terms)
 
 
-def _shares(comparison: Comparison) -> InformationShares:
+def _shares(
+    comparison: Comparison, extras: Mapping[str, Extra], patience: float
+) -> InformationShares:
     n = len(comparison.map.unconstrained)
     if comparison.map.prepared is None:
         raise _LeftOutError("The MAP's problem was not kept.")
@@ -142,8 +155,10 @@ def _shares(comparison: Comparison) -> InformationShares:
     return share_information(comparison.map)
 
 
-def _sensitivity(comparison: Comparison) -> xr.Dataset:
-    _refuse_slow(comparison, "likelihood", "prior")
+def _sensitivity(
+    comparison: Comparison, extras: Mapping[str, Extra], patience: float
+) -> xr.Dataset:
+    _refuse_slow(comparison, patience, "likelihood", "prior")
     table = sensitivity(comparison)
     return xr.Dataset(
         {
@@ -156,7 +171,7 @@ def _sensitivity(comparison: Comparison) -> xr.Dataset:
 
 
 # Each may use those before it.
-_ANSWERS: dict[str, Callable[[Comparison], Any]] = {
+_COMPUTED: dict[str, Compute] = {
     "log_likelihood": _log_likelihood,
     "predictive": _predictive,
     "shares": _shares,

@@ -1,9 +1,8 @@
-"""What a picture of profile likelihoods shows, as numbers."""
+"""Compute the curves of profile likelihoods that a figure shows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,50 +11,20 @@ from scipy import interpolate, stats
 
 from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
-from pmlik.labels import labelled
+from pmlik.labels import bounds_of, labelled
 from pmlik.results.comparison import Comparison
+from pmlik.results.curves import ProfileCurve
 from pmlik.results.point import PointEstimate
 from pmlik.stats.intervals import interval_wald
 from pmlik.stats.profile import Profile, profile
 
-__all__ = ["ProfileCurve", "compute_profiles", "refine_roots"]
+__all__ = ["compute_profiles", "refine_roots"]
 
 _FINE = 300
 _MARGIN = 0.04
 
 # The axis spans what of the curve is between these depths, as shares of the level.
 _SHALLOW, _DEEP = 0.1, 1.3
-
-
-@dataclass(frozen=True, eq=False)
-class ProfileCurve:
-    """The profile log-likelihood of one scalar, its parabola, and intervals; natural units.
-
-    Parameters
-    ----------
-    label : str
-    estimate : float
-    grid : array (g,)
-    log_likelihood, quadratic : array (g,)
-        Minus the maximum. NaN where there is none.
-    level : float
-        How far the log-likelihood falls to an end of the interval.
-    ci_prob : float
-    intervals : mapping of str to (float, float)
-        By ``ci_kind``.
-    limits : tuple of float
-        Of the axis.
-    """
-
-    label: str
-    estimate: float
-    grid: FloatArray
-    log_likelihood: FloatArray
-    quadratic: FloatArray
-    level: float
-    ci_prob: float
-    intervals: Mapping[str, tuple[float, float]]
-    limits: tuple[float, float]
 
 
 def compute_profiles(
@@ -83,7 +52,7 @@ def compute_profiles(
     intervals = {"profile": made.interval, "wald": wald}
     if posterior is not None and np.isclose(posterior.interval.attrs["ci_prob"], made.ci_prob):
         intervals[str(posterior.interval.attrs["ci_kind"])] = posterior.interval
-    ends = {kind: _by_label(interval) for kind, interval in intervals.items()}
+    ends = {kind: bounds_of(interval) for kind, interval in intervals.items()}
     return [
         _curve(made, label, {kind: known[label] for kind, known in ends.items() if label in known})
         for label in labels
@@ -107,11 +76,6 @@ def _select(
         return list(labelled(made.interval[names].isel(ci_bound=0, drop=True).sel(chosen)))
     except (KeyError, ValueError) as error:
         raise ValuesError(f"coords: {error}.") from None
-
-
-def _by_label(interval: xr.Dataset) -> dict[str, tuple[float, float]]:
-    lower, upper = (labelled(interval.sel(ci_bound=b, drop=True)) for b in ("lower", "upper"))
-    return {label: (lower[label], upper[label]) for label in lower}
 
 
 def _curve(made: Profile, label: str, intervals: Mapping[str, tuple[float, float]]) -> ProfileCurve:

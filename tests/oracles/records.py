@@ -9,11 +9,14 @@ import xarray as xr
 
 from pmlik._typing import EigenvalueSigns
 from pmlik.results.attribution import lay_out
-from pmlik.results.background import Background, Curves
-from pmlik.results.comparison import Comparison, merge_estimates
+from pmlik.results.background import Background
+from pmlik.results.comparison import Comparison
+from pmlik.results.curves import Curves
 from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.merge import merge_estimates
 from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd
 from pmlik.results.posterior import PosteriorEstimate
+from pmlik.stats.curves import keep_curves
 
 HOSTILE = (
     "<script>alert('x')<!--",
@@ -124,7 +127,7 @@ def make_comparison(
             "mean": posterior.values,
         }
         attribution = lay_out(points, posterior.std_error)
-    return Comparison(
+    comparison = Comparison(
         mle=mle,
         map=map_estimate,
         posterior=posterior,
@@ -141,6 +144,7 @@ def make_comparison(
             call="pmlik.compare(model, random_seed=7)",
         ),
     )
+    return keep_curves(comparison)
 
 
 def plain() -> Comparison:

@@ -1,0 +1,205 @@
+"""A comparison as a table of strings: cells, notes, selected columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pmlik.errors import ValuesError
+from pmlik.labels import labelled, space_of
+from pmlik.results.flags import Flag
+from pmlik.results.format import count, format_fixed, format_number, format_to
+from pmlik.results.posterior import describe_chains, describe_interval
+from pmlik.results.table import Table, display_rows
+
+if TYPE_CHECKING:
+    from pmlik.results.comparison import Comparison
+
+__all__ = ["build_frame", "cells_of", "headings_of", "interval_heading", "select_table", "tabulate"]
+
+
+def build_frame(comparison: Comparison) -> pd.DataFrame:
+    """Return `Comparison.table`."""
+    point, error = (
+        comparison.dataset.sel(statistic=s, drop=True) for s in ("estimate", "std_error")
+    )
+
+    posterior = comparison.posterior
+
+    def column(dataset: xr.Dataset, method: str) -> dict[str, float]:
+        return labelled(dataset.sel({"method": method}, drop=True))
+
+    columns = {
+        "MLE": column(point, "mle"),
+        "SE": column(error, "mle"),
+        "MAP": column(point, "map"),
+        **({"joint mode": column(point, "joint")} if comparison.joint else {}),
+        "posterior mean": column(point, "posterior"),
+        "sd": column(error, "posterior"),
+        **_bounds("interval", posterior.interval if posterior else None),
+    }
+    if "profile" in comparison.intervals:
+        columns |= _bounds("profile", comparison.intervals["profile"])
+    table = pd.DataFrame(columns, index=pd.Index(list(columns["MLE"]), name="parameter"))
+    for name in comparison.references:
+        table[name] = column(point, name)
+    table["shift in sd"] = (table["posterior mean"] - table["MLE"]) / table["sd"]
+    flags = [comparison.flags_about([label]) for label in table.index]
+    table["flags"] = [", ".join(flag.code.name for flag in about) for about in flags]
+    return table
+
+
+def _bounds(name: str, interval: xr.Dataset | None) -> dict[str, dict[str, float]]:
+    """Return the columns of both ends; empty ones where there is no interval."""
+    return {
+        f"{name} {bound}": {}
+        if interval is None
+        else labelled(interval.sel(ci_bound=bound, drop=True))
+        for bound in ("lower", "upper")
+    }
+
+
+def tabulate(comparison: Comparison) -> Table:
+    """Return the comparison as a table: one row per scalar, three per large variable."""
+    columns = ["parameter", *headings_of(comparison)]
+    last = "joint" if comparison.joint else "MAP"
+    numbers = {flag: str(i) for i, flag in enumerate(comparison.flags, start=1)}
+    rows = _rows(comparison)
+    marks = [",".join(numbers[flag] for flag in flags) for _, flags in rows]
+    if any(marks):
+        columns.append("flags")
+    body = [(*row, mark) if any(marks) else row for (row, _), mark in zip(rows, marks, strict=True)]
+    title = (
+        f"Likelihood and posterior of {count(len(comparison.table), 'quantity', 'quantities')}, "
+        f"{count(comparison.mle.n_observations, 'observation', 'observations')}"
+    )
+    notes = tuple(_notes(comparison, numbers))
+    return Table(title, tuple(columns), tuple(body), notes, breaks=(columns.index(last) + 1,))
+
+
+def select_table(
+    comparison: Comparison, columns: Sequence[str] | None, var_names: Sequence[str] | None
+) -> Table:
+    """Return the table of some variables with some of its columns; ``interval`` names its own.
+
+    Raises
+    ------
+    ValuesError
+        For columns and variables that the comparison does not have.
+    """
+    for name, given in (("columns", columns), ("var_names", var_names)):
+        if isinstance(given, str):
+            raise ValuesError(f"{name}: got the string {given!r}, need a list of names.")
+    if var_names is not None:
+        comparison = comparison.select(var_names)
+    table = tabulate(comparison)
+    if columns is None:
+        return table
+    interval = interval_heading(comparison)
+    try:
+        return table.pick([interval if c == "interval" else c for c in columns])
+    except KeyError as error:
+        raise ValuesError(
+            f"columns: {error} is not in the table, which has {', '.join(table.columns[1:])}."
+        ) from None
+
+
+def headings_of(comparison: Comparison) -> list[str]:
+    """Return the headings of the cells of a row."""
+    columns = ["MLE", "SE", "MAP", *(["joint"] if comparison.joint else [])]
+    if comparison.posterior is not None:
+        columns += ["mean", "sd", interval_heading(comparison), "shift/sd"]
+    return [*columns, *comparison.references]
+
+
+def interval_heading(comparison: Comparison) -> str:
+    """Return the probability and the kind of the posterior's interval."""
+    posterior = comparison.posterior
+    return "interval" if posterior is None else describe_interval(posterior.interval)
+
+
+def cells_of(comparison: Comparison, label: str) -> tuple[str, ...]:
+    """Return the numbers of one scalar as strings, one per heading."""
+    return _cells(comparison, comparison.table.loc[label].to_dict())
+
+
+def _rows(comparison: Comparison) -> list[tuple[tuple[str, ...], list[Flag]]]:
+    chosen = {"statistic": "estimate", "method": "mle"}
+    space = space_of(comparison.dataset.sel(chosen, drop=True))
+    numbers = comparison.table.drop(columns="flags").to_dict()
+    return [
+        ((row.label, *_cells(comparison, row.numbers)), comparison.flags_about(row.scalars))
+        for row in display_rows(space, numbers)
+    ]
+
+
+def _cells(comparison: Comparison, n: Mapping[str, float]) -> tuple[str, ...]:
+    error = min((e for e in (n["SE"], n["sd"]) if np.isfinite(e) and e > 0), default=np.nan)
+    cells = [
+        format_to(n["MLE"], error),
+        format_number(n["SE"], 3),
+        format_to(n["MAP"], error),
+        *([format_to(n["joint mode"], error)] if comparison.joint else []),
+    ]
+    if comparison.posterior is not None:
+        lower, upper = (format_to(n[f"interval {bound}"], error) for bound in ("lower", "upper"))
+        cells += [
+            format_to(n["posterior mean"], error),
+            format_number(n["sd"], 3),
+            f"{lower} .. {upper}",
+            format_to(n["shift in sd"], 0.1),
+        ]
+    return (*cells, *(format_to(n[name], error) for name in comparison.references))
+
+
+def _notes(comparison: Comparison, numbers: Mapping[Flag, str]) -> list[tuple[str, str]]:
+    notes = [("likelihood", _likelihood_note(comparison))]
+    for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map)):
+        notes.append((name, _verdict(estimate.trusted, str(estimate.certificate))))
+    joint, posterior = comparison.joint, comparison.posterior
+    if joint is not None:
+        what = "mode over parameters and latents together, as pm.find_MAP has it; "
+        notes.append(("joint", what + _verdict(joint.trusted, str(joint.certificate))))
+    if posterior is None:
+        notes.append(("chains", "none"))
+    else:
+        chains = describe_chains(posterior.diagnostics)
+        notes.append(("chains", _verdict(posterior.trusted, chains)))
+        nothing = "none, as there is nothing to compare"
+        verdict = comparison.verdict
+        words = nothing if comparison.trusted and not verdict else _VERDICTS[verdict]
+        notes.append(("verdict", words))
+    seconds = ", ".join(f"{step} {s:.1f} s" for step, s in comparison.timings.items())
+    notes.append(("time", f"{seconds}; random_seed={comparison.random_seed}"))
+    for flag in comparison.flags:
+        about = f"{flag.severity}{comparison.whose(flag)}"
+        notes.append((f"flag {numbers[flag]}", f"{about}: {flag}"))
+    return notes
+
+
+def _likelihood_note(comparison: Comparison) -> str:
+    mle = comparison.mle
+    return (
+        f"log L = {_fixed(mle.log_likelihood)}, NLL = {_fixed(mle.nll)}, AIC = {_fixed(mle.aic)}, "
+        f"BIC = {_fixed(mle.bic)} ({count(mle.n_parameters, 'parameter', 'parameters')}, "
+        f"{count(mle.n_observations, 'observation', 'observations')})"
+    )
+
+
+_VERDICTS = {
+    "agree": "likelihood and posterior agree (within a quarter of a posterior sd)",
+    "differ": "likelihood and posterior differ (see shift/sd, and sd against SE)",
+    None: "none, as not all three can be trusted",
+}
+
+
+def _fixed(value: float) -> str:
+    return format_fixed(value, 3)
+
+
+def _verdict(trusted: bool, what: str) -> str:
+    return what if trusted else f"NOT TO BE TRUSTED: {what}"

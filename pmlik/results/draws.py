@@ -1,0 +1,96 @@
+"""The posterior's draws of one scalar, and their density as a curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import arviz as az
+import numpy as np
+import xarray as xr
+
+from pmlik._typing import FloatArray
+from pmlik.labels import labelled
+from pmlik.results.curves import Curves
+
+if TYPE_CHECKING:
+    from pmlik.results.comparison import Comparison
+
+__all__ = [
+    "FINE",
+    "curves_of_draws",
+    "density_of",
+    "draws_of",
+    "finite_marks",
+    "span_of",
+    "widen",
+]
+
+
+#: Points of a curve.
+FINE = 300
+
+_MARGIN = 0.08
+
+
+def draws_of(comparison: Comparison | None, label: str) -> FloatArray | None:
+    """Return the draws (d,) of a scalar; None where it has none that is finite."""
+    if comparison is None or comparison.posterior is None:
+        return None
+    posterior = az.extract(comparison.posterior.tree, group="posterior", keep_dataset=True)
+    for name, array in posterior.data_vars.items():
+        one = xr.Dataset({name: array.isel(sample=0, drop=True)})
+        labels = list(labelled(one)) if array.dtype.kind in "fiu" else []
+        if label in labels:
+            flat = array.transpose("sample", ...).to_numpy().reshape(array.sizes["sample"], -1)
+            draws = np.asarray(flat[:, labels.index(label)], dtype=float)
+            return draws if np.isfinite(draws).any() else None
+    return None
+
+
+def density_of(draws: FloatArray, grid: FloatArray) -> FloatArray:
+    """Return the kernel density of draws on a grid, zero outside their range."""
+    finite = draws[np.isfinite(draws)]
+    low, width = float(finite.min()), float(np.ptp(finite))
+    if not 0 < width < np.inf:
+        return np.zeros(len(grid))
+    kde = az.kde(xr.DataArray((finite - low) / width, dims="sample"), dim="sample")
+    x, y = (kde.sel(plot_axis=axis).to_numpy() for axis in ("x", "y"))
+    return np.asarray(np.interp((grid - low) / width, x, y, left=0.0, right=0.0) / width)
+
+
+def span_of(marks: Sequence[float], draws: FloatArray | None) -> tuple[float, float]:
+    """Return the smallest range with the marks and nearly all draws; (0, 0) if there is none."""
+    ends = list(marks)
+    if draws is not None:
+        ends += list(np.quantile(draws[np.isfinite(draws)], [0.001, 0.999]))
+    return (min(ends), max(ends)) if ends else (0.0, 0.0)
+
+
+def widen(low: float, high: float) -> tuple[float, float]:
+    """Return a range with a margin, and one of width two around a point."""
+    if not 0 < high - low < np.inf:
+        return low - 1.0, low + 1.0
+    margin = _MARGIN * (high - low)
+    return low - margin, high + margin
+
+
+def finite_marks(comparison: Comparison, label: str) -> dict[str, float]:
+    """Return MLE, MAP and mean of a scalar, those that exist."""
+    row = comparison.table.loc[label]
+    marks = {"MLE": row["MLE"], "MAP": row["MAP"], "mean": row["posterior mean"]}
+    return {name: float(value) for name, value in marks.items() if np.isfinite(value)}
+
+
+def curves_of_draws(comparison: Comparison, label: str) -> Curves:
+    """Return the curves of a scalar without its model: the density of the draws alone."""
+    draws, marks = draws_of(comparison, label), finite_marks(comparison, label)
+    grid = np.linspace(*widen(*span_of(list(marks.values()), draws)), FINE)
+    return Curves(
+        label=label,
+        grid=grid,
+        log_likelihood=np.full(FINE, np.nan),
+        prior=None,
+        posterior=None if draws is None else density_of(draws, grid),
+        marks=marks,
+    )
