@@ -72,7 +72,7 @@ class Background:
         The model's graph: from a variable to one that depends on it.
     call : str
         The line of Python that gives the same numbers again.
-    appraisal : mapping of str to Extra
+    extras : mapping of str to Extra
         ``log_likelihood`` (Dataset), ``predictive`` (`Predictive`), ``shares``
         (`InformationShares`), ``sensitivity`` (Dataset); where one was left out, the reason as a
         str.
@@ -85,5 +85,5 @@ class Background:
     model: str = ""
     edges: tuple[tuple[str, str], ...] = ()
     call: str = ""
-    appraisal: Mapping[str, Extra] = field(default_factory=dict)
+    extras: Mapping[str, Extra] = field(default_factory=dict)
     compute_curves: ComputeCurves | None = field(default=None, repr=False)

@@ -62,10 +62,10 @@ _NAMES = {
     "posterior_interval": "summary_interval",
     "background_attribution_waypoints": "attribution",
     "background_attribution_sd": "attribution_sd",
-    "background_appraisal_log_likelihood": "log_likelihood",
-    "background_appraisal_sensitivity": "sensitivity",
-    "background_appraisal_shares_shares": "information_shares",
-    "background_appraisal_shares_directions": "information_directions",
+    "background_extras_log_likelihood": "log_likelihood",
+    "background_extras_sensitivity": "sensitivity",
+    "background_extras_shares_shares": "information_shares",
+    "background_extras_shares_directions": "information_directions",
 }
 
 

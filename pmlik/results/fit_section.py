@@ -50,7 +50,7 @@ def fit_section(comparison: Comparison) -> dict[str, Any]:
 
 
 def _kept(comparison: Comparison, name: str) -> Any:
-    return comparison.background.appraisal.get(name)
+    return comparison.background.extras.get(name)
 
 
 def _fixed(value: float) -> str:

@@ -96,7 +96,7 @@ def _profiles(comparison: Comparison) -> xr.Dataset:
 
 def _left_out(comparison: Comparison) -> dict[str, str]:
     """What was asked and not answered, with the reason."""
-    kept = comparison.background.appraisal
+    kept = comparison.background.extras
     return {name: reason for name, reason in kept.items() if isinstance(reason, str)}
 
 

@@ -214,7 +214,7 @@ def loo(comparison: Comparison) -> az.ELPDData:
     """
     if comparison.posterior is None:
         raise ValuesError("comparison: it has no posterior, and PSIS-LOO is of the draws.")
-    terms = comparison.background.appraisal.get("log_likelihood")
+    terms = comparison.background.extras.get("log_likelihood")
     if not isinstance(terms, xr.Dataset):
         terms = pointwise_log_likelihood(comparison)
     return loo_of(comparison.posterior.tree["posterior"].to_dataset(), terms)

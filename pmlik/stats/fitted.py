@@ -56,11 +56,11 @@ def keep_extras(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> C
     """
     if comparison.mle.prepared is None:
         return comparison
-    extras = dict(comparison.background.appraisal)
+    extras = dict(comparison.background.extras)
     for name, compute in _COMPUTED.items():
         if name not in extras:
             extras[name] = _extra_or_reason(compute, comparison, extras, patience)
-    return replace(comparison, background=replace(comparison.background, appraisal=extras))
+    return replace(comparison, background=replace(comparison.background, extras=extras))
 
 
 def _extra_or_reason(

@@ -42,8 +42,8 @@ def test_the_profile_is_the_closed_one(likelihood, comparison) -> None:
     np.testing.assert_allclose(curves.log_likelihood[near], closed[near], atol=2e-3)
 
 
-def test_a_walked_profile_is_the_same_one(likelihood, comparison) -> None:
-    curves = compute_curves(likelihood, comparison, "mu", walked=True)
+def test_a_traced_profile_is_the_same_one(likelihood, comparison) -> None:
+    curves = compute_curves(likelihood, comparison, "mu", traced=True)
     spread = np.mean((Y - curves.grid[:, None]) ** 2, axis=1)
     closed = -len(Y) / 2 * np.log(spread / Y.var())
     seen = np.isfinite(curves.log_likelihood)

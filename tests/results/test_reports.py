@@ -26,9 +26,9 @@ from oracles.records import (
     many,
     plain,
 )
+from pmlik.cli import write_report
 from pmlik.errors import FileError
 from pmlik.results.flags import Flag, FlagCode, Severity
-from pmlik.results.reports import write_report
 
 matplotlib.use("Agg")
 

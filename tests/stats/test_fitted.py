@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import arviz as az
 import numpy as np
@@ -14,8 +15,8 @@ import pmlik
 from oracles.equality import strip_ids
 from oracles.records import many, plain
 from pmlik.results.background import Predictive
-from pmlik.stats import fitted as appraisal
-from pmlik.stats.fitted import keep_appraisal
+from pmlik.stats import fitted as module
+from pmlik.stats.fitted import keep_extras
 
 Y = np.array([1.0, -2.0, 0.5, 3.0, -1.5, 0.75])
 SAMPLING = {"draws": 300, "tune": 300}
@@ -32,7 +33,12 @@ def fitted() -> pmlik.Comparison:
         sigma = pm.HalfNormal("sigma", 2)
         pm.Deterministic("gap", mu[1] - mu[0])
         pm.Normal("y", mu[[0, 0, 0, 1, 1, 1]], sigma, observed=Y)
-    return keep_appraisal(compare(model))
+    return compare(model)
+
+
+def compute_anew(comparison: pmlik.Comparison, **options: float) -> pmlik.Comparison:
+    background = replace(comparison.background, extras={})
+    return keep_extras(replace(comparison, background=background), **options)
 
 
 def test_the_terms_kept_are_the_densities_of_the_draws(fitted) -> None:
@@ -45,14 +51,14 @@ def test_the_terms_kept_are_the_densities_of_the_draws(fitted) -> None:
 
 
 def test_the_prediction_kept_is_arviz_s(fitted) -> None:
-    terms, draws = fitted.background.appraisal["log_likelihood"], fitted.posterior.tree["posterior"]
+    terms, draws = fitted.background.extras["log_likelihood"], fitted.posterior.tree["posterior"]
     tree = az.from_dict(
         {
             "posterior": {str(k): v.to_numpy() for k, v in draws.data_vars.items()},
             "log_likelihood": {"y": terms["y"].transpose("chain", "draw", ...).to_numpy()},
         }
     )
-    kept, expected = fitted.background.appraisal["predictive"], az.loo(tree, pointwise=True)
+    kept, expected = fitted.background.extras["predictive"], az.loo(tree, pointwise=True)
     assert kept.elpd == pytest.approx(float(expected.elpd), abs=1e-9)
     assert kept.std_error == pytest.approx(float(expected.se), abs=1e-9)
     assert kept.worst_k == pytest.approx(float(expected.pareto_k.max()), abs=1e-6)
@@ -65,8 +71,8 @@ def test_the_page_has_what_was_kept_and_a_loaded_one_the_same(fitted, tmp_path) 
     loaded = pmlik.load(fitted.save(tmp_path / "it.nc"))
     assert strip_ids(loaded.to_html()) == strip_ids(page)
     assert loaded.to_json() == fitted.to_json()
-    kept = fitted.background.appraisal["predictive"]
-    total = fitted.background.appraisal["shares"].effective_parameters
+    kept = fitted.background.extras["predictive"]
+    total = fitted.background.extras["shares"].effective_parameters
     minus = "\N{MINUS SIGN}"
     for number in (-2 * kept.elpd, 2 * kept.std_error, kept.effective_parameters, total):
         assert f"{number:.2f}".replace("-", minus) in page
@@ -117,36 +123,34 @@ def test_large_data_are_not_laid_out_by_draw(monkeypatch) -> None:
         pm.Normal("y", mu, 1, observed=Y)
     comparison = compare(model)
     size = 4 * SAMPLING["draws"] * len(Y)
-    monkeypatch.setattr(appraisal, "_MOST_KEPT", size - 1)
-    kept = keep_appraisal(comparison).background.appraisal
-    assert "too many terms" in kept["log_likelihood"]
-    assert isinstance(kept["predictive"], Predictive)  # computed, and let go
-    assert "log_likelihood" not in comparison.to_datatree().children
-    kept.clear()
-    monkeypatch.setattr(appraisal, "_MOST_TERMS", size - 1)
+    monkeypatch.setattr(module, "_MOST_KEPT", size - 1)
+    first = compute_anew(comparison)
+    assert "too many terms" in first.background.extras["log_likelihood"]
+    assert isinstance(first.background.extras["predictive"], Predictive)  # computed, and let go
+    assert "log_likelihood" not in first.to_datatree().children
+    monkeypatch.setattr(module, "_MOST_TERMS", size - 1)
 
     def refuse(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(appraisal, "pointwise_log_likelihood", refuse)
-    keep_appraisal(comparison)
+    monkeypatch.setattr(module, "pointwise_log_likelihood", refuse)
+    comparison = compute_anew(comparison)
     for name in ("log_likelihood", "predictive"):
         assert (
             "1200 draws times 6 observations are too many terms"
-            in comparison.background.appraisal[name]
+            in comparison.background.extras[name]
         )
     page = comparison.to_html()
     assert "No PSIS-LOO. 1200 draws times 6 observations" in page
     assert '"left_out": {"log_likelihood"' in comparison.to_json(draws=False)
 
 
-def test_what_would_take_long_is_left_out(monkeypatch) -> None:
+def test_what_would_take_long_is_left_out() -> None:
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 5)
         pm.Normal("y", mu, 1, observed=Y)
     comparison = compare(model)
-    monkeypatch.setattr(appraisal, "_PATIENCE_SECONDS", 0.0)
-    kept = keep_appraisal(comparison).background.appraisal
+    kept = compute_anew(comparison, patience=0.0).background.extras
     assert re.match(r"It would take about \d+ s for 1200 draws", kept["sensitivity"])
     assert isinstance(kept["shares"], pmlik.InformationShares)
 
@@ -156,7 +160,7 @@ def test_without_a_posterior_the_shares_stay() -> None:
         mu = pm.Normal("mu", 0, 1)
         pm.Normal("y", mu, 1, observed=[2.0])
     comparison = pmlik.compare(model, sample=False, progressbar=False)
-    kept = keep_appraisal(comparison).background.appraisal
+    kept = comparison.background.extras
     assert float(kept["shares"].shares["mu"]) == pytest.approx(0.5)
     assert kept["predictive"] == "There is no posterior."
     assert "50%" in comparison.to_html()
@@ -164,7 +168,7 @@ def test_without_a_posterior_the_shares_stay() -> None:
 
 def test_records_without_a_model_have_neither(tmp_path) -> None:
     for comparison in (plain(), many()):
-        assert keep_appraisal(comparison).background.appraisal == {}
+        assert keep_extras(comparison).background.extras == {}
         assert "Data and prior" not in comparison.to_html()
 
 
@@ -172,8 +176,8 @@ def test_records_without_a_model_have_neither(tmp_path) -> None:
 def test_an_unreliable_prediction_is_called_so(k: float) -> None:
     comparison = plain()
     kept = Predictive(-11.5, 2.0, 2.1, 23, k, int(k > 0.7), 0.7)
-    comparison.background.appraisal["predictive"] = kept
-    page = comparison.to_html()
+    background = replace(comparison.background, extras={"predictive": kept})
+    page = replace(comparison, background=background).to_html()
     assert ("PSIS-LOO is not reliable" in page) == (k > 0.7)
     assert ("PSIS-LOO is reliable" in page) == (k < 0.7)
     # AIC of the record is 2 * 2 + 2 * 10.125.
