@@ -290,19 +290,17 @@ def _repeat(options: Options, seed: int) -> str:
     return format_call("pmlik.compare", "model", replace(options, fit=fit))
 
 
-# Without sampling, curves take at most this long, or as long as the estimates.
-_CURVES_SECONDS = 2.0
+# Without sampling the profiles in the curves take about this long at most.
+_QUICK_SECONDS = 2.0
 
 
 def _add_extras(
     comparison: Comparison, sampled: bool, say: ProgressCallback, clock: Timer
 ) -> Comparison:
     """Add what pages and files show beside the estimates, and the timings."""
-    patience = max(_CURVES_SECONDS, sum(clock.seconds.values()))
-    patience = CURVES_PATIENCE if sampled else min(patience, CURVES_PATIENCE)
     say("Computing curves")
     with clock("curves"):
-        comparison = keep_curves(comparison, patience)
+        comparison = keep_curves(comparison, CURVES_PATIENCE if sampled else _QUICK_SECONDS)
     say("Asking what data and prior say")
     with clock("data and prior"):
         comparison = keep_extras(comparison)

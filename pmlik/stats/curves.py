@@ -99,15 +99,26 @@ def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> C
     patience : float
         Seconds after which profiles are left out.
     """
-    begin, curves = time.perf_counter(), dict(comparison.background.curves)
+    curves = dict(comparison.background.curves)
     labels = [label for label in comparison.leading_labels() if label not in curves]
-    likelihood = _likelihood_of(comparison)
+    likelihood, begin = _likelihood_of(comparison), time.perf_counter()
     seconds = _hessian_seconds(comparison.mle) if labels else 0.0
-    traced = seconds * _HESSIANS_PER_KNOT * _KNOTS * len(labels) > patience
-    needed = seconds * (_HESSIANS_PER_TRACE if traced else _HESSIANS_PER_KNOT * _KNOTS)
-    for label in labels:
-        in_time = time.perf_counter() - begin + needed < patience
-        curves[label] = _curves(comparison, label, likelihood, profiled=in_time, traced=traced)
+    needed = {
+        False: seconds * _HESSIANS_PER_KNOT * _KNOTS,
+        True: seconds * _HESSIANS_PER_TRACE,
+    }
+    for i, label in enumerate(labels):
+        start = time.perf_counter()
+        left = patience - (start - begin)
+        traced = needed[False] * (len(labels) - i) > left
+        try:
+            found = _curves(
+                comparison, label, likelihood, profiled=needed[traced] < left, traced=traced
+            )
+        except Exception:  # noqa: BLE001 - the estimates are not lost with a curve
+            continue
+        needed[traced] = max(needed[traced], time.perf_counter() - start)
+        curves[label] = found
     background = replace(comparison.background, curves=curves, compute_curves=curves_of)
     return replace(comparison, background=background)
 
