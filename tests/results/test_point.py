@@ -13,7 +13,6 @@ from pmlik import Flag, FlagCode, Severity
 from pmlik._typing import EigenvalueSigns
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import raise_if_strict
-from pmlik.results.comparison import Comparison
 from pmlik.results.merge import merge_estimates
 from pmlik.results.point import Certificate, FitStatistics, PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
