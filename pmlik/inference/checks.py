@@ -70,7 +70,7 @@ def check_latents(roles: Roles, problem: CompiledModel) -> list[Flag]:
     problem : CompiledModel
     """
     likelihood = problem.likelihood
-    if not isinstance(likelihood, MarginalLogLikelihood):
+    if not likelihood.is_integral:
         return []
     how = "by Laplace's approximation"
     if likelihood.is_exact:

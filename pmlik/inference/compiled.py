@@ -189,17 +189,16 @@ def _is_vectorised(problem: CompiledModel) -> bool:
 
     Measured on random intercepts of a million rows: 0.2 s a gradient interpreted, 0.7 s compiled.
     """
-    integral = isinstance(problem.likelihood, MarginalLogLikelihood)
-    return integral and problem.n_observations > _LONG
+    return problem.likelihood.is_integral and problem.n_observations > _LONG
 
 
 def _seconds_ahead(problem: CompiledModel) -> float:
     """What two estimates would cost at the speed of one evaluation now."""
     likelihood, initial = problem.likelihood, problem.initial
-    if isinstance(likelihood, MarginalLogLikelihood):
+    if likelihood.is_integral:
         integrand = likelihood.integrand
         once = partial(integrand.value_and_gradient, initial, integrand.start)
-        with quiet_single_thread(sum(likelihood.sizes)):
+        with quiet_single_thread(likelihood.n_latents):
             return _seconds(once) * _EVALUATIONS_TO_INTEGRATE
     n = len(initial)
     seconds = _seconds(partial(likelihood.value_and_gradient, initial))

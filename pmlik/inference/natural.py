@@ -18,7 +18,6 @@ from pmlik.inference.compiled import CompiledModel
 from pmlik.logp.batched import Batched
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.density import LogDensity
-from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.transform import factor_graphs, untransformed_model
 
@@ -69,7 +68,7 @@ class ConstrainedLikelihood:
     @cached_property
     def density(self) -> LogDensity | ConstrainedMarginal:
         """The log-density of the observations given ``theta``, all constants included."""
-        if isinstance(self.problem.likelihood, MarginalLogLikelihood):
+        if self.problem.likelihood.is_integral:
             return ConstrainedMarginal(self)
         terms = factor_graphs(self._model, [term.name for term in self._model.terms])
         joined, theta = self._join(list(terms.values()))

@@ -29,7 +29,6 @@ from pmlik.inference.compiled import CompiledModel
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.robust import make_robust
 from pmlik.inference.starts import count_starts, describe_point, first_start, list_starts
-from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.marginal.importance import LaplaceError, laplace_error
 from pmlik.optimize.convergence import gradient_error, gradient_error_at
 from pmlik.optimize.hessian import HessianEigen, HessianOperator, Variances, variances_by_solves
@@ -213,7 +212,7 @@ class PointFit:
 def _laplace_error(fit: PointFit) -> LaplaceError | None:
     """Of the log-likelihood at the optimum; None where it is exact or there is none."""
     likelihood = fit.problem.likelihood
-    if not isinstance(likelihood, MarginalLogLikelihood) or not fit.optimum.usable:
+    if not likelihood.is_integral or not fit.optimum.usable:
         return None
     if likelihood.is_exact or likelihood.n_nodes is not None:
         return None
@@ -221,7 +220,7 @@ def _laplace_error(fit: PointFit) -> LaplaceError | None:
     n_draws = min(_LAPLACE_DRAWS, _LAPLACE_TERMS // max(1, fit.problem.n_observations))
     if mode is None or n_draws < _LEAST_LAPLACE_DRAWS:
         return None
-    with quiet_single_thread(sum(likelihood.sizes)):
+    with quiet_single_thread(likelihood.n_latents):
         return laplace_error(likelihood.laplace, mode, n_draws, fit.prepared.seed)
 
 

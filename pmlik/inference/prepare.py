@@ -28,7 +28,6 @@ from pmlik.inference.starts import usable_start
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.points import check_names, read_points
 from pmlik.marginal.conditional import conditional_modes
-from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.model.discrete import sum_out_discrete
 from pmlik.model.roles import Potentials, Roles, read_roles
 from pmlik.model.validate import resolve_model
@@ -79,7 +78,7 @@ class Prepared:
     def latents_at(self, x: FloatArray) -> LatentModes | None:
         """Conditional modes of the latents at ``x`` (n,); None for a model without latents."""
         problem, likelihood = self.problem, self.problem.likelihood
-        if not isinstance(likelihood, MarginalLogLikelihood):
+        if not likelihood.is_integral:
             return None
         found = conditional_modes(problem.model, self.roles, likelihood, x, problem.backend)
         return LatentModes(*found)
@@ -177,7 +176,7 @@ def prepare_joint(prepared: Prepared) -> Prepared | None:
         n_starts=JOINT_STARTS,
     )
     problem = prepared.problem
-    size = len(problem.initial) + sum(getattr(problem.likelihood, "sizes", ()))
+    size = len(problem.initial) + problem.likelihood.n_latents
     if size > DENSE_LIMIT:
         return None
     together = prepare(arguments)

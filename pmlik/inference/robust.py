@@ -10,7 +10,6 @@ import xarray as xr
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
 from pmlik.inference.prepare import Prepared, prepared_of
-from pmlik.inference.scores import unit_scores
 from pmlik.inference.units import Cluster, read_units
 from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen
 from pmlik.results.flags import Flag, FlagCode, Severity
@@ -84,7 +83,7 @@ def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEst
         detail = f"{units.size} of them for {estimate.n_parameters} parameters."
         flags.append(Flag(FlagCode.FEW_CLUSTERS, Severity.ERROR, (), "", detail))
     else:
-        roots = _roots(prepared, x, unit_scores(problem, x, units))
+        roots = _roots(prepared, x, problem.likelihood.unit_scores(x, units.codes, units.size))
     return replace(_with_roots(estimate, prepared, roots), flags=tuple(flags))
 
 

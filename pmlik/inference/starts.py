@@ -189,7 +189,7 @@ def _explain(
         bad = unchecked if unchecked.any() else ~np.isfinite(terms)
         index = [int(i) for i in np.argwhere(bad)[0]]
         state = "undefined" if np.isnan(terms[tuple(index)]) else "zero"
-        blame = density.blame(name)
+        blame = density.nonfinite_inputs(name)
         if blame:
             raise ModelError(
                 f"{name}: the {what} is {state}, as its distribution is computed from values "

@@ -56,13 +56,6 @@ class ResamplingUnits:
         """One weight a unit (u,), to the terms' shapes."""
         return {name: weights[codes] for name, codes in self.codes.items()}
 
-    def gather(self, terms: Mapping[str, FloatArray]) -> FloatArray:
-        """Sum the entries of all terms by unit (u,)."""
-        total = np.zeros(self.size)
-        for name, codes in self.codes.items():
-            total += np.bincount(codes.ravel(), terms[name].ravel(), minlength=self.size)
-        return total
-
 
 def read_units(
     problem: CompiledModel, x: FloatArray, cluster: Cluster, purpose: str
@@ -123,8 +116,6 @@ def _read_blocks(
     purpose: str,
 ) -> _Owners | None:
     """The blocks of latents behind the terms; None for a model without latents."""
-    if not isinstance(likelihood, MarginalLogLikelihood):
-        return None
     sizes = [int(np.prod(shape)) for shape in shapes.values()]
     try:
         blocks = likelihood.blocks
@@ -133,6 +124,8 @@ def _read_blocks(
             f"{', '.join(shapes)}: an observation depends on latents that are otherwise "
             f"independent, and {purpose} needs blocks of them that share no observation. {_ADVICE}"
         ) from None
+    if blocks is None:
+        return None
     owner = blocks.terms[: sum(sizes)]
     if blocks.size == 1 and (owner == 0).all():
         raise ModelError(

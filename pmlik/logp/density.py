@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Literal
 
@@ -16,11 +16,12 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.blockwise import Blockwise
 
 from pmlik._runtime import ProgressCallback
-from pmlik._typing import BoolArray, FloatArray
+from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.errors import ModelError
 from pmlik.logp.batched import Batched
 from pmlik.logp.compile import NO_GRADIENT, NO_VALUE, compile_quiet
 from pmlik.logp.derivatives import hessian_from_products
+from pmlik.logp.scores import unit_scores
 from pmlik.logp.sparsity import SparsityPattern, find_pattern
 from pmlik.model.transform import TermsModel
 from pmlik.model.validate import describe_not_finite
@@ -59,7 +60,10 @@ class LogDensity:
         Which coordinates the density depends on at all.
     """
 
-    is_integral = False
+    is_integral: Literal[False] = False
+    sizes: tuple[int, ...] = ()  # of the latents, which it has none of
+    n_latents = 0
+    blocks = None
 
     def __init__(
         self,
@@ -322,7 +326,21 @@ class LogDensity:
         ahead, behind = (self.value_and_gradient(x + s * step * v)[1] for s in (1, -1))
         return np.asarray((ahead - behind) / (2 * step))
 
-    def blame(self, name: str) -> list[str]:
-        """The inputs that are not finite and may be why a term is undefined."""
+    def set_reference(self, x: FloatArray) -> None:
+        """Do nothing: values do not depend on those found before."""
+
+    def reset_cache(self) -> None:
+        """Do nothing: no value is kept that depends on the data."""
+
+    def compile(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Callable[..., Any]:
+        """Compile a function of graphs of this density."""
+        return compile_quiet(inputs, outputs, self._model, self._mode)
+
+    def unit_scores(self, x: FloatArray, codes: Mapping[str, IntArray], n_units: int) -> FloatArray:
+        """Return the gradient of each unit by itself; see `pmlik.logp.scores.unit_scores`."""
+        return unit_scores(self, x, codes, n_units)
+
+    def nonfinite_inputs(self, name: str) -> list[str]:
+        """Return the inputs that are not finite and may be why a term is undefined."""
         rv = self._model[name]
         return describe_not_finite(rv) if rv in self._model.basic_RVs else []

@@ -129,9 +129,12 @@ class SparsityPattern:
         both = np.union1d(*keys)
         return SparsityPattern.of(self.n, both // self.n, both % self.n)
 
+    def entries_of_rows(self, begin: int, end: int) -> slice:
+        """Return where the entries of rows ``begin`` to ``end`` (excluded) are."""
+        return slice(int(self._starts[begin]), int(self._starts[end]))
+
     @cached_property
-    def row_starts(self) -> IntArray:
-        """The number (n + 1,) of the first entry of each row, and of all entries."""
+    def _starts(self) -> IntArray:
         return np.asarray(np.searchsorted(self.rows, np.arange(self.n + 1)))
 
     def locate(self, rows: IntArray, columns: IntArray) -> IntArray:
@@ -142,7 +145,7 @@ class SparsityPattern:
 
     def to_sparse(self, entries: FloatArray) -> sparse.csr_array:
         """The matrix with the given entries."""
-        return sparse.csr_array((entries, self.columns, self.row_starts), shape=(self.n, self.n))
+        return sparse.csr_array((entries, self.columns, self._starts), shape=(self.n, self.n))
 
 
 def find_pattern(product: Product, sizes: Sequence[int], seed: int = 0) -> SparsityPattern:

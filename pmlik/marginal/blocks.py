@@ -7,39 +7,38 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from pmlik._typing import FloatArray, IntArray
+from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.marginal.laplace import Laplace, Mode
 
 __all__ = [
+    "BlockRule",
     "Blocks",
+    "LaplaceByBlock",
     "NotAloneError",
     "Terms",
+    "Weighted",
     "find_blocks",
     "find_groups",
-    "BlockRule",
-    "LaplaceByBlock",
-    "Weighted",
 ]
 
 
 class NotAloneError(ValueError):
-    """Latents that meet each other: their integral is not a product."""
+    """A term depends on several groups of latents, so that their integral is not a product."""
 
 
 class Terms(Protocol):
-    """The terms that the integrand is the sum of, at many ``u`` at once."""
+    """The terms that the integrand sums, at many ``u`` at once."""
 
     def terms(self, theta: FloatArray, points: FloatArray, /) -> FloatArray:
-        """All terms, end to end, at each ``u`` of ``points``: (k, n) to (k, m)."""
+        """Return all terms, end to end, at each ``u`` of ``points``: (k, n) to (k, m)."""
         ...
 
     def weighted_gradient(
         self, theta: FloatArray, points: FloatArray, weights: FloatArray, /
     ) -> tuple[FloatArray, FloatArray]:
-        """Gradient of the sum of the terms times ``weights`` (k, m).
+        """Return the gradient of the sum of the terms times ``weights`` (k, m).
 
         In ``theta`` (p,), and in each ``u`` of ``points`` (k, n).
         """
@@ -48,7 +47,7 @@ class Terms(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """Which block each latent and each term belongs to.
+    """The block of each latent and of each term.
 
     Parameters
     ----------
@@ -63,16 +62,39 @@ class Blocks:
 
     @property
     def size(self) -> int:
-        """How many blocks there are."""
+        """Number of blocks."""
         return int(self.latents.max(initial=-1)) + 1
 
     def gather(self, terms: FloatArray) -> FloatArray:
         """Sum the terms (m,) by block (k,)."""
         return np.bincount(self.terms + 1, terms, self.size + 1)[1:]
 
+    def gather_units(
+        self, codes: IntArray, n_units: int, terms: FloatArray, integrals: FloatArray
+    ) -> FloatArray:
+        """Sum the blocks' log-integrals and the terms without latents by unit.
+
+        Parameters
+        ----------
+        codes : array of int
+            The unit of each of the likelihood's terms, which come first.
+        n_units : int
+        terms : array (m,)
+        integrals : array (k,)
+
+        Returns
+        -------
+        array (n_units,)
+        """
+        owner = self.terms[: len(codes)]
+        alone = owner < 0
+        inside, first = np.unique(owner[~alone], return_index=True)
+        total = np.bincount(codes[alone], terms[: len(codes)][alone], n_units)
+        return total + np.bincount(codes[~alone][first], integrals[inside], n_units)
+
 
 def find_blocks(laplace: Laplace, terms: Terms) -> Blocks:
-    """The blocks of an integrand, from the sparsity of its Hessian and from its terms.
+    """Find the blocks of an integrand, from the sparsity of its Hessian and from its terms.
 
     Raises
     ------
@@ -95,10 +117,10 @@ def find_groups(
     blocks: IntArray | None = None,
     seed: int = 0,
 ) -> IntArray:
-    """Of each term the one latent, or the one block of latents, that it depends on, -1 for none.
+    """Find the one latent, or the one block of latents, that each term depends on.
 
-    Blocks are numbered in binary, and those with a digit of one are moved together: the terms
-    that change spell out the number of their block.
+    Blocks are numbered in binary. For each digit, the latents of all blocks that have a one there
+    are changed together: the terms that change tell the digits of their block's number.
 
     Parameters
     ----------
@@ -109,6 +131,11 @@ def find_groups(
         Numbered from 0. Default: each latent is one.
     seed : int
 
+    Returns
+    -------
+    array of int (m,)
+        -1 for a term that depends on no latent.
+
     Raises
     ------
     NotAloneError
@@ -118,7 +145,7 @@ def find_groups(
     number, step = np.arange(n) if blocks is None else blocks, rng.uniform(0.1, 0.2, size=n)
     before = terms(u)
 
-    def change(moved: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def change(moved: BoolArray) -> BoolArray:
         return np.asarray(terms(u + np.where(moved, step, 0.0)) != before)
 
     depends = change(np.ones(n, bool))
@@ -138,16 +165,16 @@ class BlockRule(Protocol):
     def log_integrals(
         self, theta: FloatArray, blocks: Blocks, /
     ) -> tuple[FloatArray, FloatArray] | None:
-        """The terms (m,), and the logarithm of each block's integral (k,).
+        """Return the terms (m,), and the logarithm of each block's integral (k,).
 
-        Only terms without latents count in the former. None where the latents have no mode.
+        Of the terms only those without latents count. None if the latents have no mode.
         """
         ...
 
     def weighted(
         self, theta: FloatArray, blocks: Blocks, terms: FloatArray, latents: FloatArray, /
     ) -> tuple[float, FloatArray]:
-        """The weighted log-likelihood and its gradient (p,).
+        """Return the weighted log-likelihood and its gradient (p,).
 
         Weights are those of the terms (m,) and of the latents (n,), the same all over a block.
         """
@@ -187,14 +214,14 @@ class LaplaceByBlock:
         each = self._terms.terms(theta, mode.u[None])[0]
         widths = _log_widths(mode)
         value = _product(terms, each).sum() + (latents * widths).sum()
-        in_theta, _ = self._terms.weighted_gradient(theta, mode.u[None], terms[None])
+        gradient, _ = self._terms.weighted_gradient(theta, mode.u[None], terms[None])
         inverse = mode.factor.inverse_entries() * latents[self._laplace.pattern.rows]
-        more, more_u = self._laplace.weighted_hessian_gradient(mode, inverse)
-        return float(value), in_theta + more / 2 + self._laplace.chain(mode, more_u / 2)
+        in_theta, in_u = self._laplace.weighted_hessian_gradient(mode, inverse)
+        return float(value), gradient + in_theta / 2 + self._laplace.chain(mode, in_u / 2)
 
 
 class Weighted:
-    """The log-likelihood with each block, and each term without latents, counted by a weight.
+    """The log-likelihood with a weight for each block, and for each term without latents.
 
     Parameters
     ----------
@@ -209,7 +236,7 @@ class Weighted:
         self._rule, self._blocks, self._weights = rule, blocks, weights
 
     def _spread(self) -> tuple[FloatArray, FloatArray]:
-        """The weights of all terms (m,) and of all latents (n,)."""
+        """Return the weights of all terms (m,) and of all latents (n,)."""
         blocks, given = self._blocks, self._weights()
         own = blocks.terms[: len(given)]
         by_block = np.ones(blocks.size)  # of one without data: its integral is one
@@ -219,11 +246,11 @@ class Weighted:
         return terms, by_block[blocks.latents]
 
     def value_and_gradient(self, theta: FloatArray) -> tuple[float, FloatArray]:
-        """The log-likelihood and its gradient (p,)."""
+        """Return the log-likelihood and its gradient (p,)."""
         return self._rule.weighted(theta, self._blocks, *self._spread())
 
     def log_integral(self, theta: FloatArray) -> float:
-        """The log-likelihood; NaN where the latents have no mode."""
+        """Return the log-likelihood; NaN if the latents have no mode."""
         found = self._rule.log_integrals(theta, self._blocks)
         if found is None:
             return np.nan
@@ -236,11 +263,11 @@ class Weighted:
 
 
 def _log_widths(mode: Mode) -> FloatArray:
-    """What each latent's curvature adds to the logarithm of its block's integral (n,)."""
+    """Return what each latent's curvature adds to its block's log-integral (n,)."""
     return np.asarray((np.log(2 * np.pi) - mode.factor.log_pivots) / 2)
 
 
 def _product(weights: FloatArray, terms: FloatArray) -> FloatArray:
-    """Terms times weights; what is not counted does not matter, even where it is infinite."""
+    """Return terms times weights; weight 0 gives 0, even for an infinite term."""
     with np.errstate(invalid="ignore"):
         return np.where(weights == 0, 0.0, weights * terms)

@@ -1,53 +1,56 @@
-"""Sparse Cholesky factors: by blocks, banded, dense, general; with selected inverses."""
+"""Cholesky factors by blocks, banded, dense or sparse, with the inverse on the pattern."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import splu, spsolve_triangular
 
-from pmlik._typing import FloatArray, IntArray
+from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.logp.sparsity import SparsityPattern
 
-__all__ = ["Factor", "Plan", "make_plan", "BandPlan", "DensePlan", "SparsePlan"]
+__all__ = ["BandPlan", "BlockPlan", "DensePlan", "Factor", "Plan", "SparsePlan", "make_plan"]
 
-_MOST_BLOCK = 40
-_MOST_BORDER = 1500
-_MOST_BAND = 100
-_MOST_DENSE = 3000
-_ROWS_AT_ONCE = 512
+_MAX_BLOCK = 40
+_MAX_BORDER = 1500
+_MAX_BAND = 100
+_MAX_DENSE = 3000
+_AT_ONCE = 512  # rows or columns
 
 
-class Factor(Protocol):
+class Factor(ABC):
     """A factorised symmetric positive definite matrix ``Q``."""
 
     @property
-    def log_determinant(self) -> float: ...  # noqa: D102
-    @property
+    @abstractmethod
     def log_pivots(self) -> FloatArray:
-        """(n,), whose sum over rows that meet no others is the log-determinant of their block."""
-        ...
+        """Logarithms (n,) that sum to the log-determinant, in each independent block as well."""
 
-    def solve(self, vector: FloatArray, /) -> FloatArray:
-        """``Q^-1 v``."""
-        ...
+    @property
+    def log_determinant(self) -> float:
+        """Logarithm of the determinant of ``Q``."""
+        return float(self.log_pivots.sum())
 
-    def root_solve(self, vector: FloatArray, /) -> FloatArray:
-        """``R v`` with ``R R' = Q^-1``: from white noise to draws with covariance ``Q^-1``."""
-        ...
+    @abstractmethod
+    def solve(self, vector: FloatArray) -> FloatArray:
+        """Return ``Q^-1 v``."""
 
+    @abstractmethod
+    def root_solve(self, vector: FloatArray) -> FloatArray:
+        """Return ``R v`` with ``R R' = Q^-1``: draws with covariance ``Q^-1`` from white noise."""
+
+    @abstractmethod
     def inverse_entries(self) -> FloatArray:
-        """The entries (e,) of ``Q^-1`` on the pattern."""
-        ...
+        """Return the entries (e,) of ``Q^-1`` on the pattern."""
 
 
 class Plan(Protocol):
-    """How matrices of one pattern are factorised."""
+    """A way to factorise matrices of one pattern."""
 
     def factorise(self, entries: FloatArray, /) -> Factor | None:
         """Factorise the matrix with the given entries (e,); None if not positive definite."""
@@ -55,7 +58,7 @@ class Plan(Protocol):
 
 
 def make_plan(pattern: SparsityPattern) -> Plan:
-    """The cheapest way to factorise matrices of a pattern."""
+    """Return the cheapest way to factorise matrices of a pattern."""
     graph = pattern.to_sparse(np.ones(len(pattern.rows)))
     border = _find_border(pattern, graph)
     if border is not None:
@@ -65,20 +68,20 @@ def make_plan(pattern: SparsityPattern) -> Plan:
         for permutation in (np.arange(pattern.n), order):
             place = np.argsort(permutation)
             width = int(np.abs(place[pattern.rows] - place[pattern.columns]).max())
-            if width <= _MOST_BAND and 4 * width < pattern.n:
+            if width <= _MAX_BAND and 4 * width < pattern.n:
                 return BandPlan(pattern, permutation, width)
-    return DensePlan(pattern) if pattern.n <= _MOST_DENSE else SparsePlan(pattern)
+    return DensePlan(pattern) if pattern.n <= _MAX_DENSE else SparsePlan(pattern)
 
 
-def _find_border(pattern: SparsityPattern, graph: sparse.csr_array) -> NDArray[np.bool_] | None:
-    """The fewest, best connected rows without which the rest falls into small blocks."""
+def _find_border(pattern: SparsityPattern, graph: sparse.csr_array) -> BoolArray | None:
+    """Return the fewest rows of highest degree without which the rest falls into small blocks."""
     degrees = np.bincount(pattern.rows, minlength=pattern.n)
     order, count = np.argsort(-degrees, kind="stable"), 0
-    while count <= min(_MOST_BORDER, pattern.n // 4):
+    while count <= min(_MAX_BORDER, pattern.n // 4):
         rest = np.ones(pattern.n, bool)
         rest[order[:count]] = False
         _, component = connected_components(graph[rest][:, rest], directed=False)
-        if np.bincount(component).max(initial=0) <= _MOST_BLOCK:
+        if np.bincount(component).max(initial=0) <= _MAX_BLOCK:
             return ~rest
         count = max(count + 1, int(count * 1.3))
     return None
@@ -86,10 +89,10 @@ def _find_border(pattern: SparsityPattern, graph: sparse.csr_array) -> NDArray[n
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BlockPlan:
-    """Small blocks, all independent but for a border of rows that may meet any."""
+    """Small blocks, independent except for a border of rows with entries anywhere."""
 
     pattern: SparsityPattern
-    border: NDArray[np.bool_]
+    border: BoolArray
     _groups: list[_Blocks] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -127,7 +130,7 @@ class BlockPlan:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Blocks:
-    """All blocks of one size: their rows (g, m), and where their entries go."""
+    """All blocks of one size: their rows (g, m), and the places of their entries."""
 
     members: IntArray
     entries: IntArray
@@ -141,40 +144,43 @@ class _Blocks:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BlockFactor:
-    """Cholesky factors and inverses of the blocks, and of what the border has left."""
+class BlockFactor(Factor):
+    """Cholesky factors and inverses of the blocks, and of the border's Schur complement."""
 
     plan: BlockPlan
     roots: list[FloatArray]
     inverses: list[FloatArray]
-    reach: sparse.csr_array | None
+    coupling: sparse.csr_array | None
     border_root: FloatArray
     border_inverse: FloatArray
-    log_determinant: float
 
     @classmethod
     def of(cls, plan: BlockPlan, entries: FloatArray) -> BlockFactor:
-        """Factorise; LinAlgError where the matrix is not positive definite."""
+        """Factorise; LinAlgError if the matrix is not positive definite."""
         if not np.isfinite(entries).all():
             raise np.linalg.LinAlgError
-        roots, inverses, log_determinant = [], [], 0.0
-        for group in plan._groups:
-            root, inverse = _invert(group.gather(entries))
-            roots.append(root)
-            inverses.append(inverse)
-            log_determinant += 2 * float(np.log(np.diagonal(root, axis1=1, axis2=2)).sum())
+        pairs = [_invert(group.gather(entries)) for group in plan._groups]
+        roots, inverses = [root for root, _ in pairs], [inverse for _, inverse in pairs]
         border = np.flatnonzero(plan.border)
         if not len(border):
-            nothing = np.zeros((0, 0))
-            return cls(plan, roots, inverses, None, nothing, nothing, log_determinant)
+            return cls(plan, roots, inverses, None, np.zeros((0, 0)), np.zeros((0, 0)))
         matrix = plan.pattern.to_sparse(entries)
         across = sparse.csr_array(matrix[:, border])
-        reach = sparse.csr_array(_block_matrix(plan, inverses) @ across)
-        schur = matrix[border][:, border].toarray() - (across.T @ reach).toarray()
+        coupling = sparse.csr_array(_block_matrix(plan, inverses) @ across)
+        schur = matrix[border][:, border].toarray() - (across.T @ coupling).toarray()
         border_root = linalg.cholesky(schur, lower=True)
-        log_determinant += 2 * float(np.log(np.diag(border_root)).sum())
         border_inverse = linalg.cho_solve((border_root, True), np.eye(len(border)))
-        return cls(plan, roots, inverses, reach, border_root, border_inverse, log_determinant)
+        return cls(plan, roots, inverses, coupling, border_root, border_inverse)
+
+    @property
+    def log_determinant(self) -> float:
+        """See `Factor`; not summed in the order of the rows."""
+        log_determinant = 0.0
+        for root in self.roots:
+            log_determinant += 2 * float(np.log(np.diagonal(root, axis1=1, axis2=2)).sum())
+        if self.coupling is not None:
+            log_determinant += 2 * float(np.log(np.diag(self.border_root)).sum())
+        return log_determinant
 
     @property
     def log_pivots(self) -> FloatArray:
@@ -191,11 +197,11 @@ class BlockFactor:
         for group, inverse in zip(self.plan._groups, self.inverses, strict=True):
             part = vector[group.members]
             solution[group.members] = (inverse @ part[:, :, None])[:, :, 0]
-        if self.reach is not None:
+        if self.coupling is not None:
             border = self.plan.border
-            left = vector[border] - self.reach.T @ np.where(border, 0.0, vector)
+            left = vector[border] - self.coupling.T @ np.where(border, 0.0, vector)
             solution[border] = self.border_inverse @ left
-            solution -= self.reach @ solution[border]
+            solution -= self.coupling @ solution[border]
         return solution
 
     def root_solve(self, vector: FloatArray) -> FloatArray:
@@ -207,10 +213,10 @@ class BlockFactor:
                 drawn[group.members] = (part / root)[:, :, 0]
             else:
                 drawn[group.members] = np.linalg.solve(root.swapaxes(1, 2), part)[:, :, 0]
-        if self.reach is not None:
+        if self.coupling is not None:
             border = self.plan.border
             drawn[border] = linalg.solve_triangular(self.border_root.T, vector[border])
-            drawn -= self.reach @ drawn[border]
+            drawn -= self.coupling @ drawn[border]
         return drawn
 
     def inverse_entries(self) -> FloatArray:
@@ -219,35 +225,31 @@ class BlockFactor:
         entries = np.zeros(len(pattern.rows))
         for group, inverse in zip(self.plan._groups, self.inverses, strict=True):
             entries[group.entries] = inverse[group.at]
-        if self.reach is not None:
+        if self.coupling is not None:
             entries += self._through_border()
         return entries
 
     def _through_border(self) -> FloatArray:
-        """What the border adds to each entry of the inverse."""
-        assert self.reach is not None
+        """Return what the border adds to each entry of the inverse."""
+        assert self.coupling is not None
         pattern, border = self.plan.pattern, np.flatnonzero(self.plan.border)
-        unit = sparse.csr_array(
-            (np.ones(len(border)), (border, np.arange(len(border)))),
-            shape=(pattern.n, len(border)),
-        )
-        reach = sparse.csr_array(unit - self.reach)
+        unit = sparse.eye_array(pattern.n, format="csr")[:, border]
+        coupling = sparse.csr_array(unit - self.coupling)
         added = np.empty(len(pattern.rows))
-        for begin in range(0, pattern.n, _ROWS_AT_ONCE):
-            first, last = pattern.row_starts[[begin, min(begin + _ROWS_AT_ONCE, pattern.n)]]
-            here = slice(int(first), int(last))
+        for begin in range(0, pattern.n, _AT_ONCE):
+            here = pattern.entries_of_rows(begin, min(begin + _AT_ONCE, pattern.n))
             rows, columns = pattern.rows[here], pattern.columns[here]
-            spread = reach[begin : begin + _ROWS_AT_ONCE] @ self.border_inverse
+            spread = coupling[begin : begin + _AT_ONCE] @ self.border_inverse
             others, at = np.unique(columns, return_inverse=True)
-            for lot in range(0, len(others), 8 * _ROWS_AT_ONCE):
-                mine = (at >= lot) & (at < lot + 8 * _ROWS_AT_ONCE)
-                product = reach[others[lot : lot + 8 * _ROWS_AT_ONCE]] @ spread.T
-                added[here][mine] = product[at[mine] - lot, rows[mine] - begin]
+            for low in range(0, len(others), 8 * _AT_ONCE):
+                batch = (at >= low) & (at < low + 8 * _AT_ONCE)
+                product = coupling[others[low : low + 8 * _AT_ONCE]] @ spread.T
+                added[here][batch] = product[at[batch] - low, rows[batch] - begin]
         return added
 
 
 def _invert(blocks: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Cholesky factors and inverses of many small matrices (g, m, m)."""
+    """Return Cholesky factors and inverses of many small matrices (g, m, m)."""
     if blocks.shape[1] == 1:
         if not (blocks > 0).all():
             raise np.linalg.LinAlgError
@@ -258,20 +260,16 @@ def _invert(blocks: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _block_matrix(plan: BlockPlan, blocks: list[FloatArray]) -> sparse.csr_array:
+    """Return the sparse matrix (n, n) with the given blocks."""
     rows, columns, values = [], [], []
     for group, block in zip(plan._groups, blocks, strict=True):
         m = group.members.shape[1]
         rows.append(np.repeat(group.members, m, axis=1).ravel())
         columns.append(np.tile(group.members, (1, m)).ravel())
         values.append(block.ravel())
-    n = plan.pattern.n
-    if not rows:
-        return sparse.csr_array((n, n))
     where = (np.concatenate(rows), np.concatenate(columns))
-    return sparse.csr_array((np.concatenate(values), where), shape=(n, n))
-
-
-_COLUMNS_AT_ONCE = 512
+    shape = (plan.pattern.n, plan.pattern.n)
+    return sparse.csr_array((np.concatenate(values), where), shape=shape)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -283,7 +281,7 @@ class BandPlan:
     width: int
 
     def factorise(self, entries: FloatArray) -> BandFactor | None:
-        """See `pmlik.marginal.cholesky.Plan`."""
+        """See `Plan`."""
         row, column, lower = self.places()
         band = np.zeros((self.width + 1, self.pattern.n))
         band[row, column] = entries[lower]
@@ -293,8 +291,8 @@ class BandPlan:
             return None
         return BandFactor(self, root)
 
-    def places(self) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
-        """Where the entries of the lower triangle sit in the band."""
+    def places(self) -> tuple[IntArray, IntArray, BoolArray]:
+        """Return row and column in the band of the lower triangle's entries, and their mask."""
         place = np.argsort(self.permutation)
         row, column = place[self.pattern.rows], place[self.pattern.columns]
         lower = row >= column
@@ -302,33 +300,28 @@ class BandPlan:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BandFactor:
+class BandFactor(Factor):
     """The banded Cholesky factor."""
 
     plan: BandPlan
     root: FloatArray
 
     @property
-    def log_determinant(self) -> float:
-        """Of ``Q``."""
-        return float(self.log_pivots.sum())
-
-    @property
     def log_pivots(self) -> FloatArray:
-        """See `pmlik.marginal.cholesky.Factor`."""
+        """See `Factor`."""
         pivots = np.empty(self.plan.pattern.n)
         pivots[self.plan.permutation] = 2 * np.log(self.root[0])
         return pivots
 
     def solve(self, vector: FloatArray) -> FloatArray:
-        """See `pmlik.marginal.cholesky.Factor`."""
+        """See `Factor`."""
         permutation = self.plan.permutation
         solution = np.empty(len(vector))
         solution[permutation] = linalg.cho_solve_banded((self.root, True), vector[permutation])
         return solution
 
     def root_solve(self, vector: FloatArray) -> FloatArray:
-        """See `pmlik.marginal.cholesky.Factor`."""
+        """See `Factor`."""
         width, n = self.plan.width, len(vector)
         upper = np.zeros((width + 1, n))
         for i in range(width + 1):
@@ -361,67 +354,58 @@ class BandFactor:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DensePlan:
-    """No structure worth using."""
+    """A pattern without a structure that saves work."""
 
     pattern: SparsityPattern
 
     def factorise(self, entries: FloatArray) -> DenseFactor | None:
-        """See `pmlik.marginal.cholesky.Plan`."""
-        matrix = np.zeros((self.pattern.n, self.pattern.n))
-        matrix[self.pattern.rows, self.pattern.columns] = entries
+        """See `Plan`."""
         try:
-            return DenseFactor(self, linalg.cholesky(matrix, lower=True))
+            return DenseFactor(self, linalg.cholesky(self.pattern.fill(entries), lower=True))
         except (np.linalg.LinAlgError, ValueError):
             return None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class DenseFactor:
+class DenseFactor(Factor):
     """A dense Cholesky factor."""
 
     plan: DensePlan
     root: FloatArray
 
     @property
-    def log_determinant(self) -> float:
-        """Of ``Q``."""
-        return float(self.log_pivots.sum())
-
-    @property
     def log_pivots(self) -> FloatArray:
-        """See `pmlik.marginal.cholesky.Factor`."""
+        """See `Factor`."""
         return np.asarray(2 * np.log(np.diag(self.root)))
 
     def solve(self, vector: FloatArray) -> FloatArray:
-        """See `pmlik.marginal.cholesky.Factor`."""
+        """See `Factor`."""
         return np.asarray(linalg.cho_solve((self.root, True), vector))
 
     def root_solve(self, vector: FloatArray) -> FloatArray:
-        """See `pmlik.marginal.cholesky.Factor`."""
+        """See `Factor`."""
         return np.asarray(linalg.solve_triangular(self.root, vector, lower=True, trans="T"))
 
     def inverse_entries(self) -> FloatArray:
-        """See `pmlik.marginal.cholesky.Factor`."""
+        """See `Factor`."""
         inverse = linalg.cho_solve((self.root, True), np.eye(len(self.root)))
         return np.asarray(inverse[self.plan.pattern.rows, self.plan.pattern.columns])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SparsePlan:
-    """Sparse, without pivoting, in an order of least degree."""
+    """A sparse matrix, without pivoting, in an order of least degree."""
 
     pattern: SparsityPattern
 
     def factorise(self, entries: FloatArray) -> SparseFactor | None:
-        """See `pmlik.marginal.cholesky.Plan`."""
+        """See `Plan`."""
         if not np.isfinite(entries).all():
             return None
         matrix = sparse.csc_array(self.pattern.to_sparse(entries))
-        options = {"SymmetricMode": True}
+        order, options = "MMD_AT_PLUS_A", {"SymmetricMode": True}
         try:
-            factor = splu(
-                matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options
-            )
+            factor = splu(matrix, permc_spec=order, diag_pivot_thresh=0.0, options=options)
         except RuntimeError:  # exactly singular
             return None
         positive = np.array_equal(factor.perm_r, factor.perm_c) and (factor.U.diagonal() > 0).all()
@@ -429,45 +413,37 @@ class SparsePlan:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SparseFactor:
+class SparseFactor(Factor):
     """SuperLU's factors, which of a positive definite matrix are ``L D L'``."""
 
     plan: SparsePlan
-    factor: object
-
-    @property
-    def log_determinant(self) -> float:
-        """Of ``Q``."""
-        return float(self.log_pivots.sum())
+    factor: Any  # SciPy's SuperLU
 
     @property
     def log_pivots(self) -> FloatArray:
-        """See `pmlik.marginal.cholesky.Factor`."""
-        pivots = np.log(self.factor.U.diagonal())  # type: ignore[attr-defined]
-        return np.asarray(pivots[self.factor.perm_c])  # type: ignore[attr-defined]
+        """See `Factor`."""
+        pivots = np.log(self.factor.U.diagonal())
+        return np.asarray(pivots[self.factor.perm_c])
 
     def solve(self, vector: FloatArray) -> FloatArray:
-        """See `pmlik.marginal.cholesky.Factor`."""
-        return np.asarray(self.factor.solve(vector))  # type: ignore[attr-defined]
+        """See `Factor`."""
+        return np.asarray(self.factor.solve(vector))
 
     def root_solve(self, vector: FloatArray) -> FloatArray:
-        """See `pmlik.marginal.cholesky.Factor`."""
-        lower = self.factor.L  # type: ignore[attr-defined]
-        scaled = vector / np.sqrt(self.factor.U.diagonal())  # type: ignore[attr-defined]
-        solution = sparse.linalg.spsolve_triangular(
-            sparse.csr_array(lower.T), scaled, lower=False, unit_diagonal=True
-        )
-        return np.asarray(solution[self.factor.perm_c])  # type: ignore[attr-defined]
+        """See `Factor`."""
+        upper = sparse.csr_array(self.factor.L.T)
+        scaled = vector / np.sqrt(self.factor.U.diagonal())
+        solution = spsolve_triangular(upper, scaled, lower=False, unit_diagonal=True)
+        return np.asarray(solution[self.factor.perm_c])
 
     def inverse_entries(self) -> FloatArray:
-        """One solution a column: no dense matrix is held."""
+        """See `Factor`; by one solution per column, as a dense inverse may not fit in memory."""
         pattern, entries = self.plan.pattern, np.empty(len(self.plan.pattern.rows))
-        for begin in range(0, pattern.n, _COLUMNS_AT_ONCE):
-            end = min(begin + _COLUMNS_AT_ONCE, pattern.n)
+        for begin in range(0, pattern.n, _AT_ONCE):
+            end = min(begin + _AT_ONCE, pattern.n)
             units = np.zeros((pattern.n, end - begin))
             units[np.arange(begin, end), np.arange(end - begin)] = 1.0
-            columns = self.factor.solve(units)  # type: ignore[attr-defined]
-            first, last = pattern.row_starts[[begin, end]]
-            here = slice(int(first), int(last))
+            columns = self.factor.solve(units)
+            here = pattern.entries_of_rows(begin, end)
             entries[here] = columns[pattern.columns[here], pattern.rows[here] - begin]
         return entries

@@ -28,7 +28,7 @@ _MOST_ROWS = 2000
 class ConditionalModes(NamedTuple):
     """Labelled conditional modes and standard deviations of latents, constrained scale.
 
-    ``exact`` tells if the latents are Gaussian given the parameters.
+    ``exact`` is true if the latents are Gaussian given the parameters.
     """
 
     values: xr.Dataset
@@ -90,7 +90,7 @@ def _natural_values(
 def _standard_deviations(
     values: ConstrainedValues, x: FloatArray, mode: Mode, laplace: Laplace
 ) -> FloatArray:
-    """Roots of the diagonal of ``J Q^-1 J'``, with ``J`` the values' Jacobian in the latents."""
+    """Return roots of the diagonal of ``J Q^-1 J'``, with the values' Jacobian ``J`` in ``u``."""
     joint = np.concatenate([x, mode.u])
     jvp = values.jvp(joint)
 
@@ -110,9 +110,10 @@ def _standard_deviations(
 def _by_colours(
     tangent: Callable[[FloatArray], FloatArray], mode: Mode, laplace: Laplace
 ) -> FloatArray | None:
-    """Where each value depends on latents of different colours that meet each other.
+    """Return the same from one product per colour of the latents' Hessian.
 
-    None where that is not so: then the Jacobian's entries can't be told from so few products.
+    None unless each value depends on at most one latent of each colour, and the latents that it
+    depends on have entries in common: else that many products do not give the Jacobian.
     """
     pattern, n = laplace.pattern, len(mode.u)
     entries = np.array([tangent(seed) for seed in pattern.seeds])

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from threading import RLock
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from pmlik._runtime import ProgressCallback, quiet_single_thread
-from pmlik._typing import BoolArray, FloatArray
-from pmlik.errors import ModelError
-from pmlik.marginal.blocks import (
-    BlockRule,
-    Blocks,
-    LaplaceByBlock,
-    NotAloneError,
-    Weighted,
-    find_blocks,
-)
+from pmlik._typing import BoolArray, FloatArray, IntArray
+from pmlik.logp.sparsity import SparsityPattern
+from pmlik.marginal.blocks import BlockRule, Blocks, LaplaceByBlock, Weighted, find_blocks
 from pmlik.marginal.integrand import Integrand
 from pmlik.marginal.laplace import Laplace, Mode
 from pmlik.marginal.quadrature import Quadrature
@@ -28,16 +21,35 @@ from pmlik.model.validate import describe_not_finite
 __all__ = ["MarginalLogLikelihood"]
 
 
-# Differences over this share of a standard error: what they leave out and what rounding adds
-# are both about 1e-9 of a curvature.
+# Differences over this share of a standard error: truncation and rounding are then both about
+# 1e-9 of a second derivative.
 _STEP = 1e-4
-_WIDEST, _FIRST_WIDTH = 30.0, 0.06
+
+# The same for fourth-order differences of the units' integrals, about 1e-11 of a score.
+_SCORE_STEP = 3e-3
+_MAX_WIDTH, _FIRST_WIDTH = 30.0, 0.06
 _MISJUDGED = 30.0
 _REMEMBERED = 8
 
 
+class _Lock:
+    """A reentrant lock that is pickled as a new one."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[_Lock], tuple[()]]:
+        return _Lock, ()
+
+
 class MarginalLogLikelihood:
-    """The marginal log-likelihood of ``x``: the same surface as `pmlik.logp.density.LogDensity`.
+    """The marginal log-likelihood of ``x``, with the interface of `pmlik.logp.density.LogDensity`.
 
     Its gradient is exact, and second derivatives are differences of it.
 
@@ -45,15 +57,19 @@ class MarginalLogLikelihood:
     ----------
     integrand : Integrand
     active : array of bool (p,)
-        Which coordinates the density depends on at all.
+        The coordinates that the density depends on at all.
     terms : tuple of str
         The observed variables' names.
     n_nodes : int, optional
-        Nodes of adaptive quadrature for each latent; default: Laplace's approximation.
+        Nodes of adaptive quadrature per latent; default: Laplace's approximation.
+    laplace : Laplace, optional
+        The approximation, if there is one of this integrand already.
+    rule : Weighted, optional
+        Computes the integral in place of Laplace's approximation or quadrature.
     """
 
     by_differences = True
-    is_integral = True
+    is_integral: Literal[True] = True
 
     def __init__(
         self,
@@ -61,99 +77,106 @@ class MarginalLogLikelihood:
         active: BoolArray,
         terms: tuple[str, ...],
         n_nodes: int | None = None,
+        *,
+        laplace: Laplace | None = None,
+        rule: Weighted | None = None,
     ) -> None:
         self.integrand, self.active, self.terms = integrand, active, terms
         self.n_nodes = n_nodes
+        self._given_laplace, self._given_rule = laplace, rule
         self.is_bounded = False
         self._widths: FloatArray | None = None
-        self._settled: FloatArray | None = None
+        self._reference_widths: FloatArray | None = None
         self._known: dict[bytes, tuple[float, FloatArray]] = {}
-        self._lock = RLock()  # chains in threads may share it
+        self._known_pattern: SparsityPattern | None = None
+        self._lock = _Lock()  # chains in threads may share it
         self.n_gradients = self.n_products = 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_lock"]
-        return state
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = RLock()
 
     @cached_property
     def laplace(self) -> Laplace:
-        """The approximation behind, its sparsity found when first asked for."""
-        return Laplace(self.integrand, self.integrand.start, self.integrand.typical)
+        """Laplace's approximation; its sparsity pattern is read on first use."""
+        f = self.integrand
+        return self._given_laplace or Laplace(f, f.start, f.typical)
 
     @cached_property
     def _rule(self) -> Laplace | Quadrature | Weighted:
-        """How the integral is taken."""
+        """The way to take the integral."""
+        if self._given_rule is not None:
+            return self._given_rule
         if self.n_nodes is None or self.is_exact:
             return self.laplace
-        try:
-            return Quadrature(self.laplace, self.integrand, self.n_nodes)
-        except NotAloneError:
-            raise ModelError(
-                "quadrature: the latents meet each other (several effects an observation, a chain, "
-                "a level above), and quadrature is for latents that stand alone. Leave it out for "
-                "Laplace's approximation."
-            ) from None
+        return Quadrature(self.laplace, self.integrand, self.n_nodes)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many latents each latent variable has, on the unconstrained scale."""
+        """Number of latents in each latent variable, on the unconstrained scale."""
         return tuple(self.integrand.sizes)
 
     @property
+    def n_latents(self) -> int:
+        """Number of latents."""
+        return sum(self.sizes)
+
+    @property
     def is_exact(self) -> bool:
-        """Whether Laplace is exact, as the latents are Gaussian and enter linearly."""
+        """True if Laplace is exact: the latents are Gaussian and enter linearly."""
         return self.laplace.is_exact
 
-    def settle(self, x: FloatArray) -> None:
-        """Find all that depends on the data little: a mode to begin from, widths of differences.
+    def set_reference(self, x: FloatArray) -> None:
+        """Keep what depends little on the data: a mode to start from, widths of differences.
 
-        `forget` goes back to these, so that no digit depends on the data seen in between.
+        `reset_cache` returns to these, so that no digit depends on the data seen in between.
 
         Parameters
         ----------
         x : array (p,)
-            The estimate of the data that are set.
+            The estimate from the data that are set.
         """
-        self.forget()
+        self.reset_cache()
         mode = self.mode(x)
         if mode is not None:
             self.laplace.start = mode.u
         self._widths = None
         self.hessian(x)
-        self._settled = self._widths
-        self.forget()
+        self._reference_widths = self._widths
+        self.reset_cache()
 
-    def forget(self) -> None:
-        """Forget what was found of other data, or under other weights."""
+    def reset_cache(self) -> None:
+        """Forget what was found for other data, or with other weights."""
         with self._lock:
             self._known.clear()
             self.laplace.reset_cache()
-            self._widths = None if self._settled is None else self._settled.copy()
+            reference = self._reference_widths
+            self._widths = None if reference is None else reference.copy()
 
     def mode(self, x: FloatArray) -> Mode | None:
-        """The conditional mode of the latents at ``x``."""
-        with self._lock, quiet_single_thread(sum(self.sizes)):
+        """Return the conditional mode of the latents at ``x``; None if there is none."""
+        with self._lock, quiet_single_thread(self.n_latents):
             return self.laplace.mode(np.asarray(x, dtype=float))
 
     def value_and_gradient(self, x: FloatArray) -> tuple[float, FloatArray]:
-        """Marginal log-likelihood, all constants included, and its gradient (p,)."""
-        with self._lock, quiet_single_thread(sum(self.sizes)):
+        """Return the marginal log-likelihood, all constants included, and its gradient (p,)."""
+        with self._lock, quiet_single_thread(self.n_latents):
             self.n_gradients += 1
             key = np.asarray(x, dtype=float).tobytes()
+            self._forget_misread()
             if key not in self._known:
+                found = self._rule.value_and_gradient(np.array(x, dtype=float))
+                self._forget_misread()
                 if len(self._known) >= _REMEMBERED:
                     del self._known[next(iter(self._known))]
-                self._known[key] = self._rule.value_and_gradient(np.array(x, dtype=float))
+                self._known[key] = found
             value, gradient = self._known[key]
             return value, gradient.copy()
 
+    def _forget_misread(self) -> None:
+        """Forget values from before the sparsity pattern was found too narrow and replaced."""
+        if self._known_pattern is not self.laplace.pattern:
+            self._known.clear()
+            self._known_pattern = self.laplace.pattern
+
     def product(self, x: FloatArray, v: FloatArray) -> FloatArray:
-        """Hessian times ``v`` (p,), by central differences of the exact gradient."""
+        """Return the Hessian times ``v`` (p,), by central differences of the exact gradient."""
         self.n_products += 1
         return self._differences(x, v, self._widths_at(x))
 
@@ -161,12 +184,7 @@ class MarginalLogLikelihood:
         size = np.maximum(np.abs(x), 1.0)
         if self._widths is None:
             return _FIRST_WIDTH * size
-        return np.minimum(self._widths, _WIDEST * size)
-
-    def widths(self, x: FloatArray) -> FloatArray:
-        """About one standard error of each coordinate by itself (p,), the others held."""
-        self.hessian(x)
-        return self._widths_at(x)
+        return np.minimum(self._widths, _MAX_WIDTH * size)
 
     def _differences(self, x: FloatArray, v: FloatArray, widths: FloatArray) -> FloatArray:
         fastest = float(np.max(np.abs(v) / widths, initial=0.0))
@@ -177,7 +195,7 @@ class MarginalLogLikelihood:
         return np.asarray((ahead - behind) / (2 * step))
 
     def hessian(self, x: FloatArray) -> FloatArray:
-        """The dense (p, p) Hessian; a step that turns out too long or short is taken again."""
+        """Return the dense (p, p) Hessian; a step that was much too long or short is repeated."""
         p = len(x)
         hessian, units = np.zeros((p, p)), np.eye(p)
         widths = self._widths_at(x).copy()
@@ -186,7 +204,7 @@ class MarginalLogLikelihood:
                 self.n_products += 1
                 hessian[i] = self._differences(x, units[i], widths)
                 width = 1 / np.sqrt(max(abs(hessian[i, i]), 1e-300))
-                width = min(width, _WIDEST * max(1.0, abs(x[i])))
+                width = min(width, _MAX_WIDTH * max(1.0, abs(x[i])))
                 misjudged = max(width / widths[i], widths[i] / width)
                 if not np.isfinite(width):
                     break
@@ -198,14 +216,14 @@ class MarginalLogLikelihood:
         return np.asarray((hessian + hessian.T) / 2)
 
     def pointwise(self, x: FloatArray, *, check_bounds: bool = True) -> dict[str, FloatArray]:
-        """The integrand's terms with the latents where they start: what `usable_start` asks."""
+        """Return the integrand's terms with the latents at their start, for `usable_start`."""
         u = self.integrand.start
         return self.integrand.pointwise(x, u, check_bounds=check_bounds)
 
     def many(
         self, what: str, points: FloatArray, say: ProgressCallback | None = None
     ) -> list[FloatArray]:
-        """The log-likelihood or its gradient at each row of ``points`` (b, p).
+        """Return the log-likelihood or its gradient at each row of ``points`` (b, p).
 
         Raises
         ------
@@ -216,7 +234,7 @@ class MarginalLogLikelihood:
             raise ValueError(f"{what}: the marginal likelihood has no terms by observation.")
         results: list[float | FloatArray] = []
         for done, point in enumerate(points):
-            with self._lock, quiet_single_thread(sum(self.sizes)):
+            with self._lock, quiet_single_thread(self.n_latents):
                 if what == "value":
                     results.append(self._rule.log_integral(np.array(point, dtype=float)))
                 else:
@@ -226,21 +244,21 @@ class MarginalLogLikelihood:
         return [np.array(results).reshape(len(points), *(() if what == "value" else (-1,)))]
 
     def weighted(self, weights: Mapping[str, Any]) -> MarginalLogLikelihood:
-        """The same density with each block of latents, and what depends on it, counted by weight.
+        """Return the density with a weight for each block of latents and what depends on it.
 
         Parameters
         ----------
         weights : mapping of str to shared variable
             By term of the likelihood, in its shape; the same for all observations of a block.
         """
-        density = MarginalLogLikelihood(self.integrand, self.active, self.terms, self.n_nodes)
-        density.__dict__["laplace"] = self.laplace
 
-        def given() -> FloatArray:
+        def current() -> FloatArray:
             return np.concatenate([np.ravel(weights[name].get_value()) for name in self.terms])
 
-        density.__dict__["_rule"] = Weighted(self._by_block, self.blocks, given)
-        return density
+        rule = Weighted(self._by_block, self.blocks, current)
+        return MarginalLogLikelihood(
+            self.integrand, self.active, self.terms, self.n_nodes, laplace=self.laplace, rule=rule
+        )
 
     @cached_property
     def blocks(self) -> Blocks:
@@ -261,24 +279,45 @@ class MarginalLogLikelihood:
         )
 
     def log_integrals(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The log-likelihood piece by piece.
+        """Return the parts of the log-likelihood.
 
         Returns
         -------
         terms : array (m,)
-            Of which those without latents count; the likelihood's come first.
+            Only those without latents count; the likelihood's come first.
         blocks : array (k,)
-            The logarithm of each block's integral. NaN where the latents have no mode.
+            The logarithm of each block's integral. NaN if the latents have no mode.
         """
-        with self._lock, quiet_single_thread(sum(self.sizes)):
+        with self._lock, quiet_single_thread(self.n_latents):
             found = self._by_block.log_integrals(np.array(x, dtype=float), self.blocks)
         if found is None:
             nothing = np.full(len(self.blocks.terms), np.nan)
             return nothing, np.full(self.blocks.size, np.nan)
         return found
 
-    def blame(self, name: str) -> list[str]:
-        """The inputs that are not finite and may be why a term is undefined."""
+    def unit_scores(self, x: FloatArray, codes: Mapping[str, IntArray], n_units: int) -> FloatArray:
+        """Return the gradient (n_units, p) of the log-likelihood of each unit by itself.
+
+        By fourth-order differences of the units' integrals. Parameters are those of
+        `pmlik.logp.scores.unit_scores`; a block of latents belongs to one unit.
+        """
+        flat = np.concatenate([np.ravel(codes[name]) for name in self.terms])
+
+        def by_unit(point: FloatArray) -> FloatArray:
+            return self.blocks.gather_units(flat, n_units, *self.log_integrals(point))
+
+        scores = np.zeros((n_units, len(x)))
+        self.hessian(x)
+        for i, width in enumerate(self._widths_at(x)):
+            if not self.active[i]:
+                continue
+            step = _SCORE_STEP * width * np.eye(len(x))[i]
+            near, far = (by_unit(x + k * step) - by_unit(x - k * step) for k in (1, 2))
+            scores[:, i] = (8 * near - far) / (12 * _SCORE_STEP * width)
+        return scores
+
+    def nonfinite_inputs(self, name: str) -> list[str]:
+        """Return the inputs that are not finite and may be why a term is undefined."""
         model = self.integrand.model
         rv = model[name]
         return describe_not_finite(rv) if rv in model.basic_RVs else []

@@ -1,4 +1,4 @@
-"""Laplace's approximation checked: the same integral by importance sampling from it."""
+"""The error of Laplace's approximation, by importance sampling from it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pmlik.marginal.laplace import Laplace, Mode
 __all__ = ["LaplaceError", "laplace_error"]
 
 
-#: Above this the importance sampling estimate is not to be trusted (Vehtari et al., 2024,
+#: Above this the importance sampling estimate cannot be trusted (Vehtari et al., 2024,
 #: jmlr.org/papers/v25/19-556.html).
 MOST_K = 0.7
 _NUMBERS_AT_ONCE = 1_000_000
 
 
 class LaplaceError(NamedTuple):
-    """How far Laplace's approximation of a log-likelihood is off.
+    """The error of Laplace's approximation of a log-likelihood.
 
     ``error`` is the approximation minus the importance sampling estimate, ``mcse`` the Monte
     Carlo standard error of that, ``pareto_k`` the shape of the weights' tail.
@@ -33,7 +33,7 @@ class LaplaceError(NamedTuple):
 
     @property
     def is_reliable(self) -> bool:
-        """Whether the estimate of the error is itself to be trusted."""
+        """True if the estimate of the error can itself be trusted."""
         return bool(np.isfinite(self.error) and self.pareto_k < MOST_K)
 
 
@@ -53,8 +53,8 @@ def laplace_error(laplace: Laplace, mode: Mode, n_draws: int, seed: int) -> Lapl
     noise = rng.normal(size=(n_draws // 2, n))
     steps = np.array([mode.factor.root_solve(row) for row in noise])
     points = mode.u + np.stack([steps, -steps], axis=1).reshape(-1, n)
-    heights = np.repeat((noise**2).sum(axis=1) / 2, 2)
-    ratios = _values(laplace, mode, points) - mode.value + heights
+    density = np.repeat((noise**2).sum(axis=1) / 2, 2)
+    ratios = _values(laplace, mode, points) - mode.value + density
     ratios = np.where(np.isfinite(ratios), ratios, -np.inf)
     if not np.isfinite(ratios).any() or not np.isfinite(constant):
         return LaplaceError(np.nan, np.nan, np.nan)
@@ -67,11 +67,13 @@ def laplace_error(laplace: Laplace, mode: Mode, n_draws: int, seed: int) -> Lapl
 
 
 def _values(laplace: Laplace, mode: Mode, points: FloatArray) -> FloatArray:
-    """The integrand at each of the points (k, n)."""
-    alone = laplace.integrand.terms(mode.theta, mode.u[None])
-    at_once = max(1, _NUMBERS_AT_ONCE // alone.size)
-    lots = [points[i : i + at_once] for i in range(0, len(points), at_once)]
-    return np.concatenate([laplace.integrand.terms(mode.theta, lot).sum(axis=1) for lot in lots])
+    """Return the integrand at each of the points (k, n)."""
+    terms = laplace.integrand.terms(mode.theta, mode.u[None])
+    at_once = max(1, _NUMBERS_AT_ONCE // terms.size)
+    batches = [points[i : i + at_once] for i in range(0, len(points), at_once)]
+    return np.concatenate(
+        [laplace.integrand.terms(mode.theta, batch).sum(axis=1) for batch in batches]
+    )
 
 
 def _pareto_k(log_ratios: FloatArray) -> float:

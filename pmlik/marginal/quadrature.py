@@ -1,18 +1,17 @@
-"""Adaptive Gauss-Hermite quadrature where each latent stands alone.
+"""Adaptive Gauss-Hermite quadrature for latents that are independent of each other.
 
-Each latent's integral is taken at nodes that its mode and curvature place (Pinheiro and Bates,
+Each latent's integral is taken at nodes placed by its mode and curvature (Pinheiro and Bates,
 1995, doi:10.1080/10618600.1995.10474663; lme4's ``nAGQ``): with one node it is Laplace's
-approximation. The gradient is exact, nodes that move with the parameters included.
+approximation. The gradient is exact: it includes how the nodes move with the parameters.
 """
 
 from __future__ import annotations
-
-from functools import cached_property
 
 import numpy as np
 from scipy.special import logsumexp
 
 from pmlik._typing import FloatArray, IntArray
+from pmlik.errors import ModelError
 from pmlik.marginal.blocks import Blocks, NotAloneError, Terms, find_groups
 from pmlik.marginal.laplace import Laplace, Mode
 
@@ -20,7 +19,7 @@ __all__ = ["Quadrature"]
 
 
 class Quadrature:
-    """The marginal log-likelihood by quadrature; the surface is that of `Laplace`.
+    """The marginal log-likelihood by quadrature, with the interface of `Laplace`.
 
     Parameters
     ----------
@@ -28,28 +27,36 @@ class Quadrature:
         Gives modes and curvatures.
     terms : Terms
     n_nodes : int
-        Nodes for each latent.
+        Nodes per latent.
 
     Raises
     ------
-    NotAloneError
+    ModelError
+        If a term depends on two latents.
     """
 
     def __init__(self, laplace: Laplace, terms: Terms, n_nodes: int) -> None:
-        if not laplace.pattern.is_diagonal:
-            raise NotAloneError
         self._laplace, self._terms = laplace, terms
+        self._groups = self._find_groups()
         self._nodes, weights = np.polynomial.hermite.hermgauss(n_nodes)
         self._log_weights = np.log(weights) + self._nodes**2 + np.log(2) / 2
 
-    @cached_property
-    def _groups(self) -> IntArray:
-        """Of each term the latent that it depends on, -1 for none."""
+    def _find_groups(self) -> IntArray:
+        """Return the latent that each term depends on, -1 for none."""
         theta, start = self._laplace.typical, self._laplace.start
-        return find_groups(lambda u: self._terms.terms(theta, u[None])[0], start)
+        try:
+            if not self._laplace.pattern.is_diagonal:
+                raise NotAloneError
+            return find_groups(lambda u: self._terms.terms(theta, u[None])[0], start)
+        except NotAloneError:
+            raise ModelError(
+                "quadrature: the latents meet each other (several effects per observation, a "
+                "chain, a level above), and quadrature is for latents that stand alone. Leave it "
+                "out for Laplace's approximation."
+            ) from None
 
     def log_integral(self, theta: FloatArray) -> float:
-        """The log-likelihood; NaN where the latents have no mode."""
+        """Return the log-likelihood; NaN if the latents have no mode."""
         mode = self._laplace.mode(theta)
         if mode is None:
             return np.nan
@@ -70,9 +77,16 @@ class Quadrature:
         return np.asarray(mode.u + np.sqrt(2 / mode.entries) * self._nodes[:, None])
 
     def _integrate(self, mode: Mode) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The terms (m,) at the first node, the logarithm of each latent's integral (n,).
+        """Integrate over each latent.
 
-        And the share (k, n) that each node has in it.
+        Returns
+        -------
+        terms : array (m,)
+            At the first node.
+        integrals : array (n,)
+            The logarithm of each latent's integral.
+        shares : array (k, n)
+            The share of each node in it.
         """
         k, n = len(self._nodes), len(mode.u)
         terms = self._terms.terms(mode.theta, self._points(mode))
@@ -84,7 +98,7 @@ class Quadrature:
         return terms[0], each - np.log(mode.entries) / 2, np.exp(logs - each)
 
     def value_and_gradient(self, theta: FloatArray) -> tuple[float, FloatArray]:
-        """The log-likelihood and its gradient (p,)."""
+        """Return the log-likelihood and its gradient (p,)."""
         return self._weighted(theta, np.ones(len(self._groups)), np.ones(len(self._laplace.start)))
 
     def weighted(
@@ -103,10 +117,9 @@ class Quadrature:
         k, alone = len(self._nodes), (self._groups < 0) & (terms != 0)
         value = (terms * at_first)[alone].sum() + (latents * each).sum()
         weights = np.column_stack([shares, np.full(k, 1 / k)])[:, self._groups] * terms
-        in_theta, in_u = self._terms.weighted_gradient(mode.theta, self._points(mode), weights)
-        moved = in_u.sum(axis=0)
-        widened = latents * np.sqrt(mode.entries) + np.sqrt(2) * (self._nodes @ in_u)
-        more, more_u = self._laplace.weighted_hessian_gradient(
-            mode, widened * mode.entries**-1.5 / 2
-        )
-        return float(value), in_theta + more + self._laplace.chain(mode, moved + more_u)
+        gradient, in_points = self._terms.weighted_gradient(mode.theta, self._points(mode), weights)
+        moved = in_points.sum(axis=0)
+        widened = latents * np.sqrt(mode.entries) + np.sqrt(2) * (self._nodes @ in_points)
+        entries = widened * mode.entries**-1.5 / 2
+        in_theta, in_u = self._laplace.weighted_hessian_gradient(mode, entries)
+        return float(value), gradient + in_theta + self._laplace.chain(mode, moved + in_u)

@@ -1,8 +1,8 @@
-"""Centred latents in standard units: the same integral, where it can be computed.
+"""Centred latents in standard units: the same integral, computed without loss of digits.
 
-An effect ``u ~ Normal(mu, tau)`` is written ``u = mu + tau z`` with standard ``z``. An integral
-does not depend on its variable, and neither does Laplace's approximation under a linear change of
-it; but as ``tau`` goes to zero ``(u - mu) / tau`` loses all its digits, and ``z`` does not.
+An effect ``u ~ Normal(mu, tau)`` is written ``u = mu + tau z`` with standard ``z``. The integral
+does not change, and neither does Laplace's approximation, as the change of variable is linear.
+But as ``tau`` goes to zero ``(u - mu) / tau`` loses all its digits, and ``z`` does not.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ __all__ = ["standardize_latents", "standard_terms", "StandardizedTerms"]
 
 _PRODUCTS = ("Dot", "Matmul", "MatMul")
 
-# Chains are left as they are, since in standard units each state meets all before it.
-_MOST_LEVELS = 2
+# Chains are left as they are: in standard units each state depends on all before it.
+_MAX_LEVELS = 2
 
 
 class _Family(NamedTuple):
-    """A family of distributions that is one shape, moved and stretched.
+    """A location-scale family of distributions.
 
-    ``place`` and ``scale`` say which of its parameters do that (``place`` None: nothing moves
-    it), ``shape`` which stay; ``standard`` is the distribution in standard units.
+    ``location`` (None if it has none) and ``scale`` are the indices of these parameters,
+    ``shape`` those of the others; ``standard`` is the distribution in standard units.
     """
 
-    place: int | None
+    location: int | None
     scale: int
     shape: tuple[int, ...]
     standard: Callable[..., Any]
@@ -54,16 +54,14 @@ _FAMILIES = {
 
 
 class StandardizedTerms(Transform):
-    """From a latent to its standard units and back.
+    """The transform from a latent to its standard units and back.
 
     Parameters
     ----------
-    family : str
-        Class name of the random variable's operation.
-    op : Op
-        It says which of its inputs are parameters.
+    rv : random variable
+        Its operation gives the family, and which inputs are parameters.
     base : Transform, optional
-        What leads from the natural value to the whole line before it is moved and stretched.
+        Transforms the constrained value to the real line, before location and scale.
     """
 
     name = "standardised"
@@ -75,34 +73,34 @@ class StandardizedTerms(Transform):
         multivariate = self.family in ("MvNormalRV", "ZeroSumNormalRV")
         self.ndim_supp = 1 if multivariate else 0
 
-    def _moves(self, inputs: Sequence[Any]) -> tuple[Any, Any]:
+    def _location_and_scale(self, inputs: Sequence[Any]) -> tuple[Any, Any]:
         family, values = _FAMILIES[self.family], [inputs[i] for i in self._parameters]
-        place = 0.0 if family.place is None else values[family.place]
-        return place, values[family.scale]
+        location = 0.0 if family.location is None else values[family.location]
+        return location, values[family.scale]
 
     def forward(self, value: Any, *inputs: Any) -> Any:
         """Return the standard draw of a value, as PyMC's transforms do."""
-        place, scale = self._moves(inputs)
+        location, scale = self._location_and_scale(inputs)
         if self.family == "MvNormalRV":
-            return pt.linalg.solve(_root(scale), value - place, b_ndim=1)
+            return pt.linalg.solve(_root(scale), value - location, b_ndim=1)
         if self.family == "ZeroSumNormalRV":
             return self._base.forward(value / scale, *inputs)  # type: ignore[union-attr]
         line = value if self._base is None else self._base.forward(value, *inputs)
-        return (line - place) / scale
+        return (line - location) / scale
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         """Return the value of a standard draw."""
-        place, scale = self._moves(inputs)
+        location, scale = self._location_and_scale(inputs)
         if self.family == "MvNormalRV":
-            return place + (_root(scale) * value[..., None, :]).sum(axis=-1)
+            return location + (_root(scale) * value[..., None, :]).sum(axis=-1)
         if self.family == "ZeroSumNormalRV":
             return scale * self._base.backward(value, *inputs)  # type: ignore[union-attr]
-        line = place + scale * value
+        line = location + scale * value
         return line if self._base is None else self._base.backward(line, *inputs)
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Return the log-determinant of the Jacobian of `backward`."""
-        # The terms of standardised latents are replaced by `standard_terms`, Jacobian and all.
+        # The terms of standardized latents are replaced by `standard_terms`, Jacobian and all.
         zeros = pt.zeros_like(value)
         if self.family == "ZeroSumNormalRV":
             return self._base.log_jac_det(value, *inputs)  # type: ignore[union-attr]
@@ -110,12 +108,12 @@ class StandardizedTerms(Transform):
 
 
 def standardize_latents(model: TermsModel, names: Sequence[str]) -> tuple[str, ...]:
-    """Give the latents of a clone standard units where their family has some.
+    """Give the latents of a clone standard units if their family has some.
 
     Returns
     -------
     tuple of str
-        Those that were given them.
+        The latents that have them.
     """
     latents = {model[name] for name in names}
     levels: dict[Any, int] = {}
@@ -127,7 +125,7 @@ def standardize_latents(model: TermsModel, names: Sequence[str]) -> tuple[str, .
         base = model.rvs_to_transforms[rv]
         if isinstance(base, StandardizedTerms):  # the clone is assembled a second time
             done.append(name)
-        elif levels[rv] <= _MOST_LEVELS and _has_standard(rv, base):
+        elif levels[rv] <= _MAX_LEVELS and _has_standard(rv, base):
             model.rvs_to_transforms[rv] = StandardizedTerms(rv, base)
             # PyMC looks for an initial point's entries under this name.
             model.rvs_to_values[rv].name = f"{name}_{StandardizedTerms.name}__"
@@ -136,7 +134,7 @@ def standardize_latents(model: TermsModel, names: Sequence[str]) -> tuple[str, .
 
 
 def standard_terms(model: TermsModel, names: Sequence[str]) -> dict[str, Any]:
-    """Log-densities of standardised latents in their standard units, as graphs of the values."""
+    """Return log-densities of standardized latents in their standard units, as graphs."""
     terms = {}
     for name in names:
         rv = model[name]
@@ -145,7 +143,7 @@ def standard_terms(model: TermsModel, names: Sequence[str]) -> dict[str, Any]:
         shape = [rv.owner.inputs[places[i]] for i in family.shape]
         if shape:
             shape = model.replace_rvs_by_values(shape)
-        # As wide as the variable, where a shape parameter alone would not be.
+        # As wide as the variable; a shape parameter alone might not be.
         terms[name] = as_tensor(pm.logp(family.standard(*shape), value))
     return terms
 
@@ -163,7 +161,7 @@ def _family_name(rv: Any) -> str:
 
 
 def _parameter_places(rv: Any) -> list[int]:
-    """Which inputs of the node are the distribution's parameters."""
+    """Return which inputs of the node are the distribution's parameters."""
     parameters = rv.owner.op.dist_params(rv.owner)
     return [next(i for i, x in enumerate(rv.owner.inputs) if x is p) for p in parameters]
 
@@ -181,7 +179,7 @@ def _has_standard(rv: Any, base: Transform | None) -> bool:
 
 
 def _root(covariance: Any) -> Any:
-    """A root of a covariance: the one that it was made of where there is one."""
+    """Return a root of a covariance: the one that it was made of, or its Cholesky factor."""
     node = covariance.owner
     order = getattr(node and node.op, "new_order", None)
     if order is not None and order[-2:] == (0, 1) and set(order[:-2]) <= {"x"}:

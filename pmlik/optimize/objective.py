@@ -50,8 +50,9 @@ class DensityLike(Protocol):
 
     active: BoolArray
     is_bounded: bool
-    is_integral: bool
 
+    @property
+    def is_integral(self) -> bool: ...  # noqa: D102
     @property
     def by_differences(self) -> bool: ...  # noqa: D102
     def value_and_gradient(self, x: FloatArray, /) -> tuple[float, FloatArray]: ...  # noqa: D102

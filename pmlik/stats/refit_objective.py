@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pmlik._typing import FloatArray
 from pmlik.inference.compiled import compile_open_model
 from pmlik.inference.prepare import Prepared
-from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.optimize.objective import Kind, Objective
 from pmlik.stats.refit_status import Refit, RefitStatus
 
@@ -78,11 +77,11 @@ class RefitObjective:
         self.estimated = prepared.problem
         self.kind, self.x, self.is_regular = kind, x, regular
         self._hessian_of_integral: FloatArray | None = None
-        if isinstance(likelihood, MarginalLogLikelihood):
+        if likelihood.is_integral:
             # Computed here, as last digits depend on what an integral has seen before.
-            likelihood.settle(x)
+            likelihood.set_reference(x)
             self._hessian_of_integral = self.objective.hessian(self.z)
-            likelihood.forget()
+            likelihood.reset_cache()
 
     @property
     def z(self) -> FloatArray:
@@ -110,8 +109,7 @@ class RefitObjective:
         """Replace the data, or the weights."""
         for shared, value in zip(self.inputs.values(), inputs, strict=True):
             shared.set_value(value)
-        if isinstance(self.likelihood, MarginalLogLikelihood):
-            self.likelihood.forget()  # modes belong to their data
+        self.likelihood.reset_cache()  # modes of latents belong to their data
 
     def log_likelihood(self, x: FloatArray) -> float:
         """Return the log-likelihood of the inputs that are set."""

@@ -9,7 +9,6 @@ import statsmodels.api as sm
 
 import pmlik
 from oracles import zoo
-from pmlik.inference.scores import unit_scores
 from pmlik.inference.units import read_units
 from pmlik.results.flags import FlagCode
 
@@ -122,7 +121,8 @@ def test_compare_takes_robust_errors_for_the_mle_alone() -> None:
 def test_scores_are_differences_of_the_pointwise_log_likelihood() -> None:
     mle = pmlik.find_MLE(zoo.line().model, random_seed=1, progressbar=False)
     problem, x = mle.prepared.problem, mle.unconstrained + 0.1
-    scores = unit_scores(problem, x, read_units(problem, x, None, "a test"))
+    units = read_units(problem, x, None, "a test")
+    scores = problem.likelihood.unit_scores(x, units.codes, units.size)
     differences = zoo.jacobian_of(lambda at: problem.likelihood.pointwise(at)["y"], x)
     np.testing.assert_allclose(scores, differences, rtol=1e-6, atol=1e-8)
 

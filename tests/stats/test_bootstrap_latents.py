@@ -21,7 +21,6 @@ from oracles import fits
 from oracles.fits import fit_latent_case, resample
 from oracles.latent_models import cbpp
 from oracles.reference_models import data, design
-from pmlik.inference.scores import unit_scores
 from pmlik.inference.simulate import simulator
 from pmlik.inference.units import read_units
 from pmlik.stats.executors import BootstrapPlan
@@ -175,7 +174,7 @@ def test_scores_of_blocks_sum_and_are_those_of_each_by_itself(quadrature) -> Non
     problem = mle.prepared.problem
     x = mle.unconstrained + 0.1
     units = read_units(problem, x, None, "a test")
-    scores = unit_scores(problem, x, units)
+    scores = problem.likelihood.unit_scores(x, units.codes, units.size)
     np.testing.assert_allclose(
         scores.sum(axis=0), problem.likelihood.value_and_gradient(x)[1], atol=1e-9
     )
@@ -239,7 +238,8 @@ def test_observations_without_latents_are_units_of_their_own() -> None:
     assert all(len(set(units.codes["grouped"][group == g])) == 1 for g in range(8))
     spread = resample(mle, 6, kind="bayesian")
     assert spread.n_failed == 0
-    scores = unit_scores(mle.prepared.problem, mle.unconstrained, units)
+    likelihood = mle.prepared.problem.likelihood
+    scores = likelihood.unit_scores(mle.unconstrained, units.codes, units.size)
     assert scores.shape == (19, 3)
     np.testing.assert_allclose(scores.sum(axis=0), 0, atol=1e-8)
 
