@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -15,8 +15,17 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from pmlik._typing import FloatArray
+from pmlik.errors import ValuesError
 
-__all__ = ["ParameterSpace", "bounds_of", "labelled", "printable", "space_of"]
+__all__ = [
+    "ParameterSpace",
+    "bounds_of",
+    "label_bounds",
+    "labelled",
+    "printable",
+    "select_variables",
+    "space_of",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +147,71 @@ def space_of(dataset: xr.Dataset) -> ParameterSpace:
         dims=tuple(tuple(str(dim) for dim in array.dims) for array in arrays),
         coords={str(dim): np.asarray(index) for dim, index in dataset.coords.items()},
     )
+
+
+def label_bounds(
+    template: xr.Dataset, bounds: Mapping[str, tuple[float, float]], **attrs: Any
+) -> xr.Dataset:
+    """Return bounds by label as a Dataset like ``template`` with a last dim ``ci_bound``.
+
+    Labels without bounds are NaN; ``attrs`` are its attributes, as ``ci_kind`` and ``ci_prob``.
+    """
+    space = space_of(template)
+    nothing = (np.nan, np.nan)
+    sides = [
+        space.to_dataset([bounds.get(label, nothing)[side] for label in space.labels])
+        for side in (0, 1)
+    ]
+    names = xr.DataArray(["lower", "upper"], dims="ci_bound", name="ci_bound")
+    both = xr.concat(sides, dim=names)
+    return both.transpose(..., "ci_bound").assign_attrs(attrs)
+
+
+def select_variables(
+    dataset: xr.Dataset,
+    var_names: Sequence[str] | str | None,
+    coords: Mapping[str, Any] | None = None,
+    *,
+    where: str,
+) -> xr.Dataset:
+    """Return the part of a dataset that ``var_names`` and ``coords`` select, as in ArviZ.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    var_names : str or sequence of str, optional
+        Names; ``"~name"`` for all but that one. Default: all.
+    coords : mapping, optional
+        Labels, or slices of labels, to choose along dims.
+    where : str
+        Completes "is not" in the message, as "in the estimate".
+
+    Raises
+    ------
+    ValuesError
+        For names and labels that are not there.
+    """
+    known = [str(name) for name in dataset.data_vars]
+    names = known if var_names is None else var_names
+    names = [names] if isinstance(names, str) else list(names)
+    excluded = [name[1:] for name in names if name not in known and str(name).startswith("~")]
+    wanted = excluded or names
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValuesError(
+            f"var_names: {', '.join(map(repr, unknown))} not {where}, which has {', '.join(known)}."
+        )
+    if excluded:
+        names = [name for name in known if name not in excluded]
+    chosen = {
+        dim: value if isinstance(value, slice) else np.atleast_1d(value)
+        for dim, value in (coords or {}).items()
+    }
+    part = dataset[names]
+    try:
+        return part.sel(chosen)
+    except (KeyError, ValueError) as error:
+        raise ValuesError(f"coords: {error}. The variables have {dict(part.sizes)}.") from None
 
 
 def printable(text: str) -> str:

@@ -7,10 +7,19 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmlik.labels import ParameterSpace, labelled, space_of
+from pmlik.errors import ValuesError
+from pmlik.labels import (
+    ParameterSpace,
+    bounds_of,
+    label_bounds,
+    labelled,
+    select_variables,
+    space_of,
+)
 
 SPACE = ParameterSpace(
     names=("a", "effect", "table", "empty"),
@@ -188,3 +197,44 @@ def test_the_same_moment_is_the_same_label(kind) -> None:
     index = np.array(list(days), dtype=object) if kind is object else days.to_numpy().astype(kind)
     space = ParameterSpace(("x",), ((3,),), (("when",),), {"when": index})
     assert space.labels == ("x[2020-01-01]", "x[2020-01-02 06:30:00]", "x[2020-01-03 00:00:01.25]")
+
+
+@pytest.mark.parametrize(
+    ("var_names", "coords", "expected"),
+    [
+        (None, None, ["a", "b[x]", "b[y]", "b[z]", "c"]),
+        ("b", {"group": "y"}, ["b[y]"]),
+        (["c", "a"], None, ["c", "a"]),
+        ("~b", None, ["a", "c"]),
+        (["b"], {"group": slice("y", "z")}, ["b[y]", "b[z]"]),
+        ([], None, []),
+    ],
+)
+def test_variables_are_selected_as_in_arviz(var_names, coords, expected):
+    dataset = xr.Dataset(
+        {"a": 1.0, "b": ("group", [2.0, 3.0, 4.0]), "c": 5.0}, coords={"group": ["x", "y", "z"]}
+    )
+    assert list(labelled(select_variables(dataset, var_names, coords, where="in it"))) == expected
+
+
+@pytest.mark.parametrize(
+    ("var_names", "coords", "message"),
+    [
+        ("aa", None, "var_names: 'aa' not in the model, which has a."),
+        (["~aa", "a"], None, "var_names: 'aa' not in the model, which has a."),
+        (None, {"group": "x"}, "coords: "),
+    ],
+)
+def test_a_selection_that_is_not_there_is_refused(var_names, coords, message):
+    with pytest.raises(ValuesError) as caught:
+        select_variables(xr.Dataset({"a": 1.0}), var_names, coords, where="in the model")
+    assert str(caught.value).startswith(message)
+
+
+def test_bounds_by_label_are_those_of_the_dataset():
+    template = xr.Dataset({"b": ("group", [2.0, 3.0])}, coords={"group": ["x", "y"]})
+    interval = label_bounds(template, {"b[y]": (1.0, 4.0)}, ci_prob=0.9)
+    assert interval["b"].dims == ("group", "ci_bound")
+    assert interval.attrs == {"ci_prob": 0.9}
+    assert bounds_of(interval)["b[y]"] == (1.0, 4.0)
+    assert np.isnan(bounds_of(interval)["b[x]"]).all()

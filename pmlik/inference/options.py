@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pymc as pm
 
-from pmlik.errors import ModelError
+from pmlik.errors import ModelError, PmlikError
 from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
 
@@ -18,6 +18,7 @@ __all__ = [
     "CovarianceKind",
     "seed_of",
     "JOINT_STARTS",
+    "check_ci_prob",
     "check_count",
     "check_covariance",
     "check_var_names",
@@ -55,6 +56,12 @@ def check_count(what: str, count: int | None) -> None:
     integer = isinstance(count, int | np.integer) and not isinstance(count, bool)
     if count is not None and (not integer or count < 1):
         raise ModelError(f"{what}: got {count!r}, need an integer from 1 up, or None.")
+
+
+def check_ci_prob(ci_prob: float, error: type[PmlikError] = ModelError) -> None:
+    """Refuse anything but a probability between 0 and 1, with an error of the given class."""
+    if not isinstance(ci_prob, float | np.floating) or not 0 < ci_prob < 1:
+        raise error(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
 
 
 def check_covariance(kind: str, cluster: Cluster) -> None:

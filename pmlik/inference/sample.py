@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
-from pmlik.inference.options import seed_of
+from pmlik.inference.options import check_ci_prob, seed_of
 from pmlik.logp.compile import compile_mode
 from pmlik.model.validate import resolve_model
 from pmlik.results.flags import Flag, FlagCode, Severity, raise_if_strict
@@ -178,8 +178,8 @@ def check_interval(ci_kind: str | None, ci_prob: float | None) -> None:
     """Refuse an unknown kind of interval, and a probability outside (0, 1)."""
     if ci_kind not in (None, "eti", "hdi"):
         raise ModelError(f"ci_kind: got {ci_kind!r}, need 'eti' or 'hdi'.")
-    if ci_prob is not None and not (isinstance(ci_prob, float) and 0 < ci_prob < 1):
-        raise ModelError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
+    if ci_prob is not None:
+        check_ci_prob(ci_prob)
 
 
 CiKind = Literal["eti", "hdi"]

@@ -10,7 +10,7 @@ from arviz_plots import PlotCollection
 from scipy import stats
 
 from pmlik.errors import ValuesError
-from pmlik.labels import bounds_of, labelled
+from pmlik.labels import bounds_of, labelled, select_variables
 from pmlik.plots.style import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels, shorten
 
 if TYPE_CHECKING:
@@ -43,23 +43,14 @@ def choose_labels(
         return [str(label) for label in comparison.table.index if label in chosen]
     known = [str(label) for label in comparison.table.index]
     names = [var_names] if isinstance(var_names, str) else var_names
-    dataset = comparison.dataset.isel(method=0, statistic=0, drop=True)
-    try:
-        dataset = dataset.sel({dim: np.atleast_1d(at) for dim, at in (coords or {}).items()})
-    except (KeyError, ValueError) as error:
-        raise ValuesError(f"coords: {error}. The quantities have {dict(dataset.sizes)}.") from None
-    here = set(labelled(dataset))
+    dataset, where = comparison.dataset.isel(method=0, statistic=0, drop=True), "in the comparison"
+    here = labelled(select_variables(dataset, None, coords, where=where))
     within = [label for label in known if label in here]
     if names is None:
         return within
-    unknown = [name for name in names if name not in dataset and name not in known]
-    if unknown:
-        raise ValuesError(
-            f"var_names: {', '.join(map(repr, unknown))} not in the comparison, which has "
-            f"{', '.join(map(str, dataset.data_vars))}."
-        )
-    chosen = {label for n in names if n in dataset for label in labelled(dataset[[n]])}
-    return [label for label in within if label in chosen | set(names)]
+    variables = [name for name in names if name not in known or name in dataset]
+    chosen = {*names, *labelled(select_variables(dataset, variables, where=where))}
+    return [label for label in within if label in chosen]
 
 
 def plot_compare(

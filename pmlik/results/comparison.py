@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from pmlik.errors import ValuesError
+from pmlik.labels import select_variables
 from pmlik.results import storage
 from pmlik.results.attribution import Attribution
 from pmlik.results.background import Background
@@ -240,20 +241,15 @@ class Comparison:
         return compute(self, label)
 
     def select(self, var_names: Sequence[str]) -> Comparison:
-        """The same comparison with the rows of these variables only.
+        """Return the comparison with the rows of these variables only.
 
         Raises
         ------
         ValuesError
             For a name that it does not have.
         """
-        unknown = [name for name in var_names if name not in self.dataset.data_vars]
-        if unknown:
-            raise ValuesError(
-                f"var_names: {', '.join(map(repr, unknown))} not in the comparison, which has "
-                f"{', '.join(map(str, self.dataset.data_vars))}."
-            )
-        return replace(self, dataset=self.dataset[list(var_names)])
+        selected = select_variables(self.dataset, var_names, where="in the comparison")
+        return replace(self, dataset=selected)
 
     def whose(self, flag: Flag) -> str:
         """Which of the estimates a flag is about, where it is not all that there are."""

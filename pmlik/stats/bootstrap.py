@@ -85,15 +85,16 @@ class Bootstrap:
     @cached_property
     def std_error(self) -> xr.Dataset:
         """Standard deviation of the replicates that did not fail; NaN if too many did."""
-        return self._kept.std("replicate", ddof=1, skipna=True)
+        return self.usable_draws.std("replicate", ddof=1, skipna=True)
 
     @cached_property
     def bias(self) -> xr.Dataset:
         """Mean of the replicates that did not fail minus the estimate; NaN if too many did."""
-        return self._kept.mean("replicate", skipna=True) - self.values
+        return self.usable_draws.mean("replicate", skipna=True) - self.values
 
     @property
-    def _kept(self) -> xr.Dataset:
+    def usable_draws(self) -> xr.Dataset:
+        """The replicates that did not fail; scalars that too many of them lack are NaN."""
         usable = [RefitStatus(end).is_usable for end in self.fits["outcome"].values]
         kept = self.draws.isel(replicate=np.flatnonzero(usable))
         enough = kept.isnull().mean("replicate") <= _MOST_FAILED

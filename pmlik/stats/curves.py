@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import xarray as xr
 from scipy import interpolate
 
 from pmlik._typing import FloatArray
-from pmlik.errors import PmlikError, ValuesError
+from pmlik.errors import PmlikError
 from pmlik.inference.likelihood import Likelihood
 from pmlik.inference.prepare import prepared_of
 from pmlik.labels import labelled
@@ -37,7 +37,6 @@ __all__ = [
     "compute_joint",
     "curves_of",
     "keep_curves",
-    "select_labels",
 ]
 
 
@@ -57,34 +56,6 @@ _STANDARD_ERRORS = 4.0
 
 # How far a profile is traced, and about how many points each side has.
 _TRACED_PROB, _TRACED_POINTS = 0.997, 20
-
-
-def select_labels(
-    likelihood: Likelihood, var_names: Sequence[str] | str | None, coords: Mapping[str, Any] | None
-) -> list[str]:
-    """Labels of the parameters' scalars that ``var_names`` and ``coords`` select, as in ArviZ.
-
-    Raises
-    ------
-    ValuesError
-        For names that are not parameters, and coords that are not theirs.
-    """
-    names = [var_names] if isinstance(var_names, str) else var_names
-    if names is None:
-        names = likelihood.var_names
-    unknown = [name for name in names if name not in likelihood.var_names]
-    if unknown:
-        raise ValuesError(
-            f"var_names: {', '.join(map(repr, unknown))} not a parameter of the likelihood, which "
-            f"has {', '.join(likelihood.var_names)}."
-        )
-    template = likelihood.template[list(names)]
-    chosen = {dim: np.atleast_1d(value) for dim, value in (coords or {}).items()}
-    try:
-        template = template.sel(chosen)
-    except (KeyError, ValueError) as error:
-        raise ValuesError(f"coords: {error}. The parameters have {dict(template.sizes)}.") from None
-    return [str(label) for label in labelled(template)]
 
 
 def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> Comparison:

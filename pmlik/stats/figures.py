@@ -9,11 +9,12 @@ from arviz_plots import PlotCollection
 
 from pmlik.errors import ValuesError
 from pmlik.inference.likelihood import Likelihood
+from pmlik.labels import labelled, select_variables
 from pmlik.plots.likelihood import draw_likelihood
 from pmlik.plots.profile import draw_profiles
 from pmlik.results.comparison import Comparison
 from pmlik.results.point import PointEstimate
-from pmlik.stats.curves import compute_curves, compute_joint, select_labels
+from pmlik.stats.curves import compute_curves, compute_joint
 from pmlik.stats.profile import Profile
 from pmlik.stats.profile_curves import compute_profiles
 
@@ -73,7 +74,10 @@ def plot_likelihood(
         raise ValuesError(
             f"likelihood: got {type(likelihood).__name__}, need a Likelihood or a Comparison."
         )
-    labels = select_labels(likelihood, var_names, coords)
+    selected = select_variables(
+        likelihood.template, var_names, coords, where="a parameter of the likelihood"
+    )
+    labels = list(labelled(selected))
     curves = [compute_curves(likelihood, comparison, label) for label in labels]
     joint = None
     if len(labels) == 2:

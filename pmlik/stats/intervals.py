@@ -13,8 +13,9 @@ from scipy import stats
 
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError, ValuesError
+from pmlik.inference.options import check_ci_prob
 from pmlik.inference.prepare import prepared_of
-from pmlik.labels import labelled
+from pmlik.labels import label_bounds, labelled
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, Severity
 from pmlik.results.point import PointEstimate
@@ -22,8 +23,6 @@ from pmlik.results.posterior import PosteriorEstimate
 from pmlik.stats.bootstrap import Bootstrap
 from pmlik.stats.profile import (
     can_profile,
-    check_prob,
-    label_bounds,
     mle_of,
     places_of,
     select_scalars,
@@ -35,8 +34,8 @@ from pmlik.stats.profile_endpoints import ProfileEndpoints
 __all__ = ["interval_profile", "interval_wald", "intervals_beside", "interval_bootstrap"]
 
 
-# By default a comparison has profiles of so many scalars at most, if they are expected to take no
-# longer than this: about so many Hessians a scalar.
+# A comparison has profiles by default of at most so many scalars, and only if they are expected to
+# take less than so many seconds: the time of about 20 Hessians per scalar.
 _MOST_SCALARS = 40
 _PATIENCE_SECONDS = 3.0
 _HESSIANS = 20
@@ -51,7 +50,7 @@ def interval_wald(
     ci_prob: float = 0.95,
     scale: Scale = "natural",
 ) -> xr.Dataset:
-    """Estimate plus and minus a normal quantile of standard errors.
+    """Return the estimate plus and minus a normal quantile of standard errors.
 
     Parameters
     ----------
@@ -61,16 +60,16 @@ def interval_wald(
         As in `profile`; by default all variables.
     ci_prob : float
     scale : {"natural", "unconstrained"}
-        Where the interval is symmetric. ``"unconstrained"`` takes the standard error of the
-        value variable (a log, a logit) and transforms the ends back, which keeps them inside
-        the support; that exists for parameters whose transform is elementwise, and is NaN for
-        the others and for derived quantities.
+        Scale on which the interval is symmetric. ``"unconstrained"`` takes the standard error of
+        the value variable (a log, a logit) and transforms the bounds back, which keeps them
+        inside the support. Only for parameters with an elementwise transform; NaN for the others
+        and for derived quantities.
 
     Returns
     -------
     xarray.Dataset
         Natural units, with a last dim ``ci_bound`` (lower, upper) and the attributes
-        ``ci_kind``, ``ci_prob`` and ``scale``. NaN where there is no standard error.
+        ``ci_kind``, ``ci_prob`` and ``scale``. NaN without a standard error.
 
     Raises
     ------
@@ -90,7 +89,7 @@ def interval_wald(
     array([0.0504, 0.5407])
     """
     mle = mle_of(estimate, "interval_wald")
-    check_prob(ci_prob)
+    check_ci_prob(ci_prob, ValuesError)
     if scale not in ("natural", "unconstrained"):
         raise ValuesError(f"scale: got {scale!r}, need 'natural' or 'unconstrained'.")
     template = select_scalars(mle, var_names, coords, most=np.inf)
@@ -109,13 +108,13 @@ def interval_wald(
 def _unconstrained(
     mle: PointEstimate, labels: Sequence[str], quantile: float
 ) -> dict[str, tuple[float, float]]:
-    """Ends that are symmetric in the value variables, in natural units."""
+    """Return bounds that are symmetric in the value variables, in natural units."""
     errors, places = labelled(mle.std_error), places_of(mle)
-    walker = tracer_of(mle)
+    tracer = tracer_of(mle)
     bounds = {}
     for label in labels:
         if np.isfinite(errors[label]):
-            ends = walker.symmetric(places[label], quantile)
+            ends = tracer.symmetric(places[label], quantile)
             if ends is not None:
                 bounds[label] = ends
     return bounds
@@ -129,7 +128,7 @@ def interval_profile(
     ci_prob: float = 0.95,
     progressbar: bool = True,
 ) -> xr.Dataset:
-    """The values whose profile log-likelihood is within a chi-square quantile of the maximum.
+    """Return the values with a profile log-likelihood within a chi-square quantile of the maximum.
 
     Invariant under reparametrisation, and as asymmetric as the likelihood.
 
@@ -142,8 +141,8 @@ def interval_profile(
     -------
     xarray.Dataset
         Natural units, with a last dim ``ci_bound`` (lower, upper) and the attributes ``ci_kind``,
-        ``ci_prob``, and ``notes``: why an end is infinite, on a border, or NaN. Where a better
-        optimum was met on the way it is the interval around that one.
+        ``ci_prob``, and ``notes``: why a bound is infinite, on a border, or NaN. If a better
+        optimum was found while profiling, the interval is around that one.
 
     Raises
     ------
@@ -173,23 +172,23 @@ def intervals_beside(
     ci_prob: float | None,
     wanted: bool | None,
 ) -> tuple[PointEstimate, dict[str, xr.Dataset], list[Flag]]:
-    """The intervals of a comparison, all of one probability.
+    """Compute the intervals of a comparison, all of one probability.
 
     Parameters
     ----------
     mle : PointEstimate
     posterior : PosteriorEstimate or None
     names : sequence of str
-        The variables in the table.
+        The variables of the table.
     ci_prob : float, optional
         Default: ArviZ's ``rcParams["stats.ci_prob"]``.
     wanted : bool, optional
-        Whether to profile; by default where it is cheap.
+        True to profile. Default: if it is cheap.
 
     Returns
     -------
     mle : PointEstimate
-        As given, or a better optimum that a profile met.
+        The one given, or a better optimum that a profile found.
     intervals : dict of str to xarray.Dataset
         By ``ci_kind``.
     flags : list of Flag
@@ -212,10 +211,11 @@ def intervals_beside(
 
 
 def _is_cheap(mle: PointEstimate, labels: Sequence[str]) -> bool:
+    """True if the profiles are few and expected to be quick."""
     if len(labels) > _MOST_SCALARS:
         return False
     likelihood, seconds = prepared_of(mle, "interval_profile").problem.likelihood, np.inf
-    for _ in range(2):  # the lesser of two, as other work on the machine only adds
+    for _ in range(2):  # the shorter of two, as other work on the machine only adds
         begin = time.perf_counter()
         likelihood.hessian(mle.unconstrained)
         seconds = min(seconds, time.perf_counter() - begin)
@@ -225,6 +225,7 @@ def _is_cheap(mle: PointEstimate, labels: Sequence[str]) -> bool:
 def _label_ends(
     template: xr.Dataset, found: Mapping[str, ProfileEndpoints], flags: Sequence[Flag], prob: float
 ) -> xr.Dataset:
+    """Return the endpoints of profiles as an interval dataset."""
     return label_bounds(
         template,
         {label: (ends.lower, ends.upper) for label, ends in found.items()},
@@ -240,26 +241,26 @@ def interval_bootstrap(
     ci_prob: float = 0.95,
     method: Literal["percentile", "basic"] = "percentile",
 ) -> xr.Dataset:
-    """Confidence intervals from bootstrap replicates.
+    """Return confidence intervals from bootstrap replicates.
 
     Parameters
     ----------
     bootstrap : Bootstrap
     ci_prob : float
     method : {"percentile", "basic"}
-        Percentile: quantiles of the replicates. Basic: twice the estimate minus those.
+        Percentile: quantiles of the replicates. Basic: twice the estimate minus these.
 
     Returns
     -------
     xarray.Dataset
         Natural units, with a last dim ``ci_bound`` (lower, upper). Attributes ``ci_kind``,
-        ``ci_prob``, ``method``, ``n_replicates`` and ``n_failed``: how many replicates were left
-        out, as they have no estimate. NaN where more than a tenth were.
+        ``ci_prob``, ``method``, ``n_replicates`` and ``n_failed``: the number of replicates left
+        out, as they have no estimate. NaN if that is more than a tenth.
 
     Raises
     ------
     ModelError
-        For an unknown method, or a probability that is none.
+        For an unknown method, or a ``ci_prob`` outside (0, 1).
 
     Notes
     -----
@@ -270,10 +271,9 @@ def interval_bootstrap(
         raise ModelError(f"bootstrap: got {type(bootstrap).__name__}, need a Bootstrap.")
     if method not in ("percentile", "basic"):
         raise ModelError(f"method: got {method!r}, need 'percentile' or 'basic'.")
-    if not isinstance(ci_prob, float) or not 0 < ci_prob < 1:
-        raise ModelError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
+    check_ci_prob(ci_prob)
     probs = [(1 - ci_prob) / 2, (1 + ci_prob) / 2]
-    kept = bootstrap._kept
+    kept = bootstrap.usable_draws
     variables = {}
     for name, array in kept.data_vars.items():
         ends = _quantiles(array.values, probs)
@@ -293,7 +293,7 @@ def interval_bootstrap(
 
 
 def _quantiles(rows: FloatArray, probs: list[float]) -> FloatArray:
-    """Quantiles (2, ...) along the first axis; NaN where the sample is too small to have them."""
+    """Return quantiles (2, ...) along the first axis; NaN where the sample is too small."""
     enough = (~np.isnan(rows)).sum(axis=0) * min(probs[0], 1 - probs[1]) >= 1
     usable = np.where(enough, rows, 0.0) if len(rows) else np.zeros((1, *rows.shape[1:]))
     ends = np.nanquantile(usable, probs, axis=0, method="weibull")

@@ -13,9 +13,10 @@ from scipy import stats
 from pmlik._runtime import steps
 from pmlik._typing import FloatArray
 from pmlik.errors import EstimationError, ValuesError
+from pmlik.inference.options import check_ci_prob
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import prepared_of
-from pmlik.labels import labelled, space_of
+from pmlik.labels import bounds_of, label_bounds, labelled, select_variables
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.optimize.multistart import Start
 from pmlik.results.comparison import Comparison
@@ -29,8 +30,6 @@ from pmlik.stats.profile_trace import TraceStatus
 __all__ = [
     "Profile",
     "can_profile",
-    "check_prob",
-    "label_bounds",
     "label_curve",
     "mle_of",
     "places_of",
@@ -41,10 +40,10 @@ __all__ = [
 ]
 
 
-# Derived variables of more elements than this are profiled only when they are named.
-_HANDFUL = 8
+# Derived variables with more elements than this are profiled only if they are named.
+_FEW_ELEMENTS = 8
 
-# An optimum has to be better by this for the profiles to begin anew, and that so often.
+# Profiles start again from an optimum that is better by this, so many times at most.
 _BETTER = 1e-6
 _RESTARTS = 3
 
@@ -56,18 +55,18 @@ class Profile:
     Parameters
     ----------
     estimate : PointEstimate
-        The MLE that the profiles are of: the one given, or a higher one met on the way.
+        The MLE of the profiles: the one given, or a higher one found while profiling.
     curves : Mapping of str to xarray.Dataset
         By label, each with the dim ``value`` (the scalar, natural units): ``log_likelihood``;
         ``signed_root``, ``sign(v - mle) sqrt(2 (l(mle) - l(v)))``, a straight line where the
         Wald interval is right; ``parameters`` (value, parameter), all parameters' natural
         values at the constrained optimum; ``distance``, how far that is from exact, in SE.
     interval : xarray.Dataset
-        With a last dim ``ci_bound``, attributes ``ci_kind`` and ``ci_prob``. An infinity, or
-        the border of the support, where the profile never falls far enough; NaN where it could
-        not be followed.
+        With a last dim ``ci_bound``, attributes ``ci_kind`` and ``ci_prob``. Infinite, or the
+        border of the support, where the profile never falls far enough; NaN where it could not
+        be traced.
     flags : tuple of Flag
-        About the profiles; those of the estimate are its own.
+        About the profiles; those of the estimate are in ``estimate.flags``.
     """
 
     estimate: PointEstimate
@@ -81,13 +80,12 @@ class Profile:
         return float(self.interval.attrs["ci_prob"])
 
     def sheet(self) -> Table:
-        """The intervals as a table of strings."""
-        bounds = [labelled(self.interval.sel(ci_bound=b, drop=True)) for b in ("lower", "upper")]
+        """Return the intervals as a table of strings."""
         values, errors = labelled(self.estimate.values), labelled(self.estimate.std_error)
         rows = []
-        for label in bounds[0]:
+        for label, bounds in bounds_of(self.interval).items():
             error = errors[label]
-            lower, upper = (format_to(bound[label], error) for bound in bounds)
+            lower, upper = (format_to(bound, error) for bound in bounds)
             rows.append(
                 (label, format_to(values[label], error), format_number(error, 3), lower, upper)
             )
@@ -112,11 +110,11 @@ def profile(
     n_points: int = 10,
     progressbar: bool = True,
 ) -> Profile:
-    """Profile log-likelihood curves and their intervals.
+    """Compute profile log-likelihood curves and their intervals.
 
-    For each scalar the others are optimised with it held, from the MLE outward until the
-    log-likelihood has fallen by half the chi-square quantile of one degree of freedom. Derived
-    quantities are held as they are: the optimum under a constraint.
+    Each scalar is held at values from the MLE outward, with the others optimised, until the
+    log-likelihood has fallen by half the chi-square quantile of one degree of freedom. For a
+    derived quantity that is an optimum under a constraint.
 
     Parameters
     ----------
@@ -129,7 +127,7 @@ def profile(
         Labels to choose along the variables' dims.
     ci_prob : float
     n_points : int
-        About how many points each side of a curve has.
+        Approximate number of points on each side of a curve.
     progressbar : bool
 
     Returns
@@ -141,12 +139,13 @@ def profile(
     ValuesError
         For names that the model does not have, and for a MAP.
     EstimationError
-        If the likelihood has no maximum to begin at.
+        If the likelihood has no maximum to start from.
 
     Notes
     -----
-    Newton steps on the conditions of Lagrange with exact derivatives, from tangent to tangent.
-    Every point is certified to 1e-6 standard errors, and ends are found to 1e-7. Source: Venzon
+    Newton steps on the Lagrange conditions with exact derivatives; each point is predicted along
+    the tangent of the last. Points are certified to 1e-6 standard errors, and the endpoints are
+    found to 1e-7. Source: Venzon
     and Moolgavkar (1988), doi:10.2307/2347496.
 
     Examples
@@ -177,22 +176,28 @@ def profile(
     )
 
 
-def mle_of(estimate: PointEstimate | Comparison, asker: str) -> PointEstimate:
-    """The MLE, with its compiled problem.
+def mle_of(estimate: PointEstimate | Comparison, purpose: str) -> PointEstimate:
+    """Return the MLE of an estimate or a comparison, which holds its compiled model.
+
+    Parameters
+    ----------
+    estimate : PointEstimate or Comparison
+    purpose : str
+        The function that needs it, for the message.
 
     Raises
     ------
     ValuesError
-        For anything else.
+        For a MAP, an estimate read from a file, and anything else.
     """
     point = estimate.mle if isinstance(estimate, Comparison) else estimate
     kind = getattr(point, "kind", type(point).__name__)
     if kind != "mle":
         raise ValuesError(
-            f"{asker}: got {str(kind).upper() if kind == 'map' else kind}, need the MLE of a "
+            f"{purpose}: got {str(kind).upper() if kind == 'map' else kind}, need the MLE of a "
             "model, as find_MLE or compare returned it."
         )
-    prepared_of(point, asker)
+    prepared_of(point, purpose)
     return point
 
 
@@ -201,9 +206,9 @@ def select_scalars(
     var_names: Sequence[str] | str | None,
     coords: Mapping[str, Any] | None,
     *,
-    most: float = _HANDFUL,
+    most: float = _FEW_ELEMENTS,
 ) -> xr.Dataset:
-    """The part of an estimate's values that ``var_names`` and ``coords`` select.
+    """Return the part of an estimate's values that ``var_names`` and ``coords`` select.
 
     Parameters
     ----------
@@ -211,7 +216,7 @@ def select_scalars(
     var_names, coords
         As in ArviZ.
     most : float
-        Derived variables of more elements are left out unless they are named.
+        Derived variables with more elements are left out unless they are named.
 
     Raises
     ------
@@ -219,7 +224,7 @@ def select_scalars(
         For names and labels that are not there.
     """
     values = estimate.values
-    names = [var_names] if isinstance(var_names, str) else var_names
+    names = var_names
     if names is None:
         parameters = prepared_of(estimate, "profile").problem.parameters.names
         names = [
@@ -227,56 +232,29 @@ def select_scalars(
             for name, array in values.data_vars.items()
             if name in parameters or array.size <= most
         ]
-    unknown = [str(name) for name in names if name not in values]
-    if unknown:
-        raise ValuesError(
-            f"var_names: {', '.join(map(repr, unknown))} not in the estimate, which has "
-            f"{', '.join(map(str, values.data_vars))}."
-        )
-    template = values[list(names)]
-    chosen = {dim: np.atleast_1d(value) for dim, value in (coords or {}).items()}
-    try:
-        return template.sel(chosen)
-    except (KeyError, ValueError) as error:
-        sizes = dict(template.sizes)
-        raise ValuesError(f"coords: {error}. The variables have {sizes}.") from None
-
-
-def label_bounds(
-    template: xr.Dataset, bounds: Mapping[str, tuple[float, float]], **attrs: Any
-) -> xr.Dataset:
-    """Bounds by label as a Dataset like ``template``, with a last dim ``ci_bound``."""
-    space = space_of(template)
-    nothing = (np.nan, np.nan)
-    sides = [
-        space.to_dataset([bounds.get(label, nothing)[side] for label in space.labels])
-        for side in (0, 1)
-    ]
-    names = xr.DataArray(["lower", "upper"], dims="ci_bound", name="ci_bound")
-    both = xr.concat(sides, dim=names)
-    return both.transpose(..., "ci_bound").assign_attrs(attrs)
+    return select_variables(values, names, coords, where="in the estimate")
 
 
 def trace_profiles(
     mle: PointEstimate, labels: Sequence[str], ci_prob: float, n_points: int, progressbar: bool
 ) -> tuple[PointEstimate, dict[str, ProfileEndpoints], list[Flag]]:
-    """The profiles of scalars, begun anew where a better optimum is met.
+    """Trace the profiles of scalars, again from a better optimum if one is found.
 
     Returns
     -------
     mle : PointEstimate
-        As given, or the better one.
+        The one given, or the better one.
     ends : dict of str to ProfileEndpoints
     flags : list of Flag
     """
-    check_prob(ci_prob)
+    check_ci_prob(ci_prob, ValuesError)
     level = float(stats.chi2.ppf(ci_prob, 1)) / 2
     restarts: list[Flag] = []
     found: dict[str, ProfileEndpoints] = {}
     with steps(progressbar) as say:
         for _ in range(_RESTARTS + 1):
-            _refuse(mle)
-            walker, found = tracer_of(mle), {}
+            _check_profilable(mle)
+            tracer, found = tracer_of(mle), {}
             places, values = places_of(mle), labelled(mle.values)
             infinite = _about(mle, FlagCode.AT_INFINITY)
             better = None
@@ -284,26 +262,19 @@ def trace_profiles(
                 say(f"Profiling {label}: {100 * done // len(labels)} %")
                 if np.isnan(values[label]) and not _is_infinite(mle, label, infinite):
                     continue
-                found[label] = walker.ends(places[label], level, n_points, values[label])
+                found[label] = tracer.ends(places[label], level, n_points, values[label])
                 better = _restart(mle, found[label].better)
                 if better is not None:
                     break
             if better is None:
                 break
-            restarts.append(_tell(mle, better))
+            restarts.append(_flag_better(mle, better))
             mle = better
     return mle, found, [*restarts, *_flags(labels, found)]
 
 
-def check_prob(ci_prob: float) -> None:
-    """Raise ValuesError unless it is a probability."""
-    number = isinstance(ci_prob, int | float | np.floating | np.integer)
-    if isinstance(ci_prob, bool) or not number or not 0 < ci_prob < 1:
-        raise ValuesError(f"ci_prob: got {ci_prob!r}, need a probability between 0 and 1.")
-
-
 def tracer_of(mle: PointEstimate) -> ProfileTracer:
-    """What walks the profiles of an MLE."""
+    """Return the tracer of an MLE's profiles."""
     prepared, places = prepared_of(mle, "profile"), places_of(mle)
     at = [
         [places[label] for label in _about(mle, code) if label in places]
@@ -314,51 +285,54 @@ def tracer_of(mle: PointEstimate) -> ProfileTracer:
 
 
 def _about(mle: PointEstimate, code: FlagCode) -> list[str]:
-    """The labels that a flag is about."""
+    """Return the labels that flags of a code are about."""
     return [label for flag in mle.flags if flag.code is code for label in flag.variables]
 
 
 def _is_infinite(mle: PointEstimate, label: str, infinite: Sequence[str]) -> bool:
-    """Whether an estimate that is NaN is so since it runs off, and not for being unidentified."""
+    """True if an estimate is NaN because it is at infinity, not because it is unidentified."""
     parameters = prepared_of(mle, "profile").problem.parameters.labels
     return label in infinite if label in parameters else bool(infinite)
 
 
 def places_of(mle: PointEstimate) -> dict[str, int]:
-    """Where each scalar sits among the natural values, parameters first."""
+    """Return the index of each scalar among the natural values, parameters first."""
     problem = prepared_of(mle, "profile").problem
     labels = problem.parameters.labels + problem.derived.labels
     return {label: place for place, label in enumerate(labels)}
 
 
-# What does not keep a profile from existing: a supremum that is not attained, and parameters that
-# the likelihood says nothing about.
-_BEARABLE = (FlagCode.AT_INFINITY, FlagCode.NOT_IDENTIFIED, FlagCode.NOT_IN_LIKELIHOOD)
+# A profile exists although a supremum is not attained, and although the likelihood says nothing
+# about some parameters.
+_PROFILABLE = (FlagCode.AT_INFINITY, FlagCode.NOT_IDENTIFIED, FlagCode.NOT_IN_LIKELIHOOD)
 
 
 def can_profile(mle: PointEstimate) -> bool:
-    """Whether there is a maximum to begin at, in a model that is not too large."""
-    return not _bad(mle) and len(mle.unconstrained) <= DENSE_LIMIT
+    """True if there is a maximum to start from, in a model that is not too large."""
+    return not _obstacles(mle) and len(mle.unconstrained) <= DENSE_LIMIT
 
 
-def _bad(mle: PointEstimate) -> list[Flag]:
+def _obstacles(mle: PointEstimate) -> list[Flag]:
+    """Return the errors of an estimate, if one of them keeps profiles from existing."""
     errors = [flag for flag in mle.flags if flag.severity is Severity.ERROR]
-    return errors if any(flag.code not in _BEARABLE for flag in errors) else []
+    return errors if any(flag.code not in _PROFILABLE for flag in errors) else []
 
 
-def _refuse(mle: PointEstimate) -> None:
-    if _bad(mle):
-        reasons = " ".join(str(flag) for flag in _bad(mle))
+def _check_profilable(mle: PointEstimate) -> None:
+    """Refuse an estimate that has no profiles, or too many coordinates."""
+    obstacles = _obstacles(mle)
+    if obstacles:
+        reasons = " ".join(map(str, obstacles))
         raise EstimationError(f"The likelihood has no maximum to profile from. {reasons}")
     if len(mle.unconstrained) > DENSE_LIMIT:
         raise ValuesError(
-            f"The model has {len(mle.unconstrained)} coordinates; profiles are walked up to "
+            f"The model has {len(mle.unconstrained)} coordinates; profiles are traced up to "
             f"{DENSE_LIMIT}."
         )
 
 
 def _restart(mle: PointEstimate, x: FloatArray | None) -> PointEstimate | None:
-    """The better optimum near a point, if there is one that can be trusted."""
+    """Return the better optimum near a point, if there is one that can be trusted."""
     if x is None:
         return None
     again = estimate_point(
@@ -368,13 +342,14 @@ def _restart(mle: PointEstimate, x: FloatArray | None) -> PointEstimate | None:
     return again if again.trusted and gain > _BETTER else None
 
 
-def _tell(mle: PointEstimate, better: PointEstimate) -> Flag:
+def _flag_better(mle: PointEstimate, better: PointEstimate) -> Flag:
     gain = better.log_likelihood - mle.log_likelihood
     detail = f"By {gain:.3g} in log-likelihood; all numbers are of the better optimum."
     return Flag(FlagCode.BETTER_OPTIMUM, Severity.WARNING, (), "", detail)
 
 
 def _flags(labels: Sequence[str], found: Mapping[str, ProfileEndpoints]) -> list[Flag]:
+    """Return the flags about the endpoints of profiles, and about those that are missing."""
     flags = []
     for label in labels:
         ends = found.get(label)
@@ -404,14 +379,14 @@ def _flag_side(label: str, side: str, end: float, finish: TraceStatus, rises: bo
 
 
 def label_curve(mle: PointEstimate, label: str, ends: ProfileEndpoints) -> xr.Dataset:
-    """The points of a profile, labelled, as `Profile.curves` has them."""
+    """Return the points of a profile, labelled, as in `Profile.curves`."""
     parameters = prepared_of(mle, "profile").problem.parameters
-    height = np.array([point.height for point in ends.curve])
+    delta_nll = np.array([point.height for point in ends.curve])
     value = ends.naturals[:, places_of(mle)[label]]
     return xr.Dataset(
         {
-            "log_likelihood": ("value", mle.log_likelihood - height),
-            "signed_root": ("value", ends.sides * np.sqrt(2 * np.maximum(height, 0.0))),
+            "log_likelihood": ("value", mle.log_likelihood - delta_nll),
+            "signed_root": ("value", ends.sides * np.sqrt(2 * np.maximum(delta_nll, 0.0))),
             "parameters": (("value", "parameter"), ends.naturals[:, : parameters.size]),
             "distance": ("value", np.array([point.distance for point in ends.curve])),
         },

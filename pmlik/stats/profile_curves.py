@@ -10,8 +10,7 @@ import xarray as xr
 from scipy import interpolate, stats
 
 from pmlik._typing import FloatArray
-from pmlik.errors import ValuesError
-from pmlik.labels import bounds_of, labelled
+from pmlik.labels import bounds_of, labelled, select_variables
 from pmlik.results.comparison import Comparison
 from pmlik.results.curves import ProfileCurve
 from pmlik.results.point import PointEstimate
@@ -47,7 +46,8 @@ def compute_profiles(
         made = profile(given, var_names=var_names, coords=coords, ci_prob=ci_prob or 0.95)
     else:
         made = given
-    labels = _select(made, var_names, coords)
+    scalars = made.interval.isel(ci_bound=0, drop=True)
+    labels = labelled(select_variables(scalars, var_names, coords, where="in the profile"))
     wald = interval_wald(made.estimate, ci_prob=made.ci_prob)
     intervals = {"profile": made.interval, "wald": wald}
     if posterior is not None and np.isclose(posterior.interval.attrs["ci_prob"], made.ci_prob):
@@ -58,24 +58,6 @@ def compute_profiles(
         for label in labels
         if label in made.curves
     ]
-
-
-def _select(
-    made: Profile, var_names: Sequence[str] | str | None, coords: Mapping[str, Any] | None
-) -> list[str]:
-    names = [var_names] if isinstance(var_names, str) else var_names
-    names = list(map(str, made.interval.data_vars)) if names is None else list(names)
-    unknown = [name for name in names if name not in made.interval]
-    if unknown:
-        raise ValuesError(
-            f"var_names: {', '.join(map(repr, unknown))} not in the profile, which has "
-            f"{', '.join(map(str, made.interval.data_vars))}."
-        )
-    chosen = {dim: np.atleast_1d(value) for dim, value in (coords or {}).items()}
-    try:
-        return list(labelled(made.interval[names].isel(ci_bound=0, drop=True).sel(chosen)))
-    except (KeyError, ValueError) as error:
-        raise ValuesError(f"coords: {error}.") from None
 
 
 def _curve(made: Profile, label: str, intervals: Mapping[str, tuple[float, float]]) -> ProfileCurve:

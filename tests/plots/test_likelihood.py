@@ -9,7 +9,8 @@ import pytest
 from scipy import optimize, stats
 
 import pmlik
-from pmlik.stats.curves import compute_curves, compute_joint, curves_of, select_labels
+from pmlik.labels import labelled, select_variables
+from pmlik.stats.curves import compute_curves, compute_joint, curves_of
 
 matplotlib.use("Agg")
 
@@ -143,8 +144,14 @@ def test_elements_are_chosen_as_in_arviz() -> None:
         pm.Normal("y", mu, 1, observed=[1.0, 2.0, 4.0])
         pm.Multinomial("n", n=10, p=p, observed=[2, 3, 5])
     lik = pmlik.Likelihood(model, progressbar=False)
-    assert select_labels(lik, None, {"g": ["b"]}) == ["mu[b]", "p[b]"]
-    assert select_labels(lik, "p", None) == ["p[a]", "p[b]", "p[c]"]
+    for var_names, coords, labels in (
+        (None, {"g": ["b"]}, ["mu[b]", "p[b]"]),
+        ("p", None, ["p[a]", "p[b]", "p[c]"]),
+    ):
+        selected = select_variables(
+            lik.template, var_names, coords, where="a parameter of the likelihood"
+        )
+        assert list(labelled(selected)) == labels
     curves = compute_curves(lik, None, "mu[c]")
     closed = -((curves.grid - 4.0) ** 2) / 2
     np.testing.assert_allclose(curves.log_likelihood, closed, atol=1e-4)
