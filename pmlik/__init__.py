@@ -22,7 +22,7 @@ from pmlik.plots.profile import plot_waterfall
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.information import InformationShares
-from pmlik.results.point import Certificate, PointEstimate
+from pmlik.results.point import Certificate, PointEstimate, Status
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.stats.bootstrap import Bootstrap, bootstrap
 from pmlik.stats.criteria import ModelComparison, compare_models, sensitivity
@@ -54,6 +54,7 @@ __all__ = [
     "Profile",
     "Severity",
     "StartError",
+    "Status",
     "UnderflowWarning",
     "ValuesError",
     "bootstrap",

@@ -36,7 +36,7 @@ from pmlik.results.call import format_call
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity, raise_if_strict
 from pmlik.results.merge import merge_estimates
-from pmlik.results.point import PointEstimate
+from pmlik.results.point import PointEstimate, Status
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.references import add_reference, check_reference
 from pmlik.stats.attribution import explain
@@ -310,7 +310,7 @@ def _add_extras(
 # So many evaluations of one observation are made at most, and at least so many draws looked at.
 _MOST_EVALUATIONS = 200_000_000
 _LEAST_DRAWS = 200
-_HOPELESS = (FlagCode.AT_INFINITY, FlagCode.UNBOUNDED)
+_HOPELESS = (Status.MINUS_INFINITY, Status.PLUS_INFINITY, Status.UNBOUNDED)
 
 
 def audit(
@@ -364,7 +364,7 @@ def _height(estimate: PointEstimate) -> float:
 def _audit_one(
     prepared: Prepared, estimate: PointEstimate, draws: FloatArray, heights: FloatArray
 ) -> tuple[PointEstimate, list[Flag]]:
-    if any(flag.code in _HOPELESS and flag.severity is Severity.ERROR for flag in estimate.flags):
+    if estimate.labels_at(*_HOPELESS):
         return estimate, []
     best = int(np.nanargmax(heights)) if np.isfinite(heights).any() else -1
     gain = heights[best] - _height(estimate)

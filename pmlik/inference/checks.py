@@ -19,6 +19,7 @@ from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import Certificate, PointEstimate
 
 __all__ = [
+    "agrees_with_differences",
     "check_certificate",
     "check_gradient",
     "check_higher",
@@ -171,9 +172,14 @@ def check_certificate(certificate: Certificate, optimum: SearchPoint, where: str
     return [Flag(FlagCode.NOT_CONVERGED, Severity.ERROR, (), action, where)]
 
 
+def agrees_with_differences(error: float) -> bool:
+    """Return True unless the relative error of the gradient is too large for a gradient."""
+    return not error > _GRADIENT_ERROR
+
+
 def check_gradient(error: float) -> list[Flag]:
-    """Whether the automatic gradient agrees with finite differences beside the optimum."""
-    if not error > _GRADIENT_ERROR:
+    """Flag an automatic gradient that does not agree with finite differences."""
+    if agrees_with_differences(error):
         return []
     detail = f"Relative difference {error:.1g}."
     action = "Look at the derivative of operations of your own, and for jumps in the density."

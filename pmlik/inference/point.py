@@ -1,17 +1,18 @@
-"""One point estimate: its search, its standard errors, its record."""
+"""Find one point estimate: its search, its standard errors, its record."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from pmlik._runtime import quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.inference.checks import (
+    agrees_with_differences,
     check_certificate,
     check_gradient,
     check_higher,
@@ -26,27 +27,24 @@ from pmlik.inference.checks import (
     is_label_switched,
 )
 from pmlik.inference.compiled import CompiledModel
+from pmlik.inference.point_state import PointFit
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.robust import make_robust
 from pmlik.inference.starts import count_starts, describe_point, first_start, list_starts
 from pmlik.marginal.importance import LaplaceError, laplace_error
 from pmlik.optimize.convergence import gradient_error, gradient_error_at
-from pmlik.optimize.hessian import HessianEigen, HessianOperator, Variances, variances_by_solves
-from pmlik.optimize.limits import LimitDirection, LimitKind
+from pmlik.optimize.hessian import HessianEigen, HessianOperator, Variances
 from pmlik.optimize.multistart import Start, search_from_starts
-from pmlik.optimize.objective import LARGE_DATA, Kind, Objective, ObjectiveLike, SearchPoint
-from pmlik.optimize.result import SearchResult, select_result
+from pmlik.optimize.objective import LARGE_DATA, Kind, SearchPoint
+from pmlik.optimize.result import select_result
 from pmlik.results.directions import describe_direction, simplify
 from pmlik.results.flags import Flag, FlagCode, Severity
-from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd
+from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd, Status
 
-__all__ = ["PointFit", "estimate_point"]
+__all__ = ["estimate_point"]
 
 
-# So many standard errors at the start further, what has a limit is there.
-_FAR = 1e8
-
-# Draws of the latents that check Laplace's approximation, fewer where the data are large.
+# Draws of the latents that check the Laplace approximation, fewer where the data are large.
 _LAPLACE_DRAWS, _LEAST_LAPLACE_DRAWS, _LAPLACE_TERMS = 1000, 100, 10_000_000
 
 
@@ -73,140 +71,21 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     outcome = select_result(objective, reached, start, problem.n_observations)
     fit = PointFit(prepared, kind, objective, outcome)
     asked = _places(problem, prepared.arguments.var_names or ())
-    variances, unused = _variances(fit, asked), fit.unused
+    variances = fit.variances(asked)
+    statuses = fit.statuses(variances.unidentified)
     error = _gradient_error(fit, start)
     certificate = _certificate(fit, before, error)
     flags = [
         *check_roles(prepared.roles, prepared.potentials),
         *check_latents(prepared.roles, problem),
         *(check_laplace(_laplace_error(fit)) if kind == "mle" else ()),
-        *_check_search(fit, reached, certificate, error),
-        *_check_variances(fit, variances, unused, asked),
+        *_check_search(fit, reached, certificate, error, statuses),
+        *_check_variances(fit, variances, asked),
     ]
-    estimate = _record(fit, variances, unused, certificate, flags)
+    estimate = _record(fit, variances, statuses, certificate, flags)
     if kind == "mle" and prepared.arguments.covariance_kind == "robust":
         return make_robust(estimate, cluster=prepared.arguments.cluster)
     return estimate
-
-
-@dataclass(frozen=True, eq=False)
-class PointFit:
-    """Where the search ended, and of what."""
-
-    prepared: Prepared
-    kind: Kind
-    objective: Objective
-    outcome: SearchResult
-
-    @property
-    def problem(self) -> CompiledModel:
-        """That of the model."""
-        return self.prepared.problem
-
-    @property
-    def part(self) -> ObjectiveLike:
-        """What the optimum is one of: the objective, or what a limit leaves of it."""
-        return self.outcome.objective
-
-    @property
-    def optimum(self) -> SearchPoint:
-        """The chosen one."""
-        return self.outcome.optimum
-
-    @cached_property
-    def x(self) -> FloatArray:
-        """The optimum as a full vector (n,)."""
-        return self.part.expand(self.optimum.z)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """One a natural value, parameters first."""
-        return self.problem.parameters.labels + self.problem.derived.labels
-
-    @property
-    def n_flat(self) -> int:
-        """How many directions the objective says nothing about."""
-        curvature = self.optimum.curvature
-        if isinstance(curvature, HessianEigen):
-            return curvature.signs.zero
-        return 0 if curvature is None else int(curvature.empty.sum())
-
-    def moved_by(self, direction: FloatArray) -> BoolArray:
-        """Which natural values a direction of the objective moves, well inside the support."""
-        tangent = self.problem.values.jvp(self.objective.base)
-        return np.asarray(tangent(self.objective.lift(direction)) != 0)
-
-    @cached_property
-    def unused(self) -> BoolArray:
-        """Which natural values are moved by coordinates that the objective does not depend on.
-
-        A coordinate is absent when the graph says so, or when its gradient and its whole row of
-        the Hessian are exactly zero (a group without data).
-        """
-        optimum, active = self.optimum, self.objective.active
-        absent = ~active
-        if optimum.usable and optimum.curvature is not None and not self.outcome.limit:
-            empty = optimum.curvature.empty & (optimum.gradient == 0)
-            absent[np.flatnonzero(active)[empty]] = True
-        if not absent.any():
-            return np.zeros(len(self.labels), bool)
-        # One random direction moves whatever any of them moves.
-        direction = np.where(absent, np.random.default_rng(0).uniform(1, 2, size=len(self.x)), 0.0)
-        return np.asarray(self.problem.values.jvp(self.x)(direction) != 0)
-
-    @cached_property
-    def undetermined(self) -> BoolArray:
-        """Which natural values are moved by a direction that the objective is flat along."""
-        return self.unused | (_variances(self, ()).unidentified if self.n_flat else False)
-
-    @cached_property
-    def held(self) -> BoolArray:
-        """Which natural values the limit is a limit of."""
-        ends = self.outcome.limit.ends if self.outcome.limit else ()
-        masks = [self.moved_by(end.direction) & self._stays(end) for end in ends]
-        return np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
-
-    def _stays(self, end: LimitDirection) -> BoolArray:
-        """What nothing moves out there any more, where several coordinates end together."""
-        if end.place is not None or end.ending is not LimitKind.BOUNDARY:
-            return np.ones(len(self.labels), bool)
-        free = np.random.default_rng(0).uniform(1, 2, size=len(self.optimum.z))
-        return np.asarray(self.problem.values.jvp(self.x)(self.part.lift(free)) == 0)
-
-    @cached_property
-    def _beyond(self) -> tuple[FloatArray, FloatArray]:
-        """Natural values far and farther out along the directions that run off."""
-        ends = self.outcome.limit.ends if self.outcome.limit else ()
-        away = np.sum(
-            [self.objective.lift(e.direction) for e in ends if e.ending is LimitKind.INFINITY],
-            axis=0,
-        )
-        values = self.problem.values
-        return values(self.x + _FAR * away), values(self.x + 2 * _FAR * away)
-
-    @cached_property
-    def settled(self) -> BoolArray:
-        """Those that come to rest while others run off: a probability that goes to one."""
-        near, far = self._beyond
-        return np.asarray(np.isfinite(near) & (np.abs(far - near) <= 1e-12 * (1 + np.abs(near))))
-
-    @cached_property
-    def infinite(self) -> BoolArray:
-        """Those that have no finite limit, and parameters that the limit leaves undetermined."""
-        ends = self.outcome.limit.ends if self.outcome.limit else ()
-        masks = [self.moved_by(e.direction) for e in ends if e.ending is LimitKind.INFINITY]
-        moved: BoolArray = np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
-        parameters = np.arange(len(moved)) < self.problem.parameters.size
-        return moved & (parameters | ~self.settled)
-
-    @cached_property
-    def naturals(self) -> FloatArray:
-        """Natural values, those of a limit at the very border."""
-        limit = self.outcome.limit
-        values = self.problem.values(self.x if limit is None else limit.border)
-        if limit is not None and self.infinite.any():
-            values = np.where(self.settled & self.held, self._beyond[0], values)
-        return np.where(self.infinite, np.nan, values)
 
 
 def _laplace_error(fit: PointFit) -> LaplaceError | None:
@@ -246,6 +125,7 @@ def _certificate(fit: PointFit, before: tuple[int, int], error: float) -> Certif
         n_products=likelihood.n_products - before[1],
         moved=not np.allclose(fit.x, start, rtol=1e-8, atol=1e-8),
         start=optimum.start,
+        gradient_agrees=agrees_with_differences(error),
         searches=tuple(
             SearchEnd(end.start, -end.value, end.usable, number) for end, number in fit.outcome.ends
         ),
@@ -253,22 +133,20 @@ def _certificate(fit: PointFit, before: tuple[int, int], error: float) -> Certif
 
 
 def _check_search(
-    fit: PointFit, reached: Sequence[SearchPoint], certificate: Certificate, error: float
+    fit: PointFit,
+    reached: Sequence[SearchPoint],
+    certificate: Certificate,
+    error: float,
+    statuses: NDArray[np.str_],
 ) -> list[Flag]:
-    """What the search says of the objective, from its ends."""
+    """Return the flags about the search and about the objective where it ended."""
     outcome, optimum, problem = fit.outcome, fit.optimum, fit.problem
     k = problem.parameters.size
-    units = np.eye(fit.objective.size)
-    falling = [
-        label
-        for place in outcome.unbounded
-        for label, moved in zip(fit.labels[:k], fit.moved_by(units[place])[:k], strict=True)
-        if moved
-    ]
+    falling = _labels(fit, fit.unbounded)
     where = f"Stopped at {describe_point(problem, fit.x)}."
     flags = [*_check_start(fit, reached), *check_gradient(error)]
     if outcome.limit:
-        flags += _check_limit(fit)
+        flags += _check_limit(fit, statuses)
     elif not falling or optimum.usable:
         flags += check_certificate(certificate, optimum, where)
     inside = describe_point(problem, fit.x) if optimum.usable else ""
@@ -276,7 +154,7 @@ def _check_search(
     flags += check_higher(outcome.higher)
     natural = [problem.values(fit.objective.expand(o.z))[:k] for o in outcome.others]
     switched = [
-        is_label_switched(problem.parameters, fit.naturals[:k], values) for values in natural
+        is_label_switched(problem.parameters, fit.constrained[:k], values) for values in natural
     ]
     return flags + check_optima(
         [optimum.value - other.value for other in outcome.others],
@@ -285,47 +163,25 @@ def _check_search(
     )
 
 
-def _check_limit(fit: PointFit) -> list[Flag]:
-    assert fit.outcome.limit is not None
-    k = fit.problem.parameters.size
-    labels, values = fit.labels[:k], fit.naturals
-    at_border = (fit.held & ~fit.infinite)[:k]
-    ways = fit.problem.values(fit.x) - fit.problem.values(fit.objective.base)
+def _check_limit(fit: PointFit, statuses: NDArray[np.str_]) -> list[Flag]:
+    """Return the flags about the parameters at a boundary or at infinity."""
+    border = np.isin(statuses, [Status.LOWER_BOUNDARY, Status.UPPER_BOUNDARY])
+    infinite = np.isin(statuses, [Status.MINUS_INFINITY, Status.PLUS_INFINITY]) & fit.is_parameter
+    unknown = fit.infinite & fit.settled & fit.is_parameter
     return check_limit(
-        {label: float(v) for label, v, at in zip(labels, values, at_border, strict=False) if at},
-        {
-            label: float(way)
-            for label, way, far in zip(labels, ways, fit.infinite & ~fit.settled, strict=False)
-            if far
-        },
-        [label for label, at in zip(labels, fit.infinite & fit.settled, strict=False) if at],
+        dict(zip(_labels(fit, border), map(float, fit.constrained[border]), strict=True)),
+        dict(zip(_labels(fit, infinite), map(float, fit.travelled[infinite]), strict=True)),
+        _labels(fit, unknown),
         -fit.optimum.value,
     )
 
 
-def _variances(fit: PointFit, asked: Sequence[int]) -> Variances:
-    values, curvature, m = fit.problem.values, fit.optimum.curvature, len(fit.labels)
-    if fit.optimum.usable and isinstance(curvature, HessianEigen):
-        tangent = values.jvp(fit.x)
-        found = curvature.variances(
-            lambda v: tangent(fit.part.lift(v)), n_root=fit.problem.parameters.size
-        )
-        known = values.smooth(fit.x) & ~fit.held
-        return found._replace(variance=np.where(known, found.variance, np.nan))
-    if fit.optimum.usable and isinstance(curvature, HessianOperator) and asked:
-        smooth = values.smooth(fit.x)
-
-        def row(i: int) -> FloatArray:
-            unit = np.zeros(m)
-            unit[i] = 1.0
-            return values.vjp(fit.x, unit)[fit.part.active]
-
-        return variances_by_solves(curvature, row, [i for i in asked if smooth[i]], m)
-    return Variances(np.full(m, np.nan), np.zeros(m, bool), None)
+def _labels(fit: PointFit, chosen: BoolArray) -> list[str]:
+    return [label for label, yes in zip(fit.labels, chosen, strict=True) if yes]
 
 
 def _places(problem: CompiledModel, var_names: Sequence[str]) -> list[int]:
-    """Where the named variables sit among all natural values."""
+    """Return the places of the named variables among all constrained scalars."""
     places: list[int] = []
     for offset, space in ((0, problem.parameters), (problem.parameters.size, problem.derived)):
         for name, where in space.slices.items():
@@ -356,9 +212,8 @@ def _check_start(fit: PointFit, reached: Sequence[SearchPoint]) -> list[Flag]:
     return flags
 
 
-def _check_variances(
-    fit: PointFit, variances: Variances, unused: BoolArray, asked: Sequence[int]
-) -> list[Flag]:
+def _check_variances(fit: PointFit, variances: Variances, asked: Sequence[int]) -> list[Flag]:
+    unused = fit.unused
     flags = check_identified(
         fit.labels,
         list(variances.unidentified),
@@ -394,22 +249,22 @@ def _describe_flat(fit: PointFit) -> str:
 def _record(
     fit: PointFit,
     variances: Variances,
-    unused: BoolArray,
+    statuses: NDArray[np.str_],
     certificate: Certificate,
     flags: Sequence[Flag],
 ) -> PointEstimate:
     problem, k = fit.problem, fit.problem.parameters.size
-    unknown = variances.unidentified | unused
-    naturals = np.where(unknown, np.nan, fit.naturals)
-    errors = np.sqrt(np.where(unused, np.nan, variances.variance))
+    unknown = variances.unidentified | fit.unused
+    values = np.where(unknown, np.nan, fit.constrained)
+    errors = np.sqrt(np.where(fit.unused, np.nan, variances.variance))
     log_likelihood = problem.likelihood.value_and_gradient(fit.x)[0]
     log_prior = problem.prior.value_and_gradient(fit.x)[0]
     if not fit.optimum.usable:
-        naturals, log_likelihood, log_prior = np.full(len(naturals), np.nan), np.nan, np.nan
+        values, log_likelihood, log_prior = np.full(len(values), np.nan), np.nan, np.nan
     return PointEstimate(
         kind=fit.kind,
         prepared=fit.prepared,
-        values=_dataset(problem, naturals),
+        values=_dataset(problem, values),
         std_error=_dataset(problem, errors),
         covariance=_covariance(problem, variances, (unknown | fit.held)[:k]),
         statistics=FitStatistics(
@@ -420,11 +275,12 @@ def _record(
         ),
         certificate=certificate,
         flags=tuple(flags),
+        status=_dataset(problem, statuses),
         unconstrained=fit.x,
     )
 
 
-def _dataset(problem: CompiledModel, flat: FloatArray) -> xr.Dataset:
+def _dataset(problem: CompiledModel, flat: NDArray[Any]) -> xr.Dataset:
     k = problem.parameters.size
     parameters = problem.parameters.to_dataset(flat[:k])
     return parameters.merge(problem.derived.to_dataset(flat[k:]))

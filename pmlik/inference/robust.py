@@ -17,8 +17,6 @@ from pmlik.results.point import PointEstimate
 
 __all__ = ["make_robust"]
 
-_LIMITS = (FlagCode.AT_BOUNDARY, FlagCode.AT_INFINITY)
-
 
 @np.errstate(all="ignore")
 def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEstimate:
@@ -74,7 +72,7 @@ def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEst
     units = read_units(problem, x, cluster, "a robust covariance")
     flags = list(estimate.flags)
     m = problem.parameters.size + problem.derived.size
-    limit = [flag for flag in estimate.flags if flag.code in _LIMITS]
+    limit = estimate.at_boundary or estimate.at_infinity
     if limit or not np.isfinite(estimate.log_likelihood):
         roots = np.full((m, 1), np.nan)
         flags += [Flag(FlagCode.NO_ROBUST_ERROR, Severity.WARNING)] if limit else []

@@ -21,7 +21,14 @@ from pmlik.results.background import Background, Predictive
 from pmlik.results.curves import Curves
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.information import InformationShares
-from pmlik.results.point import Certificate, FitStatistics, LatentModes, PointEstimate, SearchEnd
+from pmlik.results.point import (
+    Certificate,
+    FitStatistics,
+    LatentModes,
+    PointEstimate,
+    SearchEnd,
+    Status,
+)
 from pmlik.results.posterior import PosteriorEstimate
 
 __all__ = ["CLASSES", "decode", "encode", "encode_record", "plain_number", "read_number"]
@@ -46,6 +53,7 @@ CLASSES: dict[str, Any] = {
         Predictive,
         SearchEnd,
         Severity,
+        Status,
     )
 }
 

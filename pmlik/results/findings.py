@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from pmlik.labels import bounds_of, labelled
-from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.flags import Flag, Severity
 from pmlik.results.format import MINUS, count, format_number, format_to
 from pmlik.results.outliers import describe_outlier, describe_unbounded, find_outlier
+from pmlik.results.point import Status
 
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
@@ -100,8 +101,12 @@ class FindingInputs:
     trusted : bool
     latents : frozenset of str
         Rows of latents, and of what they move: the likelihood integrates over them.
+    at_boundary : frozenset of str
+        Rows whose MLE is at a boundary of its support.
     joint_flags : tuple of Flag
         Of the joint mode alone.
+    joint_unbounded : tuple of str
+        Rows along which the joint mode grows without bound.
     """
 
     table: pd.DataFrame
@@ -112,7 +117,9 @@ class FindingInputs:
     n_observations: int
     trusted: bool
     latents: frozenset[str] = frozenset()
+    at_boundary: frozenset[str] = frozenset()
     joint_flags: tuple[Flag, ...] = ()
+    joint_unbounded: tuple[str, ...] = ()
 
 
 def gather_inputs(comparison: Comparison) -> FindingInputs:
@@ -134,17 +141,29 @@ def gather_inputs(comparison: Comparison) -> FindingInputs:
         n_observations=comparison.mle.n_observations,
         trusted=comparison.trusted,
         latents=_latent_labels(comparison),
+        at_boundary=frozenset(comparison.mle.at_boundary),
         joint_flags=_joint_flags(comparison),
+        joint_unbounded=_joint_unbounded(comparison),
     )
 
 
 def _latent_labels(comparison: Comparison) -> frozenset[str]:
     """Return the rows that the likelihood integrates over, and those that depend on them."""
-    if not any(flag.code is FlagCode.INTEGRATED_OUT for flag in comparison.mle.flags):
+    if comparison.mle.latents is None:
         return frozenset()
     rows = comparison.dataset.sel({"method": "mle", "statistic": "estimate"}, drop=True)
     known = [name for name in rows.data_vars if name in comparison.mle.values]
     return frozenset(labelled(rows.drop_vars(known)))
+
+
+def _joint_unbounded(comparison: Comparison) -> tuple[str, ...]:
+    """Return the scalars along which the joint mode alone grows without bound."""
+    if comparison.joint is None:
+        return ()
+    points = (comparison.mle, comparison.map)
+    shared = {label for point in points for label in point.labels_at(Status.UNBOUNDED)}
+    found = comparison.joint.labels_at(Status.UNBOUNDED)
+    return tuple(label for label in found if label not in shared)
 
 
 def _joint_flags(comparison: Comparison) -> tuple[Flag, ...]:
@@ -236,10 +255,8 @@ def _refusals(evidence: FindingInputs) -> tuple[Finding, ...]:
 
 def _outlier(evidence: FindingInputs) -> list[Finding]:
     """Which of the four answers of a model with latents stands apart."""
-    falling = [f for f in evidence.joint_flags if f.code is FlagCode.UNBOUNDED]
-    falling = [flag for flag in falling if flag.severity is Severity.ERROR]
-    if falling:
-        text = describe_unbounded(falling[0].variables, evidence.table)
+    if evidence.joint_unbounded:
+        text = describe_unbounded(evidence.joint_unbounded, evidence.table)
         return [Finding((), "integration", text, _ACTIONS["integration"], np.inf)]
     apart = find_outlier(evidence.table)
     if apart is None or apart.distance <= SHIFT:
@@ -324,8 +341,8 @@ def _shift_sentence(evidence: FindingInputs, label: str) -> tuple[str, str]:
     ]
     text += f", most of it {_REASONS[reason]} ({_signed(steps[reason])}"
     text += f"; {', '.join(others)})." if others else ")."
-    at_border = any(flag.code.name == "AT_BOUNDARY" for flag in _about(evidence, label))
-    text += " The MLE sits on the boundary of the support, the mean can't." if at_border else ""
+    if label in evidence.at_boundary:
+        text += " The MLE sits on the boundary of the support, the mean can't."
     return text, reason
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
 
@@ -15,7 +16,29 @@ from pmlik.results.flags import Flag, Severity
 from pmlik.results.format import format_number, format_to
 from pmlik.results.table import Table, display_rows, to_html, to_text
 
-__all__ = ["Certificate", "FitStatistics", "Fitted", "LatentModes", "PointEstimate", "SearchEnd"]
+__all__ = [
+    "Certificate",
+    "FitStatistics",
+    "Fitted",
+    "LatentModes",
+    "PointEstimate",
+    "SearchEnd",
+    "Status",
+]
+
+
+class Status(StrEnum):
+    """What kind of point a scalar of an estimate is at."""
+
+    INTERIOR = "interior"
+    LOWER_BOUNDARY = "at the lower boundary"
+    UPPER_BOUNDARY = "at the upper boundary"
+    MINUS_INFINITY = "at minus infinity"
+    PLUS_INFINITY = "at plus infinity"
+    UNBOUNDED = "the log-density grows without bound"
+    NOT_IDENTIFIED = "not identified"
+    NOT_IN_OBJECTIVE = "not in the objective"
+    UNKNOWN = "unknown"
 
 
 class SearchEnd(NamedTuple):
@@ -59,8 +82,10 @@ class Certificate:
         initial point where that has a likelihood.
     start : str
         The start that led here.
+    gradient_agrees : bool
+        True if the automatic gradient agrees with finite differences beside the point.
     searches : tuple of SearchEnd
-        Where each start ended.
+        The end of the search from each start.
     """
 
     converged: bool
@@ -71,6 +96,7 @@ class Certificate:
     n_products: int
     moved: bool
     start: str
+    gradient_agrees: bool = True
     searches: tuple[SearchEnd, ...] = ()
 
     def __str__(self) -> str:
@@ -140,6 +166,9 @@ class PointEstimate:
         Read through the properties of the same names.
     certificate : Certificate
     flags : tuple of Flag
+    status : xarray.Dataset
+        Like ``values``: a word of `Status` per scalar. For the MLE the objective is the
+        likelihood, for the MAP likelihood times prior.
     unconstrained : array (n,)
         The point where the search ended, as PyMC's value variables; at a limit, far out.
     latent_modes : LatentModes, optional
@@ -155,6 +184,7 @@ class PointEstimate:
     statistics: FitStatistics
     certificate: Certificate
     flags: tuple[Flag, ...]
+    status: xr.Dataset
     unconstrained: FloatArray
     latent_modes: LatentModes | None = field(default=None, repr=False)
     prepared: Fitted | None = field(default=None, repr=False)
@@ -228,6 +258,27 @@ class PointEstimate:
     def trusted(self) -> bool:
         """Whether there is no flag of severity ``error``."""
         return not any(f.severity is Severity.ERROR for f in self.flags)
+
+    @cached_property
+    def statuses(self) -> dict[str, Status]:
+        """The status of each scalar by label, ``name`` or ``name[coord, coord]``."""
+        space = space_of(self.status)
+        words = [word for name in space.names for word in self.status[name].to_numpy().flat]
+        return dict(zip(space.labels, map(Status, words), strict=True))
+
+    def labels_at(self, *statuses: Status) -> list[str]:
+        """Return the labels of the scalars that have one of these statuses."""
+        return [label for label, status in self.statuses.items() if status in statuses]
+
+    @property
+    def at_boundary(self) -> list[str]:
+        """Labels of the scalars at a boundary of their support."""
+        return self.labels_at(Status.LOWER_BOUNDARY, Status.UPPER_BOUNDARY)
+
+    @property
+    def at_infinity(self) -> list[str]:
+        """Labels of the scalars that have no finite estimate: the search ran off with them."""
+        return self.labels_at(Status.MINUS_INFINITY, Status.PLUS_INFINITY)
 
     def sheet(self) -> Table:
         """The estimate as a table of strings."""

@@ -224,7 +224,7 @@ def bootstrap(
         kind=kind,
         units=units,
         seed=seed,
-        regular=all(flag.code is not FlagCode.AT_BOUNDARY for flag in estimate.flags),
+        regular=not estimate.at_boundary,
     )
     with counting(progressbar, f"{kind.capitalize()} bootstrap", n) as advance:
         refits = refit_all(plan, prepared, n, executor, advance)
@@ -241,13 +241,8 @@ def _check(estimate: PointEstimate, n: int, kind: str, cluster: Cluster) -> Prep
     if kind not in _KINDS:
         raise ModelError(f"kind: got {kind!r}, need one of {', '.join(_KINDS)}.")
     prepared = prepared_of(estimate, "bootstrap")
-    lost = [flag for flag in estimate.flags if flag.code is FlagCode.AT_INFINITY]
-    if lost or not np.isfinite(estimate.log_likelihood):
-        why = (
-            lost[0]
-            if lost
-            else next((flag for flag in estimate.flags if flag.severity is Severity.ERROR), "")
-        )
+    if estimate.at_infinity or not np.isfinite(estimate.log_likelihood):
+        why = next((flag for flag in estimate.flags if flag.severity is Severity.ERROR), "")
         raise ModelError(f"estimate: there is no finite optimum to start from. {why}")
     if kind == "parametric":
         if cluster is not None:

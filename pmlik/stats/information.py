@@ -59,8 +59,7 @@ def share_information(estimate: PointEstimate) -> InformationShares:
         got = getattr(estimate, "kind", type(estimate).__name__)
         raise ValuesError(f"estimate: got {got}, need a MAP, from find_MAP or comparison.map.")
     prepared = prepared_of(estimate, "share_information")
-    borders = any(flag.code is FlagCode.AT_BOUNDARY for flag in estimate.flags)
-    if not estimate.trusted or borders:
+    if not estimate.trusted or estimate.at_boundary:
         return _unknown(prepared.problem)
     return _shares(prepared.problem, estimate.unconstrained)
 

@@ -22,7 +22,7 @@ from pmlik.optimize.multistart import Start
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.format import format_number, format_to
-from pmlik.results.point import PointEstimate
+from pmlik.results.point import PointEstimate, Status
 from pmlik.results.table import Table, to_html, to_text
 from pmlik.stats.profile_endpoints import LimitInfo, ProfileEndpoints, ProfileTracer
 from pmlik.stats.profile_trace import TraceStatus
@@ -256,11 +256,11 @@ def trace_profiles(
             _check_profilable(mle)
             tracer, found = tracer_of(mle), {}
             places, values = places_of(mle), labelled(mle.values)
-            infinite = _about(mle, FlagCode.AT_INFINITY)
+            infinite = mle.at_infinity
             better = None
             for done, label in enumerate(labels):
                 say(f"Profiling {label}: {100 * done // len(labels)} %")
-                if np.isnan(values[label]) and not _is_infinite(mle, label, infinite):
+                if np.isnan(values[label]) and label not in infinite:
                     continue
                 found[label] = tracer.ends(places[label], level, n_points, values[label])
                 better = _restart(mle, found[label].better)
@@ -276,23 +276,11 @@ def trace_profiles(
 def tracer_of(mle: PointEstimate) -> ProfileTracer:
     """Return the tracer of an MLE's profiles."""
     prepared, places = prepared_of(mle, "profile"), places_of(mle)
-    at = [
-        [places[label] for label in _about(mle, code) if label in places]
-        for code in (FlagCode.AT_BOUNDARY, FlagCode.AT_INFINITY)
-    ]
-    faded = LimitInfo(at[0], at[1], prepared.start) if at[0] or at[1] else None
+    boundary = [places[label] for label in mle.at_boundary]
+    parameters = prepared.problem.parameters.labels
+    infinite = [places[label] for label in mle.at_infinity if label in parameters]
+    faded = LimitInfo(boundary, infinite, prepared.start) if boundary or infinite else None
     return ProfileTracer(prepared.problem, mle.unconstrained, faded)
-
-
-def _about(mle: PointEstimate, code: FlagCode) -> list[str]:
-    """Return the labels that flags of a code are about."""
-    return [label for flag in mle.flags if flag.code is code for label in flag.variables]
-
-
-def _is_infinite(mle: PointEstimate, label: str, infinite: Sequence[str]) -> bool:
-    """True if an estimate is NaN because it is at infinity, not because it is unidentified."""
-    parameters = prepared_of(mle, "profile").problem.parameters.labels
-    return label in infinite if label in parameters else bool(infinite)
 
 
 def places_of(mle: PointEstimate) -> dict[str, int]:
@@ -302,27 +290,25 @@ def places_of(mle: PointEstimate) -> dict[str, int]:
     return {label: place for place, label in enumerate(labels)}
 
 
-# A profile exists although a supremum is not attained, and although the likelihood says nothing
-# about some parameters.
-_PROFILABLE = (FlagCode.AT_INFINITY, FlagCode.NOT_IDENTIFIED, FlagCode.NOT_IN_LIKELIHOOD)
-
-
 def can_profile(mle: PointEstimate) -> bool:
     """True if there is a maximum to start from, in a model that is not too large."""
-    return not _obstacles(mle) and len(mle.unconstrained) <= DENSE_LIMIT
+    return _has_supremum(mle) and len(mle.unconstrained) <= DENSE_LIMIT
 
 
-def _obstacles(mle: PointEstimate) -> list[Flag]:
-    """Return the errors of an estimate, if one of them keeps profiles from existing."""
-    errors = [flag for flag in mle.flags if flag.severity is Severity.ERROR]
-    return errors if any(flag.code not in _PROFILABLE for flag in errors) else []
+def _has_supremum(mle: PointEstimate) -> bool:
+    """True if the likelihood has a maximum, or a supremum at infinity that is known."""
+    if mle.trusted:
+        return True
+    unknown = mle.labels_at(Status.UNKNOWN)
+    parameters = prepared_of(mle, "profile").problem.parameters.labels
+    known = bool(mle.at_infinity) and not set(unknown) & set(parameters)
+    return known and mle.certificate.gradient_agrees
 
 
 def _check_profilable(mle: PointEstimate) -> None:
     """Refuse an estimate that has no profiles, or too many coordinates."""
-    obstacles = _obstacles(mle)
-    if obstacles:
-        reasons = " ".join(map(str, obstacles))
+    if not _has_supremum(mle):
+        reasons = " ".join(str(flag) for flag in mle.flags if flag.severity is Severity.ERROR)
         raise EstimationError(f"The likelihood has no maximum to profile from. {reasons}")
     if len(mle.unconstrained) > DENSE_LIMIT:
         raise ValuesError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pmlik._typing import FloatArray
 from pmlik.errors import StartError
-from pmlik.inference.point import PointFit
+from pmlik.inference.point_state import PointFit
 from pmlik.optimize.hessian import HessianEigen
 from pmlik.optimize.limits import LimitKind
 from pmlik.optimize.multistart import Start, minimize, search_from_starts
@@ -77,7 +77,7 @@ class SingleRefitter:
             return target.failed(status)
         fit = PointFit(target.prepared, target.kind, target.objective, result)
         log_likelihood = target.log_likelihood(fit.x)
-        unknown, values = fit.undetermined, fit.naturals
+        unknown, values = fit.undetermined, fit.constrained
         if unknown.any() and status is RefitStatus.CERTIFIED:
             status = RefitStatus.PARTIAL
         values = np.where(unknown, np.nan, values)

@@ -53,6 +53,7 @@ def test_a_variance_of_zero_is_exactly_zero_and_said(case, centred) -> None:
     assert float(mle.values[name]) == 0.0
     assert np.isnan(mle.std_error[name])
     assert {name} in [set(f.variables) for f in mle.flags if f.code.name == "AT_BOUNDARY"]
+    assert mle.statuses[name] == pmlik.Status.LOWER_BOUNDARY
 
 
 @pytest.mark.parametrize("centred", FORMS)

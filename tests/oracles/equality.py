@@ -22,6 +22,7 @@ def assert_equal(one: pmlik.Comparison, other: pmlik.Comparison) -> None:
         a, b = getattr(one, name), getattr(other, name)
         assert a.values.identical(b.values)
         assert a.std_error.identical(b.std_error)
+        assert a.status.identical(b.status)
         assert (a.covariance is None) == (b.covariance is None)
         assert a.covariance is None or a.covariance.identical(b.covariance)
         assert a.certificate == b.certificate

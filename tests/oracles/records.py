@@ -14,7 +14,7 @@ from pmlik.results.comparison import Comparison
 from pmlik.results.curves import Curves
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.merge import merge_estimates
-from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd
+from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd, Status
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.stats.curves import keep_curves
 
@@ -40,6 +40,7 @@ def make_point(
     flags: Sequence[Flag] = (),
     searches: Sequence[SearchEnd] = (),
     log_likelihood: float = -10.125,
+    status: Mapping[str, Status] | None = None,
 ) -> PointEstimate:
     """A point estimate of scalars, or of vectors along a dim named after them."""
     trusted = not any(flag.severity is Severity.ERROR for flag in flags)
@@ -62,7 +63,16 @@ def make_point(
         statistics=FitStatistics(log_likelihood, -3.5, 23, len(values)),
         certificate=certificate,
         flags=tuple(flags),
+        status=statuses_like(dataset_of(values), status or {}),
         unconstrained=np.array([0.1, 0.2]),
+    )
+
+
+def statuses_like(values: xr.Dataset, status: Mapping[str, Status]) -> xr.Dataset:
+    """All scalars are interior, but for the variables named."""
+    width = f"U{max(map(len, Status))}"
+    return values.map(
+        lambda array: xr.full_like(array, status.get(str(array.name), Status.INTERIOR), dtype=width)
     )
 
 
@@ -165,7 +175,8 @@ def hostile() -> Comparison:
         Flag(FlagCode.POTENTIAL_IN_LIKELIHOOD, Severity.INFO, HOSTILE[3:4]),
     ]
     ends = [SearchEnd(f"<start {i}>", -10.0 - i, i == 0, i and -1) for i in range(4)]
-    mle = make_point("mle", values, errors, flags=flags, searches=ends)
+    at = {HOSTILE[0]: Status.LOWER_BOUNDARY}
+    mle = make_point("mle", values, errors, flags=flags, searches=ends, status=at)
     best = make_point("map", values, errors)
     return make_comparison(mle, best, make_posterior(values, errors))
 
@@ -176,7 +187,8 @@ def broken() -> Comparison:
     values = {"none": nan, "huge": 1.5e300, "tiny": -2.5e-300, "far": inf, "zero": 0.0}
     errors = {"none": nan, "huge": 1e298, "tiny": 1e-301, "far": inf, "zero": 0.0}
     flags = [Flag(FlagCode.AT_INFINITY, Severity.ERROR, ("none", "far"), "Think.")]
-    mle = make_point("mle", values, errors, flags=flags, log_likelihood=nan)
+    at = {"none": Status.MINUS_INFINITY, "far": Status.PLUS_INFINITY}
+    mle = make_point("mle", values, errors, flags=flags, log_likelihood=nan, status=at)
     best = make_point("map", values, errors, log_likelihood=-inf)
     posterior = make_posterior({**values, "far": -inf}, errors)
     return make_comparison(mle, best, posterior)
@@ -209,7 +221,8 @@ def without_mle() -> Comparison:
     """No MLE at all, as where the likelihood touches nothing."""
     nothing = dict.fromkeys(WIDE, np.nan)
     flags = [Flag(FlagCode.NOT_IN_LIKELIHOOD, Severity.WARNING, tuple(WIDE))]
-    mle = make_point("mle", nothing, nothing, flags=flags)
+    at = dict.fromkeys(WIDE, Status.NOT_IN_OBJECTIVE)
+    mle = make_point("mle", nothing, nothing, flags=flags, status=at)
     errors = {"first": 0.5, "second": 0.01}
     return make_comparison(mle, make_point("map", WIDE, errors), make_posterior(WIDE, errors))
 

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 import pmlik
+from oracles.records import statuses_like
 from pmlik import Flag, FlagCode, Severity
 from pmlik._typing import EigenvalueSigns
 from pmlik.results.comparison import Comparison
@@ -82,6 +83,7 @@ def point(kind: str = "mle", flags: tuple[Flag, ...] = FLAGS) -> PointEstimate:
         statistics=FitStatistics(-123456.789, np.nan, 17, 204),
         certificate=certificate(converged=not flags),
         flags=flags,
+        status=statuses_like(values, {}),
         unconstrained=np.zeros(0),
     )
 

@@ -71,5 +71,7 @@ def test_complete_separation_gives_no_finite_estimate() -> None:
     assert np.isnan(mle.values["slope"])
     assert np.isnan(mle.std_error["slope"])
     assert np.isnan(mle.aic)
+    ends = {"intercept": pmlik.Status.MINUS_INFINITY, "slope": pmlik.Status.PLUS_INFINITY}
+    assert mle.statuses == ends
     # The prior makes the MAP exist.
     assert pmlik.find_MAP(model, random_seed=1, progressbar=False).trusted
