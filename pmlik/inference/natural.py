@@ -11,6 +11,7 @@ from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.replace import graph_replace
 from pytensor.xtensor import as_xtensor
 
+from pmlik._differences import central_difference
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.errors import ValuesError
@@ -244,8 +245,7 @@ class ConstrainedMarginal:
         rows = []
         for i, unit in enumerate(np.eye(len(theta))):
             step = np.cbrt(np.finfo(float).eps) * max(1.0, abs(theta[i]))
-            ahead, behind = (self._gradient(theta + s * step * unit) for s in (1, -1))
-            rows.append((ahead - behind) / (2 * step))
+            rows.append(central_difference(self._gradient, theta, step * unit) / (2 * step))
         hessian = np.array(rows)
         return np.asarray((hessian + hessian.T) / 2)
 

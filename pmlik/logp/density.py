@@ -20,7 +20,7 @@ from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.errors import ModelError
 from pmlik.logp.batched import Batched
 from pmlik.logp.compile import NO_GRADIENT, NO_VALUE, compile_quiet
-from pmlik.logp.derivatives import hessian_from_products
+from pmlik.logp.derivatives import hessian_from_products, product_by_differences
 from pmlik.logp.scores import unit_scores
 from pmlik.logp.sparsity import SparsityPattern, find_pattern
 from pmlik.model.transform import TermsModel
@@ -319,12 +319,8 @@ class LogDensity:
 
     def _differences(self, x: FloatArray, v: FloatArray) -> FloatArray:
         """The Hessian times ``v`` by central differences of the exact gradient."""
-        fastest = float(np.max(np.abs(v) / np.maximum(np.abs(x), 1.0), initial=0.0))
-        if fastest == 0:
-            return np.zeros(len(x))
-        step = np.cbrt(np.finfo(float).eps) / fastest
-        ahead, behind = (self.value_and_gradient(x + s * step * v)[1] for s in (1, -1))
-        return np.asarray((ahead - behind) / (2 * step))
+        widths, step = np.maximum(np.abs(x), 1.0), np.cbrt(np.finfo(float).eps)
+        return product_by_differences(lambda at: self.value_and_gradient(at)[1], x, v, widths, step)
 
     def set_reference(self, x: FloatArray) -> None:
         """Do nothing: values do not depend on those found before."""

@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pmlik._differences import fourth_order_difference
 from pmlik._runtime import ProgressCallback, quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray, IntArray
+from pmlik.logp.derivatives import product_by_differences
 from pmlik.logp.sparsity import SparsityPattern
 from pmlik.marginal.blocks import BlockRule, Blocks, LaplaceByBlock, Weighted, find_blocks
 from pmlik.marginal.integrand import Integrand
@@ -187,12 +189,9 @@ class MarginalLogLikelihood:
         return np.minimum(self._widths, _MAX_WIDTH * size)
 
     def _differences(self, x: FloatArray, v: FloatArray, widths: FloatArray) -> FloatArray:
-        fastest = float(np.max(np.abs(v) / widths, initial=0.0))
-        if fastest == 0:
-            return np.zeros(len(x))
-        step = _STEP / fastest
-        ahead, behind = (self.value_and_gradient(x + s * step * v)[1] for s in (1, -1))
-        return np.asarray((ahead - behind) / (2 * step))
+        return product_by_differences(
+            lambda at: self.value_and_gradient(at)[1], x, v, widths, _STEP
+        )
 
     def hessian(self, x: FloatArray) -> FloatArray:
         """Return the dense (p, p) Hessian; a step that was much too long or short is repeated."""
@@ -312,8 +311,7 @@ class MarginalLogLikelihood:
             if not self.active[i]:
                 continue
             step = _SCORE_STEP * width * np.eye(len(x))[i]
-            near, far = (by_unit(x + k * step) - by_unit(x - k * step) for k in (1, 2))
-            scores[:, i] = (8 * near - far) / (12 * _SCORE_STEP * width)
+            scores[:, i] = fourth_order_difference(by_unit, x, step) / (12 * _SCORE_STEP * width)
         return scores
 
     def nonfinite_inputs(self, name: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pmlik._differences import fourth_order_difference
 from pmlik._typing import FloatArray
 from pmlik.optimize.hessian import HessianEigen
 from pmlik.optimize.objective import CachedObjective, ObjectiveLike, SearchPoint
@@ -163,11 +164,13 @@ def gradient_error_at(objective: ObjectiveLike, z: FloatArray, direction: FloatA
     NaN where the objective is not finite, or jumps by rounding as much as it should change.
     """
     value, gradient = objective.value_and_gradient(z)
-    sides = [objective.value_and_gradient(z + s * _STEP * direction)[0] for s in (1, -1, 2, -2)]
-    if not np.isfinite([value, *sides]).all():
+    with np.errstate(all="ignore"):
+        difference = fourth_order_difference(
+            lambda at: objective.value_and_gradient(at)[0], z, _STEP * direction
+        )
+    if not np.isfinite([value, difference]).all():
         return np.nan
-    ahead, behind, far_ahead, far_behind = sides
-    slope = (8 * (ahead - behind) - (far_ahead - far_behind)) / (12 * _STEP)
+    slope = difference / (12 * _STEP)
     along = float(gradient @ direction)
     beside = [objective.value_and_gradient(z * (1 + share))[0] for share in (1e-14, -1e-14, 3e-14)]
     noise = float(np.max(np.abs(np.array(beside) - value)))

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pmlik._differences import central_difference
 from pmlik._typing import FloatArray
 from pmlik.optimize.affine import Rounded
 
@@ -113,12 +114,13 @@ class Profiled:
         x, weighted = self.rounded.expand(u), weights[curved] @ self._units[curved]
         where = np.unique(np.concatenate([self._touched[i] for i in curved]))
         lifted = self._lifted[where]
+
+        def gradient(x: FloatArray) -> FloatArray:
+            return np.asarray(self._values.vjp(x, weighted)[where])
+
         bend = np.zeros((len(where), len(where)))
         for row, size in enumerate(np.linalg.norm(lifted, axis=1)):
             step = np.zeros(len(x))
             step[where[row]] = width = _STEP * size if size > 0 else _STEP
-            ahead, behind = (
-                self._values.vjp(x + sign * step, weighted)[where] for sign in (1.0, -1.0)
-            )
-            bend[row] = (ahead - behind) / (2 * width)
+            bend[row] = central_difference(gradient, x, step) / (2 * width)
         return np.asarray(lifted.T @ ((bend + bend.T) / 2) @ lifted)

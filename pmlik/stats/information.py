@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from scipy import linalg
 
+from pmlik._differences import fourth_order_difference
 from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
 from pmlik.inference.compiled import CompiledModel
@@ -143,12 +144,11 @@ def natural_information(problem: CompiledModel, x: FloatArray, which: str) -> Fl
     weights = np.zeros(m)
     weights[:k] = np.linalg.lstsq(_tangent(problem, x).T, slope)[0]
 
-    def pulled(step: FloatArray) -> FloatArray:
-        return problem.values.vjp(x + step, weights)
+    def gradient(at: FloatArray) -> FloatArray:
+        return problem.values.vjp(at, weights)
 
     rows = [
-        (8 * (pulled(h) - pulled(-h)) - (pulled(2 * h) - pulled(-2 * h))) / (12 * _STEP)
-        for h in _STEP * np.eye(len(x))
+        fourth_order_difference(gradient, x, step) / (12 * _STEP) for step in _STEP * np.eye(len(x))
     ]
     bend = np.array(rows).reshape(len(x), len(x))
     return np.asarray(-(density.hessian(x) - (bend + bend.T) / 2))
