@@ -1,7 +1,7 @@
-"""What is resampled: the independent observations of a likelihood, or clusters of them.
+"""Units to resample: the independent observations of a likelihood, or clusters of them.
 
-In a model with latents observations that share one are not independent; the blocks of latents
-are.
+In a model with latents, observations that share a latent are not independent; the blocks of
+latents are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from pmlik._typing import FloatArray
+from pmlik._typing import FloatArray, IntArray
 from pmlik.errors import ModelError
 from pmlik.inference.compiled import CompiledModel
 from pmlik.logp.density import LogDensity
@@ -27,40 +27,40 @@ from pmlik.model.validate import constant_data
 __all__ = ["Cluster", "ResamplingUnits", "read_units"]
 
 
-#: How a user names clusters: a dim, a ``pm.Data``, labels, or labels by observed variable.
+#: Clusters, as a user names them: a dim, a ``pm.Data``, labels, or labels by observed variable.
 Cluster = str | ArrayLike | Mapping[str, ArrayLike] | None
 _ADVICE = "Use bootstrap(kind='parametric'), or standard errors from the observed information."
 
 
 @dataclass(frozen=True, eq=False)
 class ResamplingUnits:
-    """Which unit each entry of each term of the log-likelihood belongs to.
+    """The unit of each entry of each term of the log-likelihood.
 
     Parameters
     ----------
     codes : mapping of str to array of int
-        By term, in its shape: units are numbered from 0.
+        By term, in its shape; units are numbered from 0.
     pools : tuple of array of int
-        ResamplingUnits that are exchangeable; each pool is resampled by itself.
+        Units that are exchangeable; each pool is resampled by itself.
     """
 
-    codes: Mapping[str, NDArray[np.intp]]
-    pools: tuple[NDArray[np.intp], ...]
+    codes: Mapping[str, IntArray]
+    pools: tuple[IntArray, ...]
 
     @property
     def size(self) -> int:
-        """How many units there are."""
+        """Number of units."""
         return sum(len(pool) for pool in self.pools)
 
     def spread(self, weights: FloatArray) -> dict[str, FloatArray]:
-        """One weight a unit (u,), to the terms' shapes."""
+        """Return the weights of the units (u,) in the shapes of the terms."""
         return {name: weights[codes] for name, codes in self.codes.items()}
 
 
 def read_units(
     problem: CompiledModel, x: FloatArray, cluster: Cluster, purpose: str
 ) -> ResamplingUnits:
-    """The units of a problem's likelihood.
+    """Return the units of a problem's likelihood.
 
     Parameters
     ----------
@@ -69,13 +69,13 @@ def read_units(
         A point with a likelihood.
     cluster : str, array, mapping or None
     purpose : str
-        What they are needed for, for messages.
+        The use of the units, for messages.
 
     Raises
     ------
     ModelError
-        If a term of the log-likelihood is not one of independent observations, or the clusters
-        do not fit.
+        If a term of the log-likelihood is not a sum over independent observations, or the
+        clusters do not fit the data.
     """
     likelihood = problem.likelihood
     pointwise = likelihood.pointwise(x)
@@ -84,30 +84,35 @@ def read_units(
         _refuse_single(problem.model, name, shape, purpose)
     blocks = _read_blocks(likelihood, shapes, purpose)
     if cluster is None:
-        alone = _observations(problem.model, shapes)
-        return alone if blocks is None else _unite(alone, blocks)
-    labels = {name: _labels(problem.model, name, shape, cluster) for name, shape in shapes.items()}
-    flat = np.concatenate([np.asarray(one, dtype=object).ravel() for one in labels.values()])
+        observations = _observations(problem.model, shapes)
+        return observations if blocks is None else _unite(observations, shapes, blocks)
+    labels = [_labels(problem.model, name, shape, cluster) for name, shape in shapes.items()]
+    flat = np.concatenate([np.asarray(part, dtype=object).ravel() for part in labels])
     codes, unique = pd.factorize(flat)
     if (codes < 0).any():
-        raise ModelError("cluster: got a missing label (NaN or None), need one an observation.")
-    parts = np.split(codes, np.cumsum([one.size for one in labels.values()])[:-1])
-    spread = {
-        name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
-    }
+        raise ModelError("cluster: got a missing label (NaN or None), need one per observation.")
     if blocks is not None:
         _check_blocks(flat, blocks)
-    return ResamplingUnits(spread, (np.arange(len(unique)),))
+    return ResamplingUnits(_split(codes, shapes), (np.arange(len(unique)),))
+
+
+def _split(codes: IntArray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, IntArray]:
+    """Split codes of all terms, end to end, into the terms' shapes."""
+    sizes = [int(np.prod(shape)) for shape in shapes.values()]
+    parts = np.split(codes, np.cumsum(sizes)[:-1])
+    return {
+        name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }
 
 
 class _Owners(NamedTuple):
-    """Of each entry of the likelihood's terms, end to end, the block of latents behind it.
+    """The block of latents behind each entry of the likelihood's terms, end to end.
 
-    ``kinds`` (k,) says which blocks are alike: of the same latent and observed variables.
+    ``kinds`` (k,) numbers the blocks by kind: of the same latent and observed variables.
     """
 
-    owner: NDArray[np.int64]
-    kinds: NDArray[np.int64]
+    owner: IntArray
+    kinds: IntArray
 
 
 def _read_blocks(
@@ -115,7 +120,7 @@ def _read_blocks(
     shapes: Mapping[str, tuple[int, ...]],
     purpose: str,
 ) -> _Owners | None:
-    """The blocks of latents behind the terms; None for a model without latents."""
+    """Return the blocks of latents behind the terms; None for a model without latents."""
     sizes = [int(np.prod(shape)) for shape in shapes.values()]
     try:
         blocks = likelihood.blocks
@@ -141,29 +146,29 @@ def _read_blocks(
     return _Owners(owner, kinds)
 
 
-def _unite(alone: ResamplingUnits, blocks: _Owners) -> ResamplingUnits:
-    """Blocks of latents as units, alike ones in one pool, and what depends on none by itself."""
-    codes = np.concatenate([part.ravel() for part in alone.codes.values()])
-    pool = np.concatenate([np.full(len(one), i) for i, one in enumerate(alone.pools)])
+def _unite(
+    observations: ResamplingUnits, shapes: Mapping[str, tuple[int, ...]], blocks: _Owners
+) -> ResamplingUnits:
+    """Return units that are blocks of latents, and the observations that depend on no latent.
+
+    Blocks of the same kind are in one pool.
+    """
+    codes = np.concatenate([part.ravel() for part in observations.codes.values()])
+    pool = np.concatenate([np.full(len(one), i) for i, one in enumerate(observations.pools)])
     inside = blocks.owner >= 0
-    # A unit is its block, or its own number behind those of all blocks.
+    # The key of a unit is its block, or its own number after those of all blocks.
     keys = np.where(inside, blocks.owner, len(blocks.kinds) + codes)
     pools = np.where(inside, blocks.kinds[blocks.owner], blocks.kinds.max() + 1 + pool[codes])
     _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
-    sizes = [part.size for part in alone.codes.values()]
-    parts = np.split(numbers.reshape(-1), np.cumsum(sizes)[:-1])
-    spread = {
-        name: part.reshape(like.shape)
-        for (name, like), part in zip(alone.codes.items(), parts, strict=True)
-    }
     kinds = pools[first]
     return ResamplingUnits(
-        spread, tuple(np.flatnonzero(kinds == kind) for kind in np.unique(kinds))
+        _split(numbers.reshape(-1), shapes),
+        tuple(np.flatnonzero(kinds == kind) for kind in np.unique(kinds)),
     )
 
 
 def _check_blocks(labels: NDArray[Any], blocks: _Owners) -> None:
-    """Raise where observations that share a latent have different labels."""
+    """Raise if observations that share a latent have different labels."""
     codes = pd.factorize(labels)[0]
     inside = blocks.owner >= 0
     pairs = np.unique(np.column_stack([blocks.owner, codes])[inside], axis=0)
@@ -173,13 +178,13 @@ def _check_blocks(labels: NDArray[Any], blocks: _Owners) -> None:
         shown = ", ".join(map(repr, dict.fromkeys(labels[where].tolist())))
         raise ModelError(
             f"cluster: observations that share a latent have different labels ({shown}), so that "
-            "the clusters are not independent. Use labels that hold each group of the latents "
+            "the clusters are not independent. Use labels that keep each group of the latents "
             "together, or leave cluster out: the groups are the default."
         )
 
 
 def _refuse_single(model: TermsModel, name: str, shape: tuple[int, ...], purpose: str) -> None:
-    """Raise where the density of many observations is a single number."""
+    """Raise if the density of many observations is a single number."""
     if np.prod(shape, dtype=int) != 1:
         return
     if model[name] not in model.observed_RVs:
@@ -196,9 +201,9 @@ def _refuse_single(model: TermsModel, name: str, shape: tuple[int, ...], purpose
 
 
 def _observations(model: TermsModel, shapes: Mapping[str, tuple[int, ...]]) -> ResamplingUnits:
-    """Every entry is a unit; terms with the same named dims share theirs."""
-    codes: dict[str, NDArray[np.intp]] = {}
-    known: dict[Any, NDArray[np.intp]] = {}
+    """Return each entry as a unit; terms with the same named dims share their units."""
+    codes: dict[str, IntArray] = {}
+    known: dict[Any, IntArray] = {}
     pools, size = [], 0
     for name, shape in shapes.items():
         dims = _dims(model, name, len(shape))
@@ -218,7 +223,7 @@ def _dims(model: TermsModel, name: str, ndim: int) -> tuple[str | None, ...]:
 
 
 def _labels(model: TermsModel, name: str, shape: tuple[int, ...], cluster: Any) -> NDArray[Any]:
-    """The labels of one term's entries, in its shape."""
+    """Return the labels of one term's entries, in its shape."""
     dims = _dims(model, name, len(shape))
     if isinstance(cluster, str):
         return _named_labels(model, name, shape, dims, cluster)
@@ -258,11 +263,11 @@ def _named_labels(
     has = ", ".join(repr(dim) for dim in dims if dim is not None) or "no named dims"
     raise ModelError(
         f"cluster: got {cluster!r}, need a dim of the observed variable {name!r} (it has {has}), "
-        "the name of a pm.Data of labels along its dims, or an array with one label an observation."
+        "the name of a pm.Data of labels along its dims, or an array of one label per observation."
     )
 
 
 def _along(labels: NDArray[Any], axes: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Labels along some axes, repeated over the others."""
+    """Return labels along some axes, repeated over the others."""
     wide = [shape[axis] if axis in axes else 1 for axis in range(len(shape))]
     return np.broadcast_to(labels.reshape(wide), shape)

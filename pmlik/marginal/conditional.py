@@ -1,4 +1,4 @@
-"""The latents given the data and the parameters: conditional modes and standard deviations."""
+"""Conditional modes and standard deviations of the latents, given data and parameters."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def conditional_modes(
     above = {name: set(ancestors([model[name]])) for name in roles.derived}
     moved = [n for n in roles.derived if above[n] & latents and not above[n] & missing]
     names = [*roles.latents, *moved]
-    values = _natural_values(model, roles, names, backend)
+    values = _constrained_values(model, roles, names, backend)
     mode = likelihood.mode(x)
     u = likelihood.integrand.start if mode is None else mode.u
     with np.errstate(all="ignore"):
@@ -76,7 +76,7 @@ def conditional_modes(
     return ConditionalModes(space.to_dataset(flat), space.to_dataset(errors), likelihood.is_exact)
 
 
-def _natural_values(
+def _constrained_values(
     model: TermsModel, roles: Roles, names: list[str], backend: str | None
 ) -> ConstrainedValues:
     graphs = [as_tensor(g) for g in model.replace_rvs_by_values([model[n] for n in names])]

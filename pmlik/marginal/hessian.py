@@ -367,7 +367,7 @@ def hessians_agree(
         entries = hessian.value_gradient_hessian(theta, u)[3]
         weights = w[pattern.rows] * v[pattern.columns]
         gradient = hessian.weighted_hessian_gradient(theta, u, weights)
-    except Exception:  # noqa: BLE001 - many operations cannot be vectorised; the loop can
+    except Exception:  # noqa: BLE001 - many operations cannot be vectorized; the loop can
         return False
     pairs = [
         (pattern.to_sparse(entries) @ v, integrand.product(theta, u, v)[1]),

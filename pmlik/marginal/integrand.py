@@ -154,7 +154,7 @@ class Integrand:
         """The terms (k, m) at many ``u`` (k, n), as a graph; None if PyTensor cannot batch them."""
         try:
             return vectorize_graph(self._flat_terms, {self.u: self._points})
-        except Exception:  # noqa: BLE001 - many operations cannot be vectorised; the loop can
+        except Exception:  # noqa: BLE001 - many operations cannot be vectorized; the loop can
             return None
 
     # --- compiled functions, each built on first use

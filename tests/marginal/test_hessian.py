@@ -80,11 +80,11 @@ def test_entries_and_their_gradient_are_differences() -> None:
     def weighed(theta: np.ndarray, u: np.ndarray) -> float:
         return float(weights @ laplace.hessian.value_gradient_hessian(theta, u)[3])
 
-    for slope, at in ((in_theta, 0), (in_u, 1)):
-        for i, unit in enumerate(h * np.eye(len(slope))):
+    for gradient, at in ((in_theta, 0), (in_u, 1)):
+        for i, unit in enumerate(h * np.eye(len(gradient))):
             moved = [(theta + s * unit, u) if at == 0 else (theta, u + s * unit) for s in (1, -1)]
             difference = (weighed(*moved[0]) - weighed(*moved[1])) / (2 * h)
-            assert slope[i] == pytest.approx(difference, abs=2e-5)
+            assert gradient[i] == pytest.approx(difference, abs=2e-5)
 
 
 @pytest.mark.parametrize("again", [True, False])

@@ -138,7 +138,7 @@ def test_factors_have_determinant_solution_draws_and_inverse_of_numpy(name, choo
 
 
 class Groups:
-    """Poisson or Gaussian counts with an intercept a group; theta is mean, log sd, log noise."""
+    """Poisson or Gaussian counts with an intercept per group; theta is mean, log sd, log noise."""
 
     def __init__(self, y: np.ndarray, group: np.ndarray, *, gaussian: bool) -> None:
         self.y, self.group, self.gaussian = y, group, gaussian
@@ -171,53 +171,53 @@ class Groups:
     def value_and_gradient(self, theta, u):
         _, terms, first, _, _ = self._parts(theta, u)
         sd = np.exp(theta[1])
-        slope = np.zeros(3)
-        slope[0], slope[1] = first.sum(), sd * (first * u[self.group]).sum()
+        gradient = np.zeros(3)
+        gradient[0], gradient[1] = first.sum(), sd * (first * u[self.group]).sum()
         if self.gaussian:
             rest = self.y - theta[0] - sd * u[self.group]
-            slope[2] = (np.exp(-2 * theta[2]) * rest**2 - 1).sum()
+            gradient[2] = (np.exp(-2 * theta[2]) * rest**2 - 1).sum()
         value = terms.sum() + stats.norm.logpdf(u).sum()
-        return float(value), slope, sd * self._sum(first) - u
+        return float(value), gradient, sd * self._sum(first) - u
 
     def product(self, theta, u, v):
         """By differences in theta (five points), exact in u."""
         _, _, _, second, _ = self._parts(theta, u)
         sd = np.exp(theta[1])
-        across = sd**2 * self._sum(second) * v - v
-        return self._in_theta(lambda t: self.value_and_gradient(t, u)[2] @ v, theta), across
+        in_u = sd**2 * self._sum(second) * v - v
+        return self._in_theta(lambda t: self.value_and_gradient(t, u)[2] @ v, theta), in_u
 
     def third_derivative_product(self, theta, u, w, v):
         _, _, _, _, third = self._parts(theta, u)
-        bend = np.exp(3 * theta[1]) * self._sum(third) * w * v
+        in_u = np.exp(3 * theta[1]) * self._sum(third) * w * v
 
-        def curved(t):
+        def weighed(t):
             second = self._parts(t, u)[3]
             return np.exp(2 * t[1]) * (self._sum(second) * w * v).sum() - w @ v
 
-        return self._in_theta(curved, theta), bend
+        return self._in_theta(weighed, theta), in_u
 
     @staticmethod
     def _in_theta(f, theta):
-        h, slope = 1e-3, np.zeros(len(theta))
+        h, gradient = 1e-3, np.zeros(len(theta))
         for i, unit in enumerate(np.eye(len(theta))):
             at = [f(theta + k * h * unit) for k in (-2, -1, 1, 2)]
-            slope[i] = (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h)
-        return slope
+            gradient[i] = (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h)
+        return gradient
 
     def sparse_hessian(self, pattern):
         return ColumnwiseHessian(self, pattern)
 
     def weighted_gradient(self, theta, points, weights):
-        across = []
+        in_u = []
         for u, weight in zip(points, weights, strict=True):
             ours, own = np.split(weight, [len(self.y)])
             first = self._parts(theta, u)[2]
-            across.append(np.exp(theta[1]) * self._sum(ours * first) - own * u)
+            in_u.append(np.exp(theta[1]) * self._sum(ours * first) - own * u)
 
         def total(t):
             return (self.terms(t, points) * weights).sum()
 
-        return self._in_theta(total, theta), np.array(across)
+        return self._in_theta(total, theta), np.array(in_u)
 
 
 GROUP = np.repeat(np.arange(6), 5)
@@ -236,7 +236,7 @@ def laplace_of(integrand: Groups) -> Laplace:
     return Laplace(integrand, np.zeros(6), THETA)
 
 
-def slope_of(function, theta: np.ndarray) -> np.ndarray:
+def gradient_of(function, theta: np.ndarray) -> np.ndarray:
     return Groups._in_theta(function, theta)
 
 
@@ -274,7 +274,7 @@ def test_the_gradient_is_the_slope_of_the_integral(build) -> None:
     laplace = laplace_of(build())
     value, gradient = laplace.value_and_gradient(THETA)
     assert value == laplace.log_integral(THETA)
-    np.testing.assert_allclose(gradient, slope_of(laplace.log_integral, THETA), atol=1e-8)
+    np.testing.assert_allclose(gradient, gradient_of(laplace.log_integral, THETA), atol=1e-8)
 
 
 def exact_poisson(groups: Groups, theta: np.ndarray) -> float:
@@ -295,9 +295,9 @@ def test_quadrature_is_the_integral_and_its_gradient_the_slope() -> None:
     laplace = laplace_of(groups)
     fine, coarse = Quadrature(laplace, groups, 20), Quadrature(laplace, groups, 3)
     assert fine.log_integral(THETA) == pytest.approx(exact_poisson(groups, THETA), abs=1e-9)
-    for rule in (fine, coarse):  # that of three nodes, too, is its own slope
+    for rule in (fine, coarse):  # that of three nodes, too, is its own gradient
         gradient = rule.value_and_gradient(THETA)[1]
-        np.testing.assert_allclose(gradient, slope_of(rule.log_integral, THETA), atol=1e-8)
+        np.testing.assert_allclose(gradient, gradient_of(rule.log_integral, THETA), atol=1e-8)
 
 
 def test_quadrature_with_one_node_is_laplaces_approximation() -> None:
