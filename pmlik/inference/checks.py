@@ -109,7 +109,7 @@ def _check_coefficients(roles: Roles) -> list[Flag]:
     """Whether latents are coefficients under a shrinkage prior, and how to have their MLE."""
     if not roles.coefficients:
         return []
-    centred = [name for name in roles.coefficients if name not in roles.whitened]
+    centred = [name for name in roles.coefficients if name not in roles.noncentered]
     what = "the unpenalised MLE of the coefficients"
     detail = "They multiply a matrix of covariates (ridge, horseshoe and the like)."
     action = (

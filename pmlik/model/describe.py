@@ -1,4 +1,4 @@
-"""A model as a table of text and as the edges of its graph."""
+"""Describe a model: a table of text, and the edges of its graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WIDTH = 100
 
 
 def describe_model(model: pm.Model) -> str:
-    """The model's own table, as ``pm.Model.table`` has it; empty where PyMC can't make one."""
+    """Return the text of ``pm.Model.table``, empty if PyMC can't make one."""
     try:
         with quiet_host():
             table = model.table()
@@ -30,7 +30,7 @@ def describe_model(model: pm.Model) -> str:
 
 
 def describe_edges(model: pm.Model) -> tuple[tuple[str, str], ...]:
-    """Pairs of names: a variable, and one whose distribution or formula it is in."""
+    """Return pairs of names: a variable, and one whose distribution or formula contains it."""
     try:
         with quiet_host():
             graph = ModelGraph(model).make_compute_graph()

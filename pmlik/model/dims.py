@@ -1,4 +1,4 @@
-"""Labels of arrays by the dims and coords of a model."""
+"""Label arrays with the dims and coords of a model."""
 
 from __future__ import annotations
 
@@ -14,16 +14,24 @@ __all__ = ["label_space", "default_dims"]
 
 
 def default_dims(name: str, ndim: int) -> tuple[str, ...]:
-    """Return the names of dims that a variable without dims has."""
+    """Return the dims of a variable that has none in the model, as ArviZ names them."""
     return tuple(f"{name}_dim_{i}" for i in range(ndim))
 
 
 def label_space(
     model: TermsModel, names: Sequence[str], arrays: Sequence[FloatArray]
 ) -> ParameterSpace:
-    """The space of the named variables, with the model's dims and coords.
+    """Return the space of the named variables, with the model's dims and coords.
 
-    An array with fewer axes than its variable (a density, one entry a row) has the first dims.
+    An array with fewer axes than its variable (a density with one entry per row) has the first
+    dims.
+
+    Parameters
+    ----------
+    model : TermsModel
+    names : sequence of str
+    arrays : sequence of array
+        One per name; only the shapes are read.
     """
     all_dims, coords = [], {}
     for name, array in zip(names, arrays, strict=True):

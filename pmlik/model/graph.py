@@ -1,4 +1,4 @@
-"""PyTensor graphs of a model: double precision, users of a variable, evaluation."""
+"""PyTensor graphs of a model: precision, users of a variable, evaluation."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ __all__ = [
 ]
 
 
-# Arrays from this size on are handed over as arguments: compiled into a function they cost
-# minutes and gigabytes.
+# Arrays of at least this size are passed as arguments: compiled into a function they cost minutes
+# and gigabytes.
 _LARGE = 10_000
 _WIDER = {"float32": "float64", "int8": "int64", "int16": "int64"}
 
 
 def in_double_precision(graphs: Sequence[Any]) -> list[Any]:
-    """The same graphs with constants, and what is computed from constants alone, in 64 bits.
+    """Return the graphs with constants, and what is computed from constants alone, in 64 bits.
 
     PyTensor keeps a literal such as 2 or 2.0 in the smallest type that holds it, and takes its
     square root (PyMC's normal cdf and probit) or its gammaln (a count of trials) in float32:
@@ -51,7 +51,7 @@ def in_double_precision(graphs: Sequence[Any]) -> list[Any]:
             continue
         if isinstance(node.op, Elemwise) and node.outputs[0].type.dtype == "float32":
             double[node.outputs[0]] = node.op(*map(_to_double, node.inputs))
-    # An observed variable and its data have to agree on their type.
+    # An observed variable and its data must agree on their type.
     data = {node.inputs[1] for node in nodes if isinstance(node.op, ModelValuedVar)}
     for var in set(graph_inputs(graphs)) - data:
         if isinstance(var, TensorConstant) and var.type.dtype in _WIDER:
@@ -59,13 +59,13 @@ def in_double_precision(graphs: Sequence[Any]) -> list[Any]:
             double[var] = pt.constant(np.asarray(var.data, wider), dtype=wider)
     try:
         converted: list[Any] = clone_replace(list(graphs), double, rebuild_strict=False)
-    except (TypeError, ValueError, AssertionError):  # an operation that insists on its types
+    except (TypeError, ValueError, AssertionError):  # an operation that needs its input types
         return list(graphs)
     return converted
 
 
 def share_large_constants(graphs: Sequence[Any]) -> list[Any]:
-    """The same graphs with large arrays, and what is computed from them alone, as shared ones."""
+    """Return the graphs with large constant arrays replaced by shared variables."""
     constant: set[Any] = set()
     frontier: set[Any] = set()
     for node in _in_order(graphs):
@@ -83,7 +83,7 @@ def share_large_constants(graphs: Sequence[Any]) -> list[Any]:
 
 
 def _in_order(graphs: Sequence[Any]) -> list[Any]:
-    """The graphs' nodes, each after those that it is computed from."""
+    """Return the graphs' nodes in topological order."""
     return list(FunctionGraph(outputs=list(graphs), clone=False).toposort())
 
 
@@ -91,7 +91,7 @@ def _to_double(constant: Any) -> Any:
     return pt.constant(np.asarray(constant.data, "float64"), dtype="float64")
 
 
-#: Operations that only move numbers about, in PyTensor's own arrays and in its labelled ones.
+#: Operations that only rearrange numbers, of plain and of labelled arrays.
 MOVES = {
     "AdvancedSubtensor", "AdvancedSubtensor1", "Alloc", "Broadcast", "Concat", "CumOp",
     "DimShuffle", "ExpandDims", "Index", "Join", "MakeVector", "Rename", "Reshape",
@@ -105,14 +105,14 @@ MATRIX_PRODUCTS = {"Dot", "Einsum", "BatchedDot"}
 
 
 def operation_names(op: Any) -> tuple[str, str]:
-    """Name of the scalar operation of an elementwise one, and class name of the core one."""
+    """Return the name of an elementwise operation's scalar one, and the core one's class name."""
     scalar = getattr(op, "scalar_op", None)
     core = getattr(op, "core_op", op)
     return (str(getattr(scalar, "name", None) or scalar or ""), type(core).__name__)
 
 
 def users_of(ends: Iterable[Any]) -> dict[Any, list[Any]]:
-    """Of each variable above the given ones, the nodes that take it as an input."""
+    """Return, for each ancestor of the given variables, the nodes that take it as an input."""
     users: dict[Any, list[Any]] = {}
     for node in {var.owner for var in ancestors(list(ends)) if var.owner}:
         for var in set(node.inputs):
@@ -127,5 +127,5 @@ def evaluate(graphs: Sequence[Any]) -> list[FloatArray]:
 
 
 def as_tensor(graph: Any) -> Any:
-    """A plain tensor; PyMC's labelled ones are converted."""
+    """Return a plain tensor; PyMC's labelled arrays are converted."""
     return pt.as_tensor(graph, allow_xtensor_conversion=True)

@@ -17,8 +17,8 @@ from pmlik.model.validate import constant_data
 __all__ = ["Noncentered", "find_noncentered", "find_coefficients"]
 
 
-# Distributions by name, and the parameters that make them standard: 0 and 1 stand for
-# themselves, "I" for the identity matrix, None for anything.
+# Distributions by class name, and the parameters of their standard form: "I" is the identity
+# matrix, None any value.
 _STANDARD: dict[str, tuple[Any, ...]] = {
     "NormalRV": (0, 1),
     "LaplaceRV": (0, 1),
@@ -33,15 +33,15 @@ _SOLVES = {"SolveTriangular", "Solve", "CholeskySolve"}
 
 
 class Noncentered(NamedTuple):
-    """A whitened latent.
+    """A noncentered latent.
 
     Parameters
     ----------
     scales : frozenset of str
         The free variables that it is multiplied by.
     rivals : frozenset of str
-        Where those are all standard arrays too, that are only multiplied: either side could be
-        the latent one.
+        The same variables, if all of them are standard arrays that are only multiplied: then
+        either side could be the latent.
     """
 
     scales: frozenset[str]
@@ -49,21 +49,21 @@ class Noncentered(NamedTuple):
 
 
 def find_noncentered(model: pm.Model) -> dict[str, Noncentered]:
-    """The free variables that are whitened latents, in the model's order.
+    """Return the free variables that are noncentered latents, in the model's order.
 
-    Such a variable is an array with a constant standard prior, and every way from it to the
-    data is linear until it meets a product with a function of another free variable. The
-    other side of the product decides nothing when it is made of standard arrays that are put
-    to other uses (the weights of a network's layers); where both sides are standard arrays
-    that are only multiplied, both are named, as either could be the latent one.
+    Such a variable is an array with a constant standard prior, and every path from it to the
+    data is linear up to a product with a function of another free variable. A factor that is a
+    standard array with other uses (the weights of a network's layers) does not count. If both
+    factors are standard arrays that are only multiplied, both are returned, as either could be
+    the latent.
     """
     standard = [rv for rv in model.free_RVs if _is_standard_array(rv)]
-    walks = {rv: _Walk(rv, model) for rv in standard}
-    linear = {rv for rv, walk in walks.items() if walk.meets_products_only}
+    paths = {rv: _PathsToData(rv, model) for rv in standard}
+    linear = {rv for rv, path in paths.items() if path.end_in_products}
     plain_arrays = set(standard) - linear
     found = {}
     for rv in standard:
-        partners = walks[rv].partners - plain_arrays
+        partners = paths[rv].partners - plain_arrays
         if rv in linear and partners:
             names = frozenset(partner.name for partner in partners)
             found[rv.name] = Noncentered(names, names if partners <= linear else frozenset())
@@ -71,7 +71,7 @@ def find_noncentered(model: pm.Model) -> dict[str, Noncentered]:
 
 
 def _is_standard_array(rv: Any) -> bool:
-    """Whether a variable has several elements and a constant standard prior."""
+    """Return True if a variable has several elements and a constant standard prior."""
     shape = rv.type.shape
     if None not in shape and int(np.prod(shape)) <= 1:
         return False  # a single effect is a parameter
@@ -95,13 +95,13 @@ def _is_constant(var: Any, expected: Any) -> bool:
     return bool(np.all(np.asarray(value) == expected))
 
 
-class _Walk:
-    """What becomes of a variable on its ways to the data.
+class _PathsToData:
+    """The operations on a variable between itself and the data.
 
     Parameters
     ----------
     rv : variable
-        Where to start.
+        The first variable of the paths.
     model : pm.Model
     """
 
@@ -111,11 +111,11 @@ class _Walk:
         self._potentials = set(model.potentials)
         self.partners: set[Any] = set()
         users = users_of([*self._random, *model.potentials])
-        linear, stack, self.meets_products_only = {rv}, [rv], True
-        while stack and self.meets_products_only:
+        linear, stack, self.end_in_products = {rv}, [rv], True
+        while stack and self.end_in_products:
             var = stack.pop()
             if var in self._potentials:
-                self.meets_products_only = False
+                self.end_in_products = False
             for node in users.get(var, ()):
                 if operation_names(node.op)[1] in _SHAPES:
                     continue
@@ -127,13 +127,13 @@ class _Walk:
                     linear.update(fresh)
                     stack.extend(fresh)
                 else:
-                    self.meets_products_only = False
+                    self.end_in_products = False
 
     def _free(self, inputs: Iterable[Any]) -> set[Any]:
         return self._others & set(ancestors(inputs))
 
     def _partners(self, node: Any, var: Any) -> set[Any]:
-        """The free variables that ``var`` is multiplied by in ``node``, none if it is not."""
+        """Return the free variables that ``var`` is multiplied by in ``node``."""
         rest = [inp for inp in node.inputs if inp is not var]
         if isinstance(node.op, Scan):
             sequences = node.inputs[1 : 1 + node.op.info.n_seqs]
@@ -150,7 +150,7 @@ class _Walk:
         scalar, core = operation_names(node.op)
         if core in MOVES or scalar in ("neg", "second", "identity"):
             return True
-        if scalar in ("add", "sub"):  # not with data: that makes a residual, not an effect
+        if scalar in ("add", "sub"):  # a sum with data is a residual, not an effect
             return all(inp in linear or self._free([inp]) for inp in node.inputs)
         if scalar == "mul":
             return True  # by a constant: with a free variable it would be a partner
@@ -162,20 +162,20 @@ class _Walk:
 
 
 def _selects(matrix: Any) -> bool:
-    """Whether a constant matrix only picks elements, as one that assigns groups to rows does."""
+    """Return True if a constant matrix has at most one entry per row, as one of dummies does."""
     [value] = constant_fold([matrix], raise_not_constant=False)
     if not isinstance(value, np.ndarray) or value.ndim != 2:
         return False
     return bool(((value != 0).sum(axis=1) <= 1).all())
 
 
-# A matrix of covariates has more entries than zeros; one that assigns groups to rows has not.
+# A matrix of covariates has more entries than zeros; one that assigns groups to rows has fewer.
 _DENSE = 0.5
 _LINEAR = ("neg", "second", "identity", "add", "sub", "mul")
 
 
 def find_coefficients(model: pm.Model, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of the named free variables that multiply a dense matrix of data.
+    """Return those of the named free variables that multiply a dense matrix of data.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def find_coefficients(model: pm.Model, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _meets_matrix(rv: Any, free: set[Any], users: dict[Any, list[Any]]) -> bool:
-    """Whether a linear way leads from a variable to a product with a dense matrix of data."""
+    """Return True if a linear path leads from a variable to a product with a dense matrix."""
     if rv.type.ndim == 0:
         return False
     seen, stack = {rv}, [rv]
@@ -214,7 +214,7 @@ def _meets_matrix(rv: Any, free: set[Any], users: dict[Any, list[Any]]) -> bool:
 
 
 def _is_weighted(var: Any, free: set[Any]) -> bool:
-    """Whether a sum's summands are products with a dense matrix."""
+    """Return True if the terms of a sum are products with a dense matrix."""
     node = var.owner
     if node is None or operation_names(node.op)[0] != "mul":
         return False
@@ -231,7 +231,7 @@ def _is_dense(matrix: Any, free: set[Any]) -> bool:
 
 
 def _value_of(matrix: Any) -> np.ndarray | None:
-    """The array behind a constant, or behind ``pm.Data`` that was only moved about."""
+    """Return the array of a constant, or of ``pm.Data`` that was only rearranged."""
     [value] = constant_fold([matrix], raise_not_constant=False)
     if isinstance(value, np.ndarray):
         return value

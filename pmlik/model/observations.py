@@ -1,4 +1,4 @@
-"""The data of a model, and how many observations they are."""
+"""The data of a model, and the number of observations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SERIES = tuple(
 
 
 def count_observations(model: TermsModel) -> int:
-    """Rows of multivariate data, elements of anything else.
+    """Return the number of observations: rows of multivariate data, elements of all other data.
 
     A single multivariate draw (a Gaussian process, a stationary series written as one
     ``pm.MvNormal``) and a time series count their elements, as R's packages do.
@@ -31,7 +31,7 @@ def count_observations(model: TermsModel) -> int:
 
 
 def count_of(model: TermsModel, rv: Any) -> int:
-    """How many observations one observed variable is."""
+    """Return the number of observations of one observed variable."""
     shape = _observed_shape(model.rvs_to_values[rv])
     ndim = getattr(rv.owner.op, "ndim_supp", 0) if rv.owner else 0
     rows = int(np.prod(shape[: len(shape) - ndim]))
@@ -40,7 +40,7 @@ def count_of(model: TermsModel, rv: Any) -> int:
 
 
 def observed_values(model: pm.Model) -> dict[str, FloatArray]:
-    """The data, by the name of the observed variable."""
+    """Return the data by the name of the observed variable."""
     names = [rv.name for rv in model.observed_RVs]
     graphs = [as_tensor(model.rvs_to_values[rv]) for rv in model.observed_RVs]
     return dict(zip(names, evaluate(graphs), strict=True))

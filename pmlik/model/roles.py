@@ -1,4 +1,4 @@
-"""Who is who in a model: parameters, latents, missing values, derived quantities."""
+"""Roles of a model's variables: parameters, latents, missing values, derived quantities."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pmlik.model.validate import refuse_discrete, refuse_unusable, refuse_withou
 __all__ = ["Latent", "Potentials", "Roles", "read_roles", "refuse_latents"]
 
 
-#: Whether ``pm.Potential`` terms belong to the likelihood or to the prior.
+#: The density that ``pm.Potential`` terms belong to.
 Potentials = Literal["likelihood", "prior"]
 
-#: Which variables are latents: as read from the graph, or these.
+#: The latents: read from the graph, or named.
 Latent = Literal["auto"] | Sequence[str]
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The names of a model's variables by what they are for.
+    """The names of a model's variables by role.
 
     Parameters
     ----------
@@ -37,15 +37,15 @@ class Roles:
     missing : tuple of str
         Missing observations and latents that no data depend on: they integrate to one.
     observed, potentials, derived : tuple of str
-        The rest, in the model's order.
+        The other variables, in the model's order.
     scales : mapping of str to tuple of str
-        Of each latent, the parameters that its distribution has.
+        The parameters of each latent's distribution.
     gaps : tuple of str
-        Those latents that are missing values.
+        The latents that are missing values.
     coefficients : tuple of str
-        Those that multiply a dense matrix of data, as coefficients under a shrinkage prior do.
-    whitened : tuple of str
-        Those with a constant standard prior.
+        The latents that multiply a dense matrix of data, as coefficients under a shrinkage prior.
+    noncentered : tuple of str
+        The latents with a constant standard prior.
     summed : tuple of str
         Discrete latents that were summed out of the model before it was read.
     """
@@ -59,7 +59,7 @@ class Roles:
     scales: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     gaps: tuple[str, ...] = ()
     coefficients: tuple[str, ...] = ()
-    whitened: tuple[str, ...] = ()
+    noncentered: tuple[str, ...] = ()
     summed: tuple[str, ...] = ()
 
 
@@ -79,50 +79,61 @@ def read_roles(
     latent : "auto" or sequence of str
         The latents; missing values that the data depend on are latents anyway.
     parameters : sequence of str
-        Variables that are parameters whatever they look like.
+        Variables that are parameters, also if the graph says otherwise.
 
     Raises
     ------
     ModelError
-        One sentence that names the variable, what was got, what is needed, what to do.
+        Naming the variable, what was given, what is needed, and what to do.
     """
     if potentials not in ("likelihood", "prior"):
         raise ModelError(f"potentials: got {potentials!r}, need 'likelihood' or 'prior'.")
     refuse_without_likelihood(model, potentials_count=potentials == "likelihood")
     _check_choice(model, latent, parameters)
-    missing = [name for name in _missing(model) if not _is_used(model[name], model)]
+    gaps = _missing(model)
+    missing = tuple(name for name in gaps if not _is_used(model[name], model))
     others = [rv.name for rv in model.free_RVs if rv.name not in missing]
     refuse_discrete(model, others)
     refuse_unusable(model)
-    whitened = find_noncentered(model)
-    chosen = set(parameters)
-    if latent == "auto":
-        latents = {name for name in others if _depends_on_free(model[name], model)}
-        _refuse_ambiguous(whitened, latents | chosen)
-        latents |= set(whitened)
-    else:
-        latents = set(latent)
-    latents |= set(_missing(model)) - set(missing)
-    latents = _without_priors(model, latents - chosen)
-    unused = [n for n in others if n in latents and not _reaches_data(model[n], model)]
-    latents -= set(unused)
-    if not set(others) - latents - set(unused):
+    noncentered = find_noncentered(model)
+    found = _find_latents(model, others, noncentered, latent, set(parameters))
+    found |= set(gaps) - set(missing)
+    found = _without_priors(model, found - set(parameters))
+    unused = [n for n in others if n in found and not _reaches_data(model[n], model)]
+    latents = tuple(n for n in others if n in found and n not in unused)
+    kept = tuple(n for n in others if n not in found)
+    if not kept:
         raise ModelError(
             f"{', '.join(others)}: all free variables are latents, so that no parameter is left "
             "to estimate. Name parameters=[...]."
         )
     return Roles(
-        parameters=tuple(n for n in others if n not in latents and n not in unused),
-        latents=tuple(name for name in others if name in latents),
+        parameters=kept,
+        latents=latents,
         missing=(*missing, *unused),
         observed=tuple(rv.name for rv in model.observed_RVs),
         potentials=tuple(potential.name for potential in model.potentials),
         derived=tuple(var.name for var in model.deterministics),
-        scales={n: _scales(model, n, whitened, latents) for n in others if n in latents},
-        gaps=tuple(name for name in _missing(model) if name in latents),
-        coefficients=find_coefficients(model, [name for name in others if name in latents]),
-        whitened=tuple(name for name in whitened if name in latents),
+        scales={name: _scales(model, name, noncentered, latents) for name in latents},
+        gaps=tuple(name for name in gaps if name in latents),
+        coefficients=find_coefficients(model, latents),
+        noncentered=tuple(name for name in noncentered if name in latents),
     )
+
+
+def _find_latents(
+    model: pm.Model,
+    others: Sequence[str],
+    noncentered: Mapping[str, Noncentered],
+    latent: Latent,
+    parameters: set[str],
+) -> set[str]:
+    """Return the latents that were named, or else those that the graph shows."""
+    if latent != "auto":
+        return set(latent)
+    centered = {name for name in others if _depends_on_free(model[name], model)}
+    _refuse_ambiguous(noncentered, centered | parameters)
+    return centered | set(noncentered)
 
 
 def refuse_latents(roles: Roles) -> None:
@@ -144,7 +155,7 @@ def refuse_latents(roles: Roles) -> None:
 
 
 def _check_choice(model: pm.Model, latent: Latent, parameters: Sequence[str]) -> None:
-    """Raise unless the names given are names of free variables, each once."""
+    """Raise unless the given names are names of free variables, each with one role."""
     free = [rv.name for rv in model.free_RVs]
     if latent == "auto":
         latent = ()
@@ -163,9 +174,9 @@ def _check_choice(model: pm.Model, latent: Latent, parameters: Sequence[str]) ->
         raise ModelError(f"{', '.join(both)}: named as latent and as a parameter. Choose one.")
 
 
-def _refuse_ambiguous(whitened: Mapping[str, Noncentered], settled: Collection[str]) -> None:
-    """Raise where either side of a product could be the latent one, and neither was named."""
-    for name, found in whitened.items():
+def _refuse_ambiguous(noncentered: Mapping[str, Noncentered], settled: Collection[str]) -> None:
+    """Raise if either factor of a product could be the latent, and neither was named."""
+    for name, found in noncentered.items():
         rivals = sorted(found.rivals - set(settled))
         if rivals and len(rivals) == len(found.rivals) and name not in settled:
             sides = ", ".join([name, *rivals])
@@ -178,7 +189,7 @@ def _refuse_ambiguous(whitened: Mapping[str, Noncentered], settled: Collection[s
 
 
 def _without_priors(model: pm.Model, latents: set[str]) -> set[str]:
-    """Drop what only the prior of a parameter depends on: it is a parameter with it."""
+    """Return the latents without those in the prior of a parameter: they are parameters too."""
     while True:
         above = ancestors(
             [v for rv in model.free_RVs if rv.name not in latents for v in rv.owner.inputs]
@@ -190,7 +201,7 @@ def _without_priors(model: pm.Model, latents: set[str]) -> set[str]:
 
 
 def _reaches_data(rv: Any, model: pm.Model) -> bool:
-    """Whether the data, or a potential, depend on a variable at all."""
+    """Return True if the data or a potential depend on a variable."""
     if isinstance(rv.owner.op, PartialObservedRV):
         return True
     inputs = [var for observed in model.observed_RVs for var in observed.owner.inputs]
@@ -198,11 +209,11 @@ def _reaches_data(rv: Any, model: pm.Model) -> bool:
 
 
 def _scales(
-    model: pm.Model, name: str, whitened: Mapping[str, Noncentered], latents: Collection[str]
+    model: pm.Model, name: str, noncentered: Mapping[str, Noncentered], latents: Collection[str]
 ) -> tuple[str, ...]:
-    """The parameters of a latent's distribution, or what a whitened one is multiplied by."""
+    """Return the parameters of a latent's distribution and those that multiply the latent."""
     above = set(ancestors(model[name].owner.inputs))
-    scaling = whitened[name].scales if name in whitened else frozenset()
+    scaling = noncentered[name].scales if name in noncentered else frozenset()
     return tuple(
         rv.name
         for rv in model.free_RVs
@@ -211,7 +222,7 @@ def _scales(
 
 
 def _missing(model: pm.Model) -> tuple[str, ...]:
-    """PyMC splits observed data with gaps into ``y_observed`` and a free ``y_unobserved``."""
+    """Return the missing values: PyMC makes a free ``y_unobserved`` of them."""
     observed = {rv.name: rv for rv in model.observed_RVs}
     joined = {var.name: var for var in model.deterministics}
     names = []
@@ -219,14 +230,14 @@ def _missing(model: pm.Model) -> tuple[str, ...]:
         base = rv.name.removesuffix("_unobserved")
         other = observed.get(f"{base}_observed")
         if base != rv.name and other is not None and base in joined:
-            parts = set(ancestors([joined[base]]))  # PyMC puts the two together again
+            parts = set(ancestors([joined[base]]))  # PyMC joins the two in a deterministic
             if rv in parts and other in parts:
                 names.append(rv.name)
     return tuple(names)
 
 
 def _is_used(rv: Any, model: pm.Model) -> bool:
-    """Whether any other density depends on the value of a missing observation."""
+    """Return True if another density depends on the value of a missing observation."""
     if isinstance(rv.owner.op, PartialObservedRV):  # one joint density for both parts
         return True
     inputs = [var for other in model.basic_RVs if other is not rv for var in other.owner.inputs]

@@ -1,4 +1,4 @@
-"""A model in, a model out: the same variables under another density."""
+"""Transform a model: the same variables under another density."""
 
 from __future__ import annotations
 
@@ -46,45 +46,45 @@ class TermsModel(pm.Model):
 
     @property
     def terms(self) -> list[Any]:
-        """The variables whose terms make up the log-density."""
+        """Return the variables whose terms are summed to the log-density."""
         return [self[name] for name in self._terms]
 
     def logp(self, vars: Any = None, jacobian: bool = True, sum: bool = True) -> Any:
-        """Log-density graph; as in ``pm.Model.logp`` where ``vars`` are named.
+        """Return the graph of the log-density, as ``pm.Model.logp`` does if ``vars`` are named.
 
-        Without ``vars`` it is the chosen terms alone, and has no Jacobian whatever ``jacobian``
-        says: a likelihood is not a density of the parameters.
+        Without ``vars`` it is the sum of the model's terms, without Jacobian for any value of
+        ``jacobian``: a likelihood is not a density of the parameters.
         """
         if vars is None:
             vars, jacobian = self.terms, False
         return super().logp(vars=vars, jacobian=jacobian, sum=sum)
 
     def copy(self) -> TermsModel:
-        """An independent copy with the same density."""
+        """Return an independent copy with the same density."""
         return terms_model(self, self._terms)
 
 
 def likelihood_terms(roles: Roles, potentials: Potentials) -> tuple[str, ...]:
-    """Names of the terms of the log-likelihood."""
+    """Return the names of the terms of the log-likelihood."""
     return roles.observed + (roles.potentials if potentials == "likelihood" else ())
 
 
 def prior_terms(roles: Roles, potentials: Potentials) -> tuple[str, ...]:
-    """Names of the terms of the log-prior; missing values have none, they integrate to one."""
+    """Return the names of the terms of the log-prior; missing values integrate to one."""
     return roles.parameters + (roles.potentials if potentials == "prior" else ())
 
 
 def likelihood_model(
     model: pm.Model | None = None, *, potentials: Potentials = "likelihood"
 ) -> pm.Model:
-    """The model whose log-density is the likelihood of ``model``.
+    """Return the model whose log-density is the likelihood of ``model``.
 
     Parameters
     ----------
     model : pm.Model, optional
         Default: the model on the context stack. It is not changed.
     potentials : {"likelihood", "prior"}
-        What ``pm.Potential`` terms count as.
+        The density that ``pm.Potential`` terms belong to.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def likelihood_model(
 def terms_model(
     model: pm.Model, terms: Iterable[str], *, exact_constants: bool = False
 ) -> TermsModel:
-    """Clone ``model`` and let the log-density of the clone be the sum of the named terms.
+    """Return a clone of ``model`` whose log-density is the sum of the named terms.
 
     Parameters
     ----------
@@ -133,10 +133,10 @@ def terms_model(
 
 
 def graph_of(model: pm.Model) -> tuple[Any, dict[Any, Any]]:
-    """The model as a graph, with the way from its variables to the graph's.
+    """Return the model as a graph, and a mapping from its variables to the graph's.
 
-    A deterministic that is nothing but another named variable gets a node of its own: PyMC's way
-    back would give both the same name.
+    A deterministic that equals another named variable gets a node of its own: else the model made
+    from the graph would give both the same name.
     """
     graph, memo = fgraph_from_model(without_initial_values(model))
     nodes = [out.owner for out in graph.outputs if isinstance(out.owner.op, ModelVar)]
@@ -151,12 +151,12 @@ def graph_of(model: pm.Model) -> tuple[Any, dict[Any, Any]]:
 
 
 def open_data(model: TermsModel, names: Iterable[str]) -> dict[str, Any]:
-    """Let shared variables take the place of the named observed variables' data.
+    """Replace the data of the named observed variables by shared variables.
 
     Parameters
     ----------
     model : TermsModel
-        A clone of pmlik's own; it is changed. Covariates stay as they are.
+        A clone made by pmlik; it is changed in place. Covariates stay as they are.
     names : iterable of str
 
     Returns
@@ -182,17 +182,17 @@ def open_data(model: TermsModel, names: Iterable[str]) -> dict[str, Any]:
 
 
 def untransformed_model(model: TermsModel) -> TermsModel:
-    """The same model with natural value variables, and without initial values."""
-    face = without_initial_values(model)
-    return _as_terms_model(remove_value_transforms(face), face, model._terms)
+    """Return the model with constrained value variables, and without initial values."""
+    copy = without_initial_values(model)
+    return _as_terms_model(remove_value_transforms(copy), copy, model._terms)
 
 
 def factor_graphs(
     model: TermsModel, names: Sequence[str], *, jacobian: bool = False
 ) -> dict[str, Any]:
-    """The named terms before they are summed, natural scale, as graphs of the value variables.
+    """Return graphs of the named terms before they are summed, constrained scale.
 
-    With ``jacobian=True`` they are densities of the value variables.
+    Their inputs are the value variables. With ``jacobian=True`` they are densities of these.
 
     Raises
     ------
@@ -204,7 +204,7 @@ def factor_graphs(
     try:
         graphs = model.logp(vars=[model[name] for name in names], jacobian=jacobian, sum=False)
     except (NotImplementedError, RuntimeError, ValueError) as error:
-        if len(names) > 1:  # find the one
+        if len(names) > 1:  # find the one without density
             return {n: factor_graphs(model, [n], jacobian=jacobian)[n] for n in names}
         raise ModelError(
             f"{names[0]}: PyMC has no density for its distribution. Pass `logp=` to pm.CustomDist, "
@@ -214,20 +214,21 @@ def factor_graphs(
 
 
 def without_initial_values(model: pm.Model) -> Any:
-    """A second face of the same model, because the graph round trip refuses initial values.
+    """Return a shallow copy without initial values, which ``fgraph_from_model`` refuses.
 
-    The user's own model is not to be touched.
+    ``copy.copy`` is no way to it: ``pm.Model.__copy__`` calls ``fgraph_from_model`` itself. The
+    user's model must not change, not even for a moment.
     """
-    face = object.__new__(type(model))
-    face.__dict__.update(model.__dict__)
-    face.rvs_to_initial_values = {}
-    return face
+    copy = object.__new__(type(model))
+    copy.__dict__.update(model.__dict__)
+    copy.rvs_to_initial_values = {}
+    return copy
 
 
 def _as_terms_model(clone: Any, model: Any, terms: Iterable[str]) -> TermsModel:
-    """Put back what the round trip loses, and give the clone its density."""
+    """Restore what the conversion to a graph and back loses, and set the clone's density."""
     carry_over(clone, model)
-    # pm.Model and its subclasses share one instance layout; freeze_model retypes likewise.
+    # pm.Model and its subclasses share one instance layout; PyMC's freeze_model does the same.
     clone.__class__ = TermsModel
     clone._terms = tuple(terms)
     result: TermsModel = clone
@@ -235,7 +236,7 @@ def _as_terms_model(clone: Any, model: Any, terms: Iterable[str]) -> TermsModel:
 
 
 def carry_over(clone: pm.Model, model: pm.Model) -> None:
-    """Put back what the graph round trip loses, for the variables that the clone has."""
+    """Restore what the conversion to a graph and back loses, for the variables of the clone."""
     clone.name, clone.check_bounds = model.name, model.check_bounds
     _separate_derived(clone)
     for name, value in _initial_values(model).items():
@@ -245,7 +246,7 @@ def carry_over(clone: pm.Model, model: pm.Model) -> None:
 
 
 def _separate_derived(clone: pm.Model) -> None:
-    """A derived quantity that is another one got that one's name; it gets a view of its own."""
+    """Give a deterministic that equals another one a view, and its own name back."""
     own = {name: var for name, var in clone.named_vars.items() if var in clone.deterministics}
     views = {name: view_op(var, name=name) for name, var in own.items() if var.name != name}
     if views:
@@ -255,13 +256,18 @@ def _separate_derived(clone: pm.Model) -> None:
 
 
 def _with_exact_constants(graph: Any) -> Any:
+    """Return the graph with constants in double precision.
+
+    ``fgraph_from_model`` keeps coords and lengths of dims in these two attributes of the graph,
+    and PyMC has no public function that sets them.
+    """
     exact = FunctionGraph(outputs=in_double_precision(graph.outputs), clone=False)
     exact._coords, exact._dim_lengths = graph._coords, graph._dim_lengths
     return exact
 
 
 def _initial_values(model: pm.Model) -> dict[str, Any]:
-    """The user's initial values by name, with symbolic ones evaluated."""
+    """Return the user's initial values by name, with symbolic ones evaluated."""
     given = {rv.name: v for rv, v in model.rvs_to_initial_values.items() if v is not None}
     symbolic = {
         name for name, v in given.items() if isinstance(v, Variable) and not isinstance(v, Constant)
@@ -273,7 +279,7 @@ def _initial_values(model: pm.Model) -> dict[str, Any]:
 
 
 def _restore_order(clone: pm.Model, model: pm.Model) -> None:
-    """The graph round trip sorts variables topologically; the user's order is put back."""
+    """Restore the user's order of variables; the conversion sorts them topologically."""
     for attribute in ("free_RVs", "observed_RVs", "deterministics", "potentials", "data_vars"):
         order = {var.name: i for i, var in enumerate(getattr(model, attribute))}
         getattr(clone, attribute).sort(key=lambda var, order=order: order[var.name])

@@ -1,4 +1,4 @@
-"""Which models can be taken at all: one clear sentence for each that can't."""
+"""Refuse models that have no likelihood, with one clear sentence for each reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def resolve_model(model: pm.Model | None) -> pm.Model:
-    """The model given, or the one on the context stack.
+    """Return the given model, or the one on the context stack.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def resolve_model(model: pm.Model | None) -> pm.Model:
         found = pm.modelcontext(model)
     except TypeError:
         raise ModelError(
-            "No model: got none as an argument and there is none on the context stack. "
+            "No model: none was given and there is none on the context stack. "
             "Pass a pm.Model, or call inside `with model:`."
         ) from None
     if not hasattr(found, "free_RVs"):
@@ -51,7 +51,7 @@ def resolve_model(model: pm.Model | None) -> pm.Model:
 
 
 def refuse_without_likelihood(model: pm.Model, *, potentials_count: bool) -> None:
-    """Raise for a model without parameters, or without anything to be likely.
+    """Raise for a model without parameters, or without observed variables.
 
     Raises
     ------
@@ -79,14 +79,14 @@ def refuse_discrete(model: pm.Model, names: Collection[str]) -> None:
     discrete = [rv.name for rv in model.free_RVs if rv.name in names and rv.dtype[0] != "f"]
     if discrete:
         raise ModelError(
-            f"{', '.join(discrete)}: discrete free variable, which has no gradient. Marginalise "
+            f"{', '.join(discrete)}: discrete free variable, which has no gradient. Marginalize "
             "it: write the sum out with pm.Mixture, or install pymc-extras, with which finite ones "
             "are summed out."
         )
 
 
 def refuse_unusable(model: pm.Model) -> None:
-    """Raise for observed variables that have no likelihood, or data that are not finite.
+    """Raise for observed variables without likelihood, or data that are not finite.
 
     Raises
     ------
@@ -126,22 +126,22 @@ def _refuse_not_finite(name: str, data: NDArray[Any] | None, gaps: bool) -> None
 
 
 def constant_data(var: Any) -> NDArray[Any] | None:
-    """The array that a constant or shared variable holds, None for any other."""
+    """Return the array that a constant or shared variable holds, None for any other."""
     if isinstance(var, Constant):
         data = var.data
     elif isinstance(var, SharedVariable):
         data = var.get_value(borrow=True)
     else:
         return None
-    if isinstance(data, np.ma.MaskedArray):  # what pm.set_data makes of NaN
+    if isinstance(data, np.ma.MaskedArray):  # pm.set_data makes it of NaN
         return np.asarray(np.ma.filled(data.astype(float), np.nan))
     return data if isinstance(data, np.ndarray) else None
 
 
 def describe_not_finite(rv: Any) -> list[str]:
-    """The arrays that a variable's distribution is computed from and that are not all finite.
+    """Return sentences on the arrays in a variable's distribution that are not all finite.
 
-    Those with NaN if there are any, else those with infinities.
+    Arrays with NaN if there are any, else arrays with infinities.
     """
     named = {}
     for var in graph_inputs(rv.owner.inputs):
@@ -160,7 +160,7 @@ def describe_not_finite(rv: Any) -> list[str]:
 
 
 def _observed_data(value: Any) -> NDArray[Any] | None:
-    """The data behind an observed variable, None where they are computed in the graph."""
+    """Return the data of an observed variable, None if they are computed in the graph."""
     if (data := constant_data(value)) is not None:
         return data
     if value.owner and len(value.owner.inputs) == 1:  # a cast or a view of the data

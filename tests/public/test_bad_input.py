@@ -114,13 +114,13 @@ class TestModel:
         assert "no free variables" in refusal(pmlik.compare, pm.Model())
 
     @pytest.mark.parametrize("verb", VERBS)
-    def test_discrete_free_variables_are_named_and_are_to_be_marginalised(self, verb):
+    def test_discrete_free_variables_are_named_and_are_to_be_marginalized(self, verb):
         with pm.Model() as model:
             k, on = pm.Poisson("k", 3), pm.Bernoulli("on", 0.5)
             pm.Normal("y", pm.Normal("a") + k * on, 1.0, observed=Y)
         message = refusal(verb, model)
         assert message.startswith("k, on: discrete free variable")
-        assert "Marginalise" in message
+        assert "Marginalize" in message
 
     def test_total_size(self):
         with pm.Model() as model:
