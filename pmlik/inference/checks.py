@@ -160,7 +160,7 @@ def check_certificate(certificate: Certificate, optimum: SearchPoint, where: str
         action = "Break the symmetry of the model, or give another initval."
         return [Flag(FlagCode.SADDLE, Severity.ERROR, (), action, where)]
     if optimum.usable:
-        detail = f"Estimated distance {certificate.estimated_distance:.1g} SE."
+        detail = f"Estimated distance {certificate.newton_decrement:.1g} SE."
         return [Flag(FlagCode.LIMITED_PRECISION, Severity.WARNING, (), "", detail)]
     if not certificate.moved:
         action = "Give another start, or look whether the density is smooth there."

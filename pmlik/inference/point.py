@@ -118,7 +118,7 @@ def _certificate(fit: PointFit, before: tuple[int, int], error: float) -> Certif
     curvature = optimum.curvature
     return Certificate(
         converged=optimum.converged and not fit.infinite.any(),
-        estimated_distance=optimum.distance,
+        newton_decrement=optimum.distance,
         gradient_norm=float(np.linalg.norm(optimum.gradient)),
         eigenvalue_signs=curvature.signs if isinstance(curvature, HessianEigen) else None,
         n_gradients=likelihood.n_gradients - before[0],

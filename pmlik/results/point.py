@@ -62,10 +62,10 @@ class Certificate:
     Parameters
     ----------
     converged : bool
-        Whether the point is certified: the estimated distance is below 1e-6 standard errors and
+        True if the point is certified: the Newton decrement is below 1e-6 standard errors and
         has shrunk as at a regular optimum, no negative curvature was found, and a standard
         error away the objective has really fallen off (checked up to 2000 coordinates).
-    estimated_distance : float
+    newton_decrement : float
         ``sqrt(g' H^-1 g)``, in standard errors, with the gradient and the Hessian of the
         objective on the unconstrained scale; infinite where it can't be had.
     gradient_norm : float
@@ -89,7 +89,7 @@ class Certificate:
     """
 
     converged: bool
-    estimated_distance: float
+    newton_decrement: float
     gradient_norm: float
     eigenvalue_signs: EigenvalueSigns | None
     n_gradients: int
@@ -101,8 +101,8 @@ class Certificate:
 
     def __str__(self) -> str:
         if not self.converged:
-            return f"not certified, stopped {_distance(self.estimated_distance)} from an optimum"
-        return f"certified, {_distance(self.estimated_distance)} from the optimum"
+            return f"not certified, stopped {_distance(self.newton_decrement)} from an optimum"
+        return f"certified, {_distance(self.newton_decrement)} from the optimum"
 
 
 def _distance(distance: float) -> str:

@@ -47,7 +47,7 @@ class Bootstrap:
         data say nothing about (the effect of a group that was not drawn) is NaN by itself.
     fits : xarray.Dataset
         By ``replicate``: ``log_likelihood`` of the replicate's own (weighted) data at its
-        estimate, ``estimated_distance`` to the optimum in standard errors, and ``outcome``.
+        estimate, its ``newton_decrement`` in standard errors, and ``outcome``.
     random_seed : int
         Replicate ``i`` depends on it and on ``i`` alone.
     flags : tuple of Flag
@@ -281,7 +281,7 @@ def _record(
             variables[name] = xr.DataArray(rows, dims=("replicate", *like.dims), coords=coords)
     fits = {
         "log_likelihood": refits.log_likelihood,
-        "estimated_distance": refits.distance,
+        "newton_decrement": refits.distance,
         "outcome": np.array([str(end) for end in refits.outcome]),
     }
     return Bootstrap(

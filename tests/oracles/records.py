@@ -46,7 +46,7 @@ def make_point(
     trusted = not any(flag.severity is Severity.ERROR for flag in flags)
     certificate = Certificate(
         converged=trusted,
-        estimated_distance=1e-12 if trusted else np.inf,
+        newton_decrement=1e-12 if trusted else np.inf,
         gradient_norm=1e-10,
         eigenvalue_signs=EigenvalueSigns(2, 0, 0),
         n_gradients=12,

@@ -22,7 +22,7 @@ from pmlik.results.posterior import PosteriorEstimate
 def certificate(converged: bool = True) -> Certificate:
     return Certificate(
         converged=converged,
-        estimated_distance=1e-9 if converged else np.inf,
+        newton_decrement=1e-9 if converged else np.inf,
         gradient_norm=1e-8,
         eigenvalue_signs=EigenvalueSigns(2, 0, 0),
         n_gradients=9,
@@ -164,7 +164,7 @@ class TestRecords:
     def test_a_certificate_reads_as_a_phrase(self):
         assert str(certificate()) == "certified, 1e-09 SE from the optimum"
         assert "not certified" in str(certificate(converged=False))
-        exact = dataclasses.replace(certificate(), estimated_distance=-0.0)
+        exact = dataclasses.replace(certificate(), newton_decrement=-0.0)
         assert "-0" not in str(exact)
 
 

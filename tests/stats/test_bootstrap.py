@@ -197,8 +197,8 @@ def test_record_has_the_models_dims_and_prints(counted) -> None:
     assert found.draws["beta"].dims == ("replicate", "term")
     assert found.draws["ratio"].dims == ("replicate",)
     assert list(found.draws["beta"]["term"].values) == ["one", "a"]
-    assert list(found.fits) == ["log_likelihood", "estimated_distance", "outcome"]
-    assert float(found.fits["estimated_distance"].max()) < 1e-6
+    assert list(found.fits) == ["log_likelihood", "newton_decrement", "outcome"]
+    assert float(found.fits["newton_decrement"].max()) < 1e-6
     text = str(found)
     assert "Bayesian bootstrap" in text
     assert "beta[one]" in text

@@ -34,7 +34,7 @@ def test_likelihood_and_criteria_are_the_published_ones(case) -> None:
 def test_the_optimum_is_certified_and_no_error_is_flagged(case) -> None:
     mle = fit_case(case)
     assert mle.certificate.converged
-    assert mle.certificate.estimated_distance < 1e-6
+    assert mle.certificate.newton_decrement < 1e-6
     assert mle.certificate.eigenvalue_signs == (mle.n_parameters, 0, 0)
     assert mle.trusted
 
