@@ -43,13 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     try:
-        asked = parser.parse_args(arguments)
+        options = parser.parse_args(arguments)
     except SystemExit as stop:  # argparse has said what is wrong
         return int(stop.code or 0)
     try:
-        _check(asked)
-        comparison = _compare(asked, _find_model(asked.model))
-        _write(comparison, asked.output)
+        _check(options)
+        comparison = _compare(options, _find_model(options.model))
+        _write(comparison, options.output)
     except (PmlikError, _UsageError) as error:
         print(f"pmlik: {error}", file=sys.stderr)
         return _USAGE
@@ -79,8 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="REPORT",
         help=f"where to write, by suffix: {', '.join(SUFFIXES)} (default: text to the terminal)",
     )
-    parser.add_argument("--draws", type=int, help="draws a chain")
-    parser.add_argument("--chains", type=int, help="chains")
+    parser.add_argument("--draws", type=int, help="draws per chain")
+    parser.add_argument("--chains", type=int, help="number of chains")
     parser.add_argument("--seed", type=int, help="random seed")
     parser.add_argument(
         "--var-names", nargs="+", metavar="NAME", help="the variables to compare (default: all)"
@@ -90,13 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(asked: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace) -> None:
     for name in ("draws", "chains"):
-        value = getattr(asked, name)
+        value = getattr(options, name)
         if value is not None and value < 1:
             raise _UsageError(f"--{name}: got {value}, need a number from 1 up.")
-    if asked.output is not None:
-        target = Path(asked.output)
+    if options.output is not None:
+        target = Path(options.output)
         if target.suffix.lower() not in SUFFIXES:
             raise _UsageError(f"--output: {target} ends in none of {', '.join(SUFFIXES)}.")
         if not target.parent.is_dir():
@@ -139,15 +139,15 @@ def _choose(path: str, names: dict[str, Any], name: str) -> pm.Model:
     return next(iter(distinct.values()))
 
 
-def _compare(asked: argparse.Namespace, model: pm.Model) -> Comparison:
-    options = {"draws": asked.draws, "chains": asked.chains}
+def _compare(options: argparse.Namespace, model: pm.Model) -> Comparison:
+    sampler = {"draws": options.draws, "chains": options.chains}
     return compare(
         model,
-        random_seed=asked.seed,
-        var_names=asked.var_names,
-        sample=not asked.no_sample,
+        random_seed=options.seed,
+        var_names=options.var_names,
+        sample=not options.no_sample,
         progressbar=sys.stdout.isatty(),  # pm.sample shows its own there
-        sample_kwargs={key: value for key, value in options.items() if value is not None},
+        sample_kwargs={key: value for key, value in sampler.items() if value is not None},
     )
 
 

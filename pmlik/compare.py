@@ -71,7 +71,7 @@ def compare(
     cluster: Cluster = None,
     strict: bool = False,
 ) -> Comparison:
-    """MLE, MAP and posterior of one model, side by side.
+    """Compare MLE, MAP and posterior of one model, side by side.
 
     If sampling fails or is interrupted, the MLE and the MAP are returned, with a flag.
 
@@ -89,7 +89,7 @@ def compare(
     backend : {"numba", "jax", "c"}, optional
         Default: as suits the cost of the work.
     potentials : {"likelihood", "prior"}
-        What ``pm.Potential`` terms count as.
+        The part of the model that ``pm.Potential`` terms belong to.
     ci_kind : {"eti", "hdi"}, optional
         Default: ArviZ's ``rcParams["stats.ci_kind"]``.
     ci_prob : float, optional
@@ -103,8 +103,7 @@ def compare(
     reference : mapping, pandas.Series or pandas.DataFrame, optional
         Answers from elsewhere to lay beside these, see `Comparison.with_reference`.
     profile : bool, optional
-        Whether to add profile likelihood intervals. Default: where they take a few seconds at
-        most.
+        Add profile likelihood intervals. Default: where they take a few seconds at most.
     covariance_kind, cluster
         Of the MLE, as in `find_MLE`; the MAP's standard errors are from its own curvature.
     strict : bool
@@ -307,9 +306,9 @@ def _add_extras(
     return replace(comparison, timings=dict(clock.seconds))
 
 
-# So many evaluations of one observation are made at most, and at least so many draws looked at.
-_MOST_EVALUATIONS = 200_000_000
-_LEAST_DRAWS = 200
+# The most evaluations of one observation, and the fewest draws that are looked at.
+_MAX_EVALUATIONS = 200_000_000
+_MIN_DRAWS = 200
 _HOPELESS = (Status.MINUS_INFINITY, Status.PLUS_INFINITY, Status.UNBOUNDED)
 
 
@@ -319,7 +318,7 @@ def audit(
     map_estimate: PointEstimate,
     posterior: PosteriorEstimate,
 ) -> tuple[PointEstimate, PointEstimate, list[Flag]]:
-    """No draw may be higher than the optimum, and the chains have to come near it.
+    """Check that no draw is higher than the optimum, and that the chains come near it.
 
     An optimum that a draw exceeds, or that was not found, is searched for again from there.
 
@@ -338,41 +337,41 @@ def audit(
     mle, flags = _audit_one(prepared, mle, draws, log_likelihood)
     map_estimate, more = _audit_one(prepared, map_estimate, draws, joint)
     size = int(problem.likelihood.active.sum())
-    near = check_near(_height(map_estimate), joint, size) if map_estimate.trusted else []
+    near = check_near(_log_density(map_estimate), joint, size) if map_estimate.trusted else []
     return mle, map_estimate, [*flags, *more, *near]
 
 
 def _draws(prepared: Prepared, posterior: PosteriorEstimate) -> FloatArray:
-    """Draws as unconstrained vectors (d, n), evenly thinned where the data are large."""
+    """Return draws as unconstrained vectors (d, n), evenly thinned where the data are large."""
     space = prepared.problem.parameters
     group = posterior.tree["posterior"].dataset
     if any(name not in group for name in space.names):
         return np.zeros((0, 0))
     x = prepared.unconstrained(group)
     x = x[np.isfinite(x).all(axis=1)]
-    most = max(_LEAST_DRAWS, _MOST_EVALUATIONS // max(1, prepared.problem.n_observations))
+    most = max(_MIN_DRAWS, _MAX_EVALUATIONS // max(1, prepared.problem.n_observations))
     if prepared.roles.latents:  # each evaluation is an integral
-        most = _LEAST_DRAWS
+        most = _MIN_DRAWS
     return x[:: -(-len(x) // most)] if len(x) > most else x
 
 
-def _height(estimate: PointEstimate) -> float:
+def _log_density(estimate: PointEstimate) -> float:
     prior = estimate.log_prior if estimate.kind == "map" else 0.0
     return estimate.log_likelihood + prior
 
 
 def _audit_one(
-    prepared: Prepared, estimate: PointEstimate, draws: FloatArray, heights: FloatArray
+    prepared: Prepared, estimate: PointEstimate, draws: FloatArray, values: FloatArray
 ) -> tuple[PointEstimate, list[Flag]]:
     if estimate.labels_at(*_HOPELESS):
         return estimate, []
-    best = int(np.nanargmax(heights)) if np.isfinite(heights).any() else -1
-    gain = heights[best] - _height(estimate)
-    slack = 1e-6 * (1 + abs(heights[best]))
+    best = int(np.nanargmax(values)) if np.isfinite(values).any() else -1
+    gain = values[best] - _log_density(estimate)
+    slack = 1e-6 * (1 + abs(values[best]))
     if best < 0 or gain <= slack or (estimate.trusted and not np.isfinite(gain)):
         return estimate, []
     again = estimate_point(prepared, estimate.kind, [Start(FROM_DRAW, lambda: draws[best])])
-    if again.trusted and heights[best] - _height(again) <= slack:
+    if again.trusted and values[best] - _log_density(again) <= slack:
         detail = f"By {gain:.3g} in log-density." if np.isfinite(gain) else ""
         flag = Flag(FlagCode.RESTARTED, Severity.INFO, (), "", detail)
         return replace(again, flags=(*again.flags, flag)), []

@@ -29,7 +29,7 @@ def choose_labels(
     coords: Mapping[str, Any] | None,
     most: int,
 ) -> list[str]:
-    """Labels that ``var_names`` and ``coords`` select, in the table's order.
+    """Return the labels that ``var_names`` and ``coords`` select, in the table's order.
 
     Without either, the ``most`` that matter most.
 
@@ -61,7 +61,7 @@ def plot_compare(
     figure_kwargs: Mapping[str, Any] | None = None,
     **pc_kwargs: Any,
 ) -> PlotCollection:
-    """One panel a scalar: prior, relative likelihood, posterior, all estimates and intervals.
+    """Draw one panel per scalar: prior, relative likelihood, posterior, estimates, intervals.
 
     Each curve is relative to its own scale, as in `plot_likelihood`. Below the axis each
     method has a row: its estimate, and the interval around it (MLE: by Wald, and by profile
@@ -84,7 +84,7 @@ def plot_compare(
     Returns
     -------
     arviz_plots.PlotCollection
-        One panel a scalar.
+        One panel per scalar.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def plot_compare(
 
 
 def list_rows(comparison: Comparison) -> list[tuple[str, str, dict[str, Any]]]:
-    """What is drawn beside each other: a name, the kind of mark, and by label where it is.
+    """Return the rows of a panel: a name, the kind of mark, and values by label.
 
     Each value is ``(estimate, lower, upper)``, NaN where there is none.
     """
@@ -156,8 +156,8 @@ _STEP = 0.085
 
 def _draw_panel(axes: Any, curves: Curves, rows: Any, label: str, *, first: bool) -> None:
     grid, low, high = curves.grid, curves.grid[0], curves.grid[-1]
-    drawn = [d for d in (curves.posterior, curves.prior) if d is not None]
-    peak = (float(np.nanmax(drawn[0])) if drawn else 1.0) or 1.0
+    densities = [d for d in (curves.posterior, curves.prior) if d is not None]
+    peak = (float(np.nanmax(densities[0])) if densities else 1.0) or 1.0
     if curves.posterior is not None:
         axes.fill_between(grid, curves.posterior / peak, color=COLOURS["posterior"], alpha=0.25)
         axes.plot(grid, curves.posterior / peak, color=COLOURS["posterior"], label="posterior")
@@ -177,7 +177,7 @@ def _draw_panel(axes: Any, curves: Curves, rows: Any, label: str, *, first: bool
 def _draw_row(
     axes: Any, kind: str, name: str, at: Any, y: float, limits: tuple[float, float] | None = None
 ) -> None:
-    """An estimate and its interval at one height; what leaves the panel gets an arrow."""
+    """Draw an estimate and its interval; an arrow shows what lies outside the panel."""
     centre, lower, upper = at
     low, high = limits or (-np.inf, np.inf)
     colour = COLOURS["MLE" if kind == "interval" else kind]
@@ -204,7 +204,7 @@ def _draw_row(
 
 
 def _legend(*targets: Any) -> dict[str, Any]:
-    """Every label once: the curves, then the rest in the order drawn."""
+    """Return each label once: the curves, then the others in the order drawn."""
     handles: dict[str, Any] = {}
     for axes in targets:
         for line, name in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -221,7 +221,7 @@ def plot_forest(
     figure_kwargs: Mapping[str, Any] | None = None,
     **pc_kwargs: Any,
 ) -> PlotCollection:
-    """Estimates and intervals side by side, a row a scalar, a panel a variable.
+    """Draw estimates and intervals side by side: one row per scalar, one panel per variable.
 
     Each variable has its own axis, since units differ.
 
@@ -234,7 +234,7 @@ def plot_forest(
     Returns
     -------
     arviz_plots.PlotCollection
-        One panel a variable.
+        One panel per variable.
     """
     labels = choose_labels(comparison, var_names, coords, _MOST_ROWS)
     groups: dict[str, list[str]] = {}
@@ -271,7 +271,7 @@ def plot_forest(
 
 
 def _finite_range(values: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    """What of estimates and ends is finite, with a margin."""
+    """Return the range of the finite estimates and ends, with a margin."""
     finite = np.array(values)[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
     with np.errstate(over="ignore"):
@@ -295,7 +295,7 @@ def plot_attribution(
     figure_kwargs: Mapping[str, Any] | None = None,
     **pc_kwargs: Any,
 ) -> PlotCollection:
-    """From MLE to posterior mean, step by step, a row a scalar.
+    """Draw the steps from MLE to posterior mean, one row per scalar.
 
     Parameters
     ----------
@@ -347,7 +347,7 @@ def plot_attribution(
 
 
 def _draw_steps(axes: Any, row: Any, y: int) -> None:
-    """Bars from one point to the next, each at its own height, and the mean at the end."""
+    """Draw a bar per step, each at its own height, and the mean at the end."""
     known = [step for step in STEP_COLOURS if np.isfinite(row[step])]
     at = 0.0
     for i, step in enumerate(known):

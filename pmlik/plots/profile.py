@@ -75,7 +75,7 @@ def plot_waterfall(
     figure_kwargs: Mapping[str, Any] | None = None,
     **pc_kwargs: Any,
 ) -> PlotCollection:
-    """How far below the best each start of the search ended, in order.
+    """Draw how far below the best each start of the search ended, in order.
 
     A plateau at zero is the estimate found again and again; other plateaus are other local
     maxima; crosses are ends that are no maximum at all.

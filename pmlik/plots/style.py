@@ -1,4 +1,4 @@
-"""What the figures have in common: panels, colours, marks."""
+"""Panels, colours and marks that all figures share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pmlik.labels import printable
 __all__ = ["COLOURS", "HEIGHTS", "MARKERS", "NAMES", "STEP_COLOURS", "mark", "panels", "shorten"]
 
 
-#: Okabe and Ito's palette, told apart with any kind of colour vision, and by line style too.
+#: Okabe and Ito's palette, which all kinds of colour vision can tell apart.
 COLOURS = {
     "prior": "#E69F00",
     "likelihood": "#0072B2",
@@ -25,7 +25,7 @@ COLOURS = {
     "reference": "#CC79A7",
 }
 
-#: Of the steps from MLE to posterior mean.
+#: Colours of the steps from MLE to posterior mean, in their order.
 STEP_COLOURS = {
     "prior": "#E69F00",
     "scale": "#56B4E9",
@@ -33,20 +33,20 @@ STEP_COLOURS = {
     "tail": "#009E73",
 }
 
-#: How estimates are marked.
+#: Marks of the estimates.
 MARKERS = {"MLE": "^", "MAP": "D", "mean": "o", "reference": "*"}
 
-#: Each mark has its height under the curves, so that none hides another.
+#: Heights of the marks under the curves, so that none hides another.
 HEIGHTS = {"MLE": -0.07, "MAP": -0.14, "mean": -0.21}
 
-#: What they are called in a legend.
+#: Names in a legend.
 NAMES = {"MLE": "MLE", "MAP": "MAP", "mean": "posterior mean"}
 
 
 def panels(
     names: Sequence[str], figure_kwargs: Mapping[str, Any] | None, pc_kwargs: Mapping[str, Any]
 ) -> PlotCollection:
-    """One panel a name, three in a row."""
+    """Return a figure with one panel per name, three in a row."""
     options = {"col_wrap": 3, **pc_kwargs}
     if options.setdefault("backend", "matplotlib") != "matplotlib":
         raise ValuesError(f"backend: got {options['backend']!r}, need 'matplotlib'.")
@@ -62,7 +62,7 @@ def panels(
 
 
 def mark(axes: Any, kind: str, x: float, y: float, name: str | None = None) -> None:
-    """One estimate as a mark, with a name for the legend."""
+    """Draw one estimate as a mark, with a name for the legend."""
     axes.plot(
         [x],
         [y],
@@ -78,7 +78,7 @@ def mark(axes: Any, kind: str, x: float, y: float, name: str | None = None) -> N
 
 
 def shorten(text: str, most: int = 32) -> str:
-    """Text that fits on an axis; a dollar sign does not begin mathematics."""
+    """Return text that fits on an axis; a dollar sign does not begin mathematics."""
     text = printable(text)
     short = text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
     return short.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Why posterior mean and MLE differ: the way from one to the other, step by step."""
+"""The record of an attribution: posterior mean minus MLE as a sum of steps."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ import xarray as xr
 from pmlik._typing import FloatArray
 from pmlik.labels import labelled
 
-__all__ = ["STEPS", "WAYPOINTS", "Attribution"]
+__all__ = ["STEPS", "Attribution", "lay_out"]
 
 
-#: The points on the way, in order.
-WAYPOINTS = ("mle", "map", "sampled mode", "median", "mean")
-
-#: The step that leads to each but the first, and what it is the effect of.
+#: The steps in order, each with the point that it leads to; the first begins at the MLE.
 STEPS = {
     "prior": "map",
     "scale": "sampled mode",
@@ -106,7 +103,7 @@ class Attribution:
 
 
 def _row(points: Mapping[str, float], unit: float) -> dict[str, float | str]:
-    """Steps between those points that exist."""
+    """Return the steps between the points that exist."""
     row: dict[str, float | str] = {}
     last, missing = points["mle"], []
     if not np.isfinite(last):
@@ -131,7 +128,7 @@ def _row(points: Mapping[str, float], unit: float) -> dict[str, float | str]:
 
 
 def lay_out(points: Mapping[str, xr.Dataset], sd: xr.Dataset) -> Attribution:
-    """Put the points on the way together; what one of them lacks is NaN.
+    """Return the attribution of the points; a variable that one of them lacks is NaN.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ __all__ = ["Background", "ComputeCurves", "Extra", "Predictive"]
 
 @dataclass(frozen=True)
 class Predictive:
-    """How well the posterior predicts an observation that was left out, by PSIS-LOO.
+    """Prediction of observations that were left out, by PSIS-LOO.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class ComputeCurves(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """What a report needs beside the estimates.
+    """Everything that a report shows beside the estimates.
 
     Parameters
     ----------

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-__all__ = ["format_call"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["format_call", "format_literal"]
 
 
-def format_call(function: str, argument: str, options: Any) -> str:
+def format_call(function: str, argument: str, options: DataclassInstance) -> str:
     """Return a call with the keywords whose values are not their defaults.
 
     Parameters
@@ -28,10 +31,10 @@ def format_call(function: str, argument: str, options: Any) -> str:
     return f"{function}({', '.join([argument, *words])})"
 
 
-def _keywords(options: Any) -> Iterator[tuple[str, str]]:
+def _keywords(options: DataclassInstance) -> Iterator[tuple[str, str]]:
     for field in fields(options):
         value = getattr(options, field.name)
-        if is_dataclass(value):
+        if is_dataclass(value) and not isinstance(value, type):
             yield from _keywords(value)
         elif format_literal(value) not in (format_literal(field.default), "{}"):
             yield field.name, format_literal(value)

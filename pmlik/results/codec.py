@@ -78,7 +78,7 @@ _NAMES = {
 
 
 def encode(thing: Any, groups: dict[str, xr.Dataset], path: str = "") -> Any:
-    """The sketch of a thing; its arrays are added to ``groups``.
+    """Return the sketch of a value; its arrays are added to ``groups``.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def encode(thing: Any, groups: dict[str, xr.Dataset], path: str = "") -> Any:
 
 
 def _join(path: str, key: Any, i: int) -> str:
-    """A group's name; one that a file may not have is numbered."""
+    """Return a group's name; a part that a file can't have becomes its number."""
     word = str(key) if re.fullmatch(r"\w+", str(key), re.ASCII) else str(i)
     return f"{path}_{word}" if path else word
 
@@ -152,7 +152,7 @@ def _encode_arrays(thing: Any, groups: dict[str, xr.Dataset], path: str) -> dict
 
 
 def _encode_attrs(dataset: xr.Dataset) -> list[Any]:
-    """Attributes of the dataset, and of those of its variables that have any."""
+    """Return the attributes of the dataset and of its variables."""
     own = [("", dataset.attrs)]
     own += [(str(name), variable.attrs) for name, variable in dataset.variables.items()]
     return [
@@ -174,7 +174,7 @@ def decode(
     groups: Mapping[str, xr.Dataset],
     classes: Mapping[str, Any] = CLASSES,
 ) -> Any:
-    """Return what `encode` has made a sketch of.
+    """Return the value that `encode` made a sketch of.
 
     Parameters
     ----------
@@ -232,12 +232,12 @@ _DECODERS: dict[str, Any] = {
 
 
 def plain_number(value: float) -> float | str | None:
-    """A number as JSON has it: NaN is null, infinities are strings."""
+    """Return a number as JSON has it: NaN is null, infinities are strings."""
     if np.isnan(value):
         return None
     return value if np.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def read_number(value: float | str | None) -> float:
-    """The inverse of `plain_number`."""
+    """Return the number that `plain_number` was given."""
     return float("nan" if value is None else value)

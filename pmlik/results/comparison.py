@@ -56,7 +56,7 @@ class Comparison:
     ----------
     mle, map : PointEstimate
     posterior : PosteriorEstimate or None
-        None when sampling failed, was interrupted or not asked for.
+        None when sampling failed, was interrupted or left out.
     dataset : xarray.Dataset
         Every variable with leading dims ``method`` (mle, map, posterior; with latents joint) and
         ``statistic`` (estimate, std_error), natural units.
@@ -65,11 +65,11 @@ class Comparison:
     timings : Mapping of str to float
         Seconds by step.
     random_seed : int
-        Gives the same numbers again.
+        The seed that gives the same numbers again.
     versions : Mapping of str to str
-        Of pmlik and what computed the numbers.
+        Versions of pmlik and of the packages that computed the numbers.
     background : Background
-        Why they differ, the model and the call.
+        Attribution, curves, prediction, the model and the call.
     joint : PointEstimate, optional
         In a model with latents: the mode of parameters and latents together, which plain
         ``pm.find_MAP`` looks for; None, with a flag, where the search would take too long.
@@ -112,7 +112,7 @@ class Comparison:
 
     @property
     def trusted(self) -> bool:
-        """Whether the MLE, the MAP and the chains can all be trusted."""
+        """True if the MLE, the MAP and the chains can all be trusted."""
         return (
             self.mle.trusted
             and self.map.trusted
@@ -122,7 +122,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Literal["agree", "differ"] | None:
-        """Whether likelihood and posterior agree; None unless optima and chains are certified.
+        """``agree`` or ``differ``; None unless optima and chains are certified.
 
         They agree if no posterior mean is further than a quarter of a posterior standard
         deviation from the MLE, and no posterior standard deviation more than a quarter off the
@@ -133,7 +133,7 @@ class Comparison:
         return "differ" if bool(differs(self.table).any()) else "agree"
 
     def findings(self, *, all: bool = False) -> tuple[Finding, ...]:
-        """What differs, by how much, why, and what to do: sentences made from the numbers.
+        """Return sentences made from the numbers: differences, their sizes and reasons, advice.
 
         Parameters
         ----------
@@ -153,7 +153,7 @@ class Comparison:
         return find_findings(gather_inputs(self))
 
     def with_reference(self, reference: Mapping[str, Any] | pd.Series | pd.DataFrame) -> Comparison:
-        """The same comparison with answers from elsewhere beside it.
+        """Return the same comparison with answers from elsewhere beside it.
 
         Parameters
         ----------
@@ -252,7 +252,7 @@ class Comparison:
         return replace(self, dataset=selected)
 
     def whose(self, flag: Flag) -> str:
-        """Which of the estimates a flag is about, where it is not all that there are."""
+        """Return the name of the only estimate that has a flag, in brackets, or an empty string."""
         estimates = {"MLE": self.mle, "MAP": self.map, "posterior": self.posterior}
         estimates["joint mode"] = self.joint
         whose = [n for n, estimate in estimates.items() if estimate and flag in estimate.flags]

@@ -67,7 +67,7 @@ class ProfileCurve:
     log_likelihood, quadratic : array (g,)
         Minus the maximum. NaN where there is none.
     level : float
-        How far the log-likelihood falls to an end of the interval.
+        Fall of the log-likelihood at an end of the interval.
     ci_prob : float
     intervals : mapping of str to (float, float)
         By ``ci_kind``.

@@ -16,13 +16,13 @@ _MOST_TERMS = 6
 
 
 def describe_direction(labels: Sequence[str], direction: FloatArray) -> str:
-    """A linear combination such as ``a - 0.5 b``, its largest coefficient being one.
+    """Return a linear combination such as ``a - 0.5 b``, with one as its largest coefficient.
 
     Parameters
     ----------
     labels : sequence of str
     direction : array
-        One coefficient a label.
+        One coefficient per label.
     """
     top = np.max(np.abs(direction), initial=0.0)
     if not top > 0 or not np.isfinite(top):
@@ -40,7 +40,7 @@ def describe_direction(labels: Sequence[str], direction: FloatArray) -> str:
 
 
 def simplify(directions: FloatArray) -> FloatArray:
-    """A basis of the same space with as many zeros as elimination gives, one a row.
+    """Return a basis of the same space with many zeros, one vector per row.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ReportFigure", "Key", "report_figures", "list_key", "in_page_style", "to_svg"]
 
 
-# What makes the ends of the searches, or the chains themselves, worth a look.
+# With one of these flags the page shows where the searches ended.
 _SEARCH = {
     FlagCode.SEVERAL_OPTIMA,
     FlagCode.LABEL_SWITCHING,
@@ -58,7 +58,7 @@ class Key(NamedTuple):
     text: str
 
 
-#: What a row of a panel is drawn as.
+#: Shapes of the rows of a panel.
 _SHAPES = {
     "MLE": "triangle",
     "MAP": "diamond",
@@ -69,7 +69,7 @@ _SHAPES = {
 
 
 def list_key(comparison: Comparison) -> list[Key]:
-    """The legend of the panels: the curves that they have, then the rows below."""
+    """Return the legend of the panels: the curves, then the rows below."""
     curves = comparison.background.curves.values()
     drawn = {
         "relative likelihood": any(np.isfinite(c.log_likelihood).any() for c in curves),
@@ -86,7 +86,7 @@ def list_key(comparison: Comparison) -> list[Key]:
 
 
 def report_figures(comparison: Comparison) -> list[ReportFigure]:
-    """All figures that the comparison can have.
+    """Return all figures that the comparison can have.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def _n_scalars(comparison: Comparison) -> int:
 
 
 def _worst_draws(draws: xr.Dataset) -> xr.Dataset:
-    """The scalars whose chains agree least, elements of vectors among them, by label."""
+    """Return the scalars whose chains agree least, by label."""
     numeric = draws[[name for name, array in draws.data_vars.items() if array.dtype.kind in "fiu"]]
     with np.errstate(all="ignore"):  # of constants there is none
         r_hat = labelled(az.rhat(numeric))
@@ -221,18 +221,18 @@ _numbers = count()
 
 
 def in_page_style() -> Any:
-    """The context to draw in."""
+    """Return the context to draw in."""
     return mpl.rc_context(_STYLE)
 
 
 def to_svg(figure: Any, description: str) -> Markup:
-    """A figure as an ``svg`` element with a text alternative; the figure is closed.
+    """Return a figure as an ``svg`` element with a text alternative, and close the figure.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
     description : str
-        What it shows, for those who do not see it.
+        The text alternative.
     """
     stream = StringIO()
     with warnings.catch_warnings():  # of glyphs that the page's font may well have
@@ -251,5 +251,5 @@ def to_svg(figure: Any, description: str) -> Markup:
 
 
 def _shorten_numbers(attribute: re.Match[str]) -> str:
-    """Coordinates to a hundredth of a point, as no more is seen."""
+    """Return coordinates to a hundredth of a point."""
     return re.sub(r"(\.\d\d)\d+", r"\1", attribute[0])

@@ -37,19 +37,19 @@ __all__ = [
 SHIFT = 0.25
 SPREAD = 0.25
 
-#: What a finding of a difference begins with, after what it is about.
+#: The beginning of the finding of a difference, after the label.
 DIFFER = "likelihood and posterior differ."
 
 #: The reason of the finding that says which of four answers stands apart.
 OUTLIER = "outlier"
 
-# So many differences fit on a screen.
+# The most differences that fit on a screen.
 _MOST = 5
 
-# A standard error so many times the posterior's: the likelihood says little.
+# With a standard error this many times the posterior's, the likelihood says little.
 _WEAK = 3.0
 
-# A step below this much of a posterior sd is not worth a word.
+# Steps below this much of a posterior sd are not mentioned.
 _NEGLIGIBLE = 0.05
 
 
@@ -60,16 +60,16 @@ class Finding:
     Parameters
     ----------
     labels : tuple of str
-        The scalars that it is about; empty: all.
+        The scalars concerned; empty: all.
     reason : str
         The leading one: a step's name, ``width``, ``agree``, ``outlier``, ``latents``,
         ``no estimate`` or ``not trusted``.
     text : str
-        What is found and what it means.
+        The finding and its meaning.
     action : str
-        What to do about it.
+        Advice.
     importance : float
-        In posterior standard deviations, infinite for what undoes the comparison.
+        In posterior standard deviations; infinite if nothing can be compared.
     """
 
     labels: tuple[str, ...]
@@ -176,7 +176,7 @@ def _joint_flags(comparison: Comparison) -> tuple[Flag, ...]:
 
 
 def differs(table: pd.DataFrame) -> pd.Series:
-    """Whether likelihood and posterior differ, by row of `Comparison.table`."""
+    """Return True where likelihood and posterior differ, by row of `Comparison.table`."""
     shift = table["shift in sd"].abs()
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.log(table["sd"] / table["SE"]).abs()
@@ -184,7 +184,7 @@ def differs(table: pd.DataFrame) -> pd.Series:
 
 
 def find_findings(evidence: FindingInputs) -> tuple[Finding, ...]:
-    """All findings, the most important first.
+    """Return all findings, the most important first.
 
     Without trusted optima and chains there is no verdict on any row, only why there is none.
     """
@@ -209,7 +209,7 @@ def find_findings(evidence: FindingInputs) -> tuple[Finding, ...]:
 
 
 def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[Finding, ...]:
-    """At most a screen of findings, each piece of advice once.
+    """Return at most a screen of findings, each piece of advice once.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def _refusals(evidence: FindingInputs) -> tuple[Finding, ...]:
 
 
 def _outlier(evidence: FindingInputs) -> list[Finding]:
-    """Which of the four answers of a model with latents stands apart."""
+    """Return the finding about the one of four answers that stands apart."""
     if evidence.joint_unbounded:
         text = describe_unbounded(evidence.joint_unbounded, evidence.table)
         return [Finding((), "integration", text, _ACTIONS["integration"], np.inf)]
@@ -267,7 +267,7 @@ def _outlier(evidence: FindingInputs) -> list[Finding]:
 
 
 def _about_latents(evidence: FindingInputs) -> list[Finding]:
-    """One word on all rows without an MLE that have none since they are integrated over."""
+    """Return one finding about all rows without an MLE that are integrated over."""
     if not evidence.latents:
         return []
     names = list(

@@ -1,4 +1,4 @@
-"""Sections of the page: fit and prediction by each method, and what is data and what is prior."""
+"""Sections of the page: fit and prediction by method, shares of data and prior."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["fit_section", "information_section"]
 
 
-# Where the data say this much of each parameter, none is worth a name.
+# Where the data determine this much of each parameter, none is named.
 _NEARLY_ALL = 0.995
 _MINUS_TWO = f"{MINUS}2 elpd, by PSIS-LOO"
 
 
 def fit_section(comparison: Comparison) -> dict[str, Any]:
-    """A table with a column a method, and sentences made from it."""
+    """Return a table with one column per method, and sentences made from it."""
     mle, best = comparison.mle, comparison.map
     predictive, shares = (_kept(comparison, name) for name in ("predictive", "shares"))
     known = isinstance(shares, InformationShares) and np.isfinite(shares.effective_parameters)
@@ -58,7 +58,7 @@ def _fixed(value: float) -> str:
 
 
 def _prior(estimate: PointEstimate) -> str:
-    """A dash at a point that does not exist."""
+    """Return a dash at a point that does not exist."""
     return _fixed(estimate.log_prior if estimate.trusted else np.nan)
 
 
@@ -105,7 +105,7 @@ def _sentences(comparison: Comparison, predictive: Any) -> list[str]:
 
 
 def information_section(comparison: Comparison, order: Sequence[str]) -> dict[str, Any] | None:
-    """Shares and sensitivities by scalar, and sentences made from them.
+    """Return shares and sensitivities by scalar, and sentences made from them.
 
     Parameters
     ----------

@@ -19,19 +19,19 @@ def is_known(names: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
 
 
 def count(n: int, one: str, many: str) -> str:
-    """A number of things, in words that fit the number."""
+    """Return a number with the word in singular or plural."""
     return f"{n} {one if n == 1 else many}"
 
 
 def decimals_for(error: float, digits: int = 2) -> int:
-    """Decimals that show an error to ``digits`` significant digits, at least 0."""
+    """Return the decimals that show an error to ``digits`` significant digits, at least 0."""
     if not math.isfinite(error) or error <= 0:
         return 3
     return max(0, digits - 1 - math.floor(math.log10(error)))
 
 
 def format_number(value: float, digits: int = 4) -> str:
-    """A number to ``digits`` significant digits; a dash where there is none."""
+    """Return a number to ``digits`` significant digits; a dash for NaN."""
     if math.isnan(value):
         return "\N{EN DASH}"
     if math.isinf(value):
@@ -42,7 +42,7 @@ def format_number(value: float, digits: int = 4) -> str:
 
 
 def format_to(value: float, error: float) -> str:
-    """A number to as many decimals as its error has with two significant digits.
+    """Return a number to as many decimals as its error has with two significant digits.
 
     Where that would take more than nine characters, it is shown to five significant digits.
     """
@@ -59,5 +59,5 @@ def _real_minus(text: str) -> str:
 
 
 def format_fixed(value: float, decimals: int) -> str:
-    """A number with that many decimals whatever its size."""
+    """Return a number with that many decimals whatever its size."""
     return _real_minus(f"{value:.{decimals}f}") if math.isfinite(value) else format_number(value)

@@ -31,7 +31,7 @@ class Edge(NamedTuple):
 
 
 class GraphLayout(NamedTuple):
-    """Boxes and arrows, and the room that they take."""
+    """Boxes and arrows, and their extent."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
@@ -42,7 +42,7 @@ class GraphLayout(NamedTuple):
 def lay_out_graph(
     edges: Sequence[tuple[str, str]], kinds: dict[str, str], most: int = 40
 ) -> GraphLayout | None:
-    """Each node below all that it depends on; None without edges or with too many nodes.
+    """Return a layout with each node below its parents; None without edges or for large graphs.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def lay_out_graph(
     if not names or len(names) > most:
         return None
     depth = dict.fromkeys(names, 0)
-    for _ in names:  # as many rounds as the longest way can be long
+    for _ in names:  # as many rounds as the longest path can be
         for parent, child in edges:
             depth[child] = max(depth[child], depth[parent] + 1)
         if max(depth.values()) >= len(names):

@@ -92,7 +92,7 @@ def _summary(comparison: Comparison) -> str:
 
 
 def _headline(comparison: Comparison, order: list[str]) -> str:
-    """How many differ, and which, the most important first."""
+    """Return how many differ and their names, the most important first."""
     if comparison.verdict != "differ":
         return ""
     apart = differs(comparison.table)
@@ -104,7 +104,7 @@ def _headline(comparison: Comparison, order: list[str]) -> str:
 
 
 def _finding(finding: Finding) -> dict[str, str]:
-    """What it is about apart from what is said of it; that it differs is said by the heading."""
+    """Return label, text and advice apart; the heading says that it differs."""
     label = finding.labels[0] if len(finding.labels) == 1 else ""
     lead = f"{label}: "
     about = bool(label) and finding.text.startswith(lead)
@@ -117,7 +117,7 @@ def _finding(finding: Finding) -> dict[str, str]:
 
 
 def _columns(comparison: Comparison) -> list[str]:
-    """The headings of the page's table after the name."""
+    """Return the headings of the page's table after the name."""
     columns = comparison.headings
     if comparison.trusted:
         columns.insert(columns.index("shift/sd") + 1, _REASON)
@@ -212,7 +212,7 @@ def _flag(comparison: Comparison, number: int, flag: Flag) -> dict[str, Any]:
 
 
 def _latents(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Where parameters and latents are optimised together, beside the MLE and MAP."""
+    """Return the joint mode of parameters and latents beside the MLE and the MAP."""
     if "joint" not in comparison.dataset["method"].to_numpy():
         return []
     chosen = comparison.dataset.sel({"method": "joint", "statistic": "estimate"}, drop=True)

@@ -31,7 +31,7 @@ class InformationShares:
         Dims ``direction`` and ``parameter``: the eigenvectors of ``I v = s (I + P) v``, natural
         units, largest coefficient one; coordinate ``share`` holds ``s``, ascending.
     prior_only : tuple of str
-        The directions that the data say nothing of, in words.
+        The directions that the data do not inform, in words.
     effective_parameters : float
         The sum of the shares, and of ``s``: the number of parameters that the data determine.
     flags : tuple of Flag
@@ -44,7 +44,7 @@ class InformationShares:
     flags: tuple[Flag, ...]
 
     def sheet(self) -> Table:
-        """The shares as a table of strings."""
+        """Return the shares as a table of strings."""
         rows = tuple((label, format_fixed(s, 3)) for label, s in labelled(self.shares).items())
         notes = [("effective", f"{format_fixed(self.effective_parameters, 2)} parameters")]
         notes += [("prior only", text) for text in self.prior_only]

@@ -1,4 +1,4 @@
-"""Tables of strings to Markdown and LaTeX. Knows nothing of what they are about."""
+"""Tables of strings as Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _VARIANTS = {"epsilon": "varepsilon", "phi": "varphi", "final sigma": "varsigma"
 
 
 def _greek() -> dict[str, str]:
-    """Greek letters by the macros that their names are."""
+    """Return the macro of each Greek letter."""
     macros = {}
     for letter in map(chr, range(0x391, 0x3CA)):
         name = unicodedata.name(letter, "").lower().replace("lamda", "lambda")
@@ -90,13 +90,13 @@ _TEXT_WIDTH = 345.0
 _SIZES = (("", 5.2, 6), (r"\small", 4.8, 4), (r"\footnotesize", 4.45, 3), (r"\scriptsize", 3.9, 2))
 _NARROW, _NARROW_WIDTH = frozenset(" .,[]()|'ijl"), 0.56
 
-# What means something in the middle of a line; nothing stands at its beginning.
+# Characters with a meaning inside a line; no text stands at its beginning.
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX typesets as it is."""
+    """Return text that LaTeX typesets as it is."""
     return re.sub(r"--+|.", _latex_of, printable(text))
 
 
@@ -107,7 +107,7 @@ def _latex_of(match: re.Match[str]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, in a table or out of one."""
+    """Return text that Markdown shows as it is, in a table or outside."""
     safe = "".join(_ENTITIES.get(character, character) for character in printable(text))
     safe = _MARKDOWN.sub(r"\\\1", safe)
     # Addresses become links by themselves.
@@ -115,7 +115,7 @@ def escape_markdown(text: str) -> str:
 
 
 def to_markdown(sheet: Table) -> str:
-    """A pipe table with a title above and notes below."""
+    """Return a pipe table with a title above and notes below."""
     heads = [escape_markdown(column) for column in sheet.columns]
     aligned = [":--", *["--:"] * (len(heads) - 1)]
     rows = [[escape_markdown(row[0]), *map(_plain_cell, row[1:])] for row in sheet.rows]
@@ -138,7 +138,7 @@ def _pipe(cells: Sequence[str]) -> str:
 
 
 def to_latex(sheet: Table, label: str = "") -> str:
-    r"""A table environment with a ``booktabs`` table; numbers are in mathematics mode.
+    r"""Return a table environment with a ``booktabs`` table; numbers are in mathematics mode.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def to_latex(sheet: Table, label: str = "") -> str:
 
 
 def _smaller(sheet: Table) -> list[str]:
-    """The largest size in which the table fits an article's page, or else the smallest."""
+    """Return the largest size in which the table fits an article's page, else the smallest."""
     table = zip(sheet.columns, *sheet.rows, strict=True)
     digits = sum(max(map(_count_digits, column)) for column in table)
     fitting = (
@@ -189,7 +189,7 @@ def _smaller(sheet: Table) -> list[str]:
 
 
 def _count_digits(text: str) -> float:
-    """About how many digits wide a text is."""
+    """Return the width of a text in digits, roughly."""
     text = printable(text)[:_LONG_NAME]
     exponent = (
         2.0 if re.search(r"\de[+\d" + MINUS + "]", text) else 0.0
@@ -198,7 +198,7 @@ def _count_digits(text: str) -> float:
 
 
 def _needs_unicode(sheet: Table) -> list[str]:
-    """A word of warning where pdfLaTeX would stop."""
+    """Return a comment where pdfLaTeX would stop."""
     texts = [sheet.title, *sheet.columns, *(row[0] for row in sheet.rows)]
     texts += [text for note in sheet.notes for text in note]
     strange = {c for text in texts for c in printable(text) if c > _LAST_LETTER} - set(_LATEX)
@@ -210,7 +210,7 @@ def _needs_unicode(sheet: Table) -> list[str]:
 
 
 def _latex_name(text: str) -> str:
-    """A name; a long one may be broken anywhere, without hyphens."""
+    """Return a name; a long one may be broken anywhere, without hyphens."""
     if len(printable(text)) <= _LONG_NAME:
         return escape_latex(text)
     text = printable(text)

@@ -25,7 +25,7 @@ def merge_estimates(
 ) -> tuple[xr.Dataset, tuple[Flag, ...]]:
     """Lay the estimates of the named variables (default all) side by side.
 
-    What one of the estimates lacks is NaN.
+    A variable that an estimate lacks is NaN.
 
     Returns
     -------

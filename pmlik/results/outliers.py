@@ -1,4 +1,4 @@
-"""A model with latents has four answers: which of them stands apart from the others, and why."""
+"""The one of the four answers of a model with latents that stands apart, and the reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Outlier(NamedTuple):
 
 
 def find_outlier(table: pd.DataFrame) -> Outlier | None:
-    """The answer that stands apart the most, over all rows that have four.
+    """Return the answer that stands apart the most, over all rows that have four.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def find_outlier(table: pd.DataFrame) -> Outlier | None:
 
 
 def describe_outlier(apart: Outlier, table: pd.DataFrame) -> str:
-    """The outlier in a sentence, with the four numbers and the reason."""
+    """Return a sentence about the outlier, with the four numbers and the reason."""
     row = table.loc[apart.label]
     unit = np.nanmin([row["SE"], row["sd"]])
     others = ", ".join(
@@ -72,7 +72,7 @@ def describe_outlier(apart: Outlier, table: pd.DataFrame) -> str:
 
 
 def describe_unbounded(labels: tuple[str, ...], table: pd.DataFrame) -> str:
-    """Why there is no joint mode, and what the other answers are."""
+    """Return the reason why there is no joint mode, and the other answers."""
     known = [
         f"{label} {format_to(row['MAP'], row['SE'] if row['SE'] > 0 else row['sd'])}"
         for label, row in table.iterrows()

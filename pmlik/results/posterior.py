@@ -23,7 +23,7 @@ class PosteriorEstimate:
     Parameters
     ----------
     tree : xarray.DataTree
-        What ``pm.sample`` returned, untouched.
+        The result of ``pm.sample``, unchanged.
     values : xarray.Dataset
         Posterior means.
     std_error : xarray.Dataset
@@ -44,11 +44,11 @@ class PosteriorEstimate:
 
     @property
     def trusted(self) -> bool:
-        """Whether the chains carry no flag of severity ``error``."""
+        """True if the chains have no flag of severity ``error``."""
         return not any(f.severity is Severity.ERROR for f in self.flags)
 
     def sheet(self) -> Table:
-        """The posterior as a table of strings."""
+        """Return the posterior as a table of strings."""
         columns = {
             "mean": labelled(self.values),
             "sd": labelled(self.std_error),
@@ -77,12 +77,12 @@ class PosteriorEstimate:
 
 
 def describe_interval(interval: xr.Dataset) -> str:
-    """Probability and kind of an interval, for a heading."""
+    """Return the probability and the kind of an interval, for a heading."""
     return f"{100 * interval.attrs['ci_prob']:g}% {str(interval.attrs['ci_kind']).upper()}"
 
 
 def describe_chains(diagnostics: Mapping[str, float]) -> str:
-    """The worst convergence figures in one line."""
+    """Return the worst convergence statistics in one line."""
     r_hat, ess = diagnostics["r_hat"], min(diagnostics["ess_bulk"], diagnostics["ess_tail"])
     parts = [
         f"R-hat at most {r_hat:.3f}" if np.isfinite(r_hat) else "R-hat unknown",

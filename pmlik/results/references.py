@@ -22,12 +22,12 @@ _ERRORS = {"std_error", "SE", "se", "std. error", "sd"}
 
 
 def reference_names(dataset: xr.Dataset) -> list[str]:
-    """The references that a comparison's dataset holds, in order."""
+    """Return the names of the references in a comparison's dataset, in order."""
     return [str(m) for m in dataset["method"].to_numpy() if str(m) not in METHODS]
 
 
 def check_reference(reference: Any, names: Sequence[str]) -> None:
-    """Refuse, before any work, a reference of other variables than those named.
+    """Refuse a reference to other variables than those named, before any work.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def check_reference(reference: Any, names: Sequence[str]) -> None:
 def add_reference(
     dataset: xr.Dataset, reference: Mapping[str, Any] | pd.Series | pd.DataFrame
 ) -> xr.Dataset:
-    """A comparison's dataset with one more method a column of the reference.
+    """Return a comparison's dataset with one more method per column of the reference.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def add_reference(
 
 
 def _columns(reference: Any) -> dict[str, list[Mapping[str, Any]]]:
-    """Estimates and standard errors by column."""
+    """Return estimates and standard errors by column."""
     if isinstance(reference, pd.Series):
         return {str(reference.name or "reference"): [reference.to_dict(), {}]}
     if isinstance(reference, Mapping):

@@ -1,4 +1,4 @@
-"""Comparisons to files and back: netCDF or Zarr, and JSON."""
+"""Write comparisons to netCDF, Zarr and JSON, and read them."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ __all__ = ["load", "save", "to_datatree", "to_json"]
 _FORMAT = 1
 _NETCDF = {".nc", ".netcdf", ".nc4", ".h5", ".hdf5"}
 
-# What a name may not have in a file of one format or the other.
+# Parts of a name that one of the file formats can't have.
 _FORBIDDEN = re.compile(r"[/\\%]|^\.")
 
 
 def to_datatree(comparison: Comparison) -> xr.DataTree:
-    """The whole comparison as one tree.
+    """Return the whole comparison as one tree.
 
     Parameters
     ----------
@@ -54,10 +54,10 @@ def to_datatree(comparison: Comparison) -> xr.DataTree:
         ``attribution`` (the points on the way from MLE to mean), ``summary_mean``,
         ``summary_sd``, ``summary_interval``, and as ``pm.sample`` returned them ``posterior``,
         ``sample_stats``, ``observed_data`` and so on. ``profile`` has the relative profile
-        log-likelihoods that were drawn, ``log_likelihood`` the terms of each draw and observation,
-        ``information_shares`` and ``sensitivity`` what data and prior say; what was left out
-        for its size or its time is in the attribute ``pmlik_left_out``, with the reason. What
-        is no array is JSON in the attribute ``pmlik``.
+        log-likelihoods that were kept, ``log_likelihood`` the terms of each draw and observation,
+        ``information_shares`` and ``sensitivity`` the shares of data and prior; the attribute
+        ``pmlik_left_out`` has the reasons why others were left out. Everything but arrays is
+        JSON in the attribute ``pmlik``.
     """
     groups: dict[str, xr.Dataset] = {}
     sketch = encode_record(comparison, groups)
@@ -76,7 +76,7 @@ def to_datatree(comparison: Comparison) -> xr.DataTree:
 
 
 def _profiles(comparison: Comparison) -> xr.Dataset:
-    """The profile log-likelihoods that were drawn, minus the maximum; a view, not read again."""
+    """Return the profile log-likelihoods that are kept, minus the maximum; `load` ignores them."""
     drawn = {
         label: curves
         for label, curves in comparison.background.curves.items()
@@ -95,7 +95,7 @@ def _profiles(comparison: Comparison) -> xr.Dataset:
 
 
 def _left_out(comparison: Comparison) -> dict[str, str]:
-    """What was asked and not answered, with the reason."""
+    """Return the reasons of what was left out, by name."""
     kept = comparison.background.extras
     return {name: reason for name, reason in kept.items() if isinstance(reason, str)}
 
@@ -192,7 +192,7 @@ def load[Record](path: str | os.PathLike[str], record: type[Record]) -> Record:
 
 
 def to_json(comparison: Comparison, *, draws: bool = True) -> str:
-    """Everything as JSON, full precision.
+    """Return everything as JSON, full precision.
 
     NaN is ``null`` and infinities are the strings ``"Infinity"`` and ``"-Infinity"``, as JSON has
     neither.
@@ -201,7 +201,7 @@ def to_json(comparison: Comparison, *, draws: bool = True) -> str:
     ----------
     comparison : Comparison
     draws : bool
-        Include what ``pm.sample`` returned, which is most of it.
+        Include the result of ``pm.sample``, which is most of it.
     """
     groups: dict[str, xr.Dataset] = {}
     sketch = encode_record(comparison, groups)
@@ -231,14 +231,14 @@ def to_json(comparison: Comparison, *, draws: bool = True) -> str:
 
 
 def _as_plain(dataset: xr.Dataset) -> dict[str, Any]:
-    """A dataset as xarray has it; xarray keeps no order of dims."""
+    """Return a dataset as ``to_dict`` has it, with dims and coords in order of their names."""
     parts = dataset.to_dict()
     ordered = {part: dict(sorted(parts[part].items())) for part in ("dims", "coords")}
     return {key: _plain(part) for key, part in (parts | ordered).items()}
 
 
 def _plain(value: Any) -> Any:
-    """JSON's own types only."""
+    """Return a value in JSON's own types."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -253,7 +253,7 @@ def _plain(value: Any) -> Any:
 
 
 def _layout(dataset: xr.Dataset) -> dict[str, Any]:
-    """What a file does not keep by itself: order, and objects that are no strings."""
+    """Return what a file does not keep: the order, and objects that are no strings."""
     mixed = {
         str(name): _marks(variable.to_numpy().ravel().tolist())
         for name, variable in dataset.variables.items()
@@ -267,7 +267,7 @@ def _layout(dataset: xr.Dataset) -> dict[str, Any]:
 
 
 def _marks(labels: list[Any]) -> list[Any] | None:
-    """Things as JSON; None if they all are nothing."""
+    """Return labels as JSON; None if all are None."""
     return None if all(label is None for label in labels) else [_mark(label) for label in labels]
 
 
@@ -281,7 +281,7 @@ def _escape(name: Any) -> str:
 
 
 def _writable(dataset: xr.Dataset) -> xr.Dataset:
-    """A dataset that every format can hold."""
+    """Return a dataset that every format can hold."""
     names = {name: _escape(name) for name in dataset.variables if _escape(name) != str(name)}
     names |= {dim: _escape(dim) for dim in dataset.dims if _escape(dim) != str(dim)}
     dataset = dataset.rename(names).drop_attrs().drop_encoding()
@@ -318,7 +318,7 @@ def _readable(dataset: xr.Dataset, kept: Mapping[str, Any]) -> xr.Dataset:
 
 
 def _checksum(groups: Mapping[str, xr.Dataset]) -> str:
-    """Of all numbers and labels, however a format stores them."""
+    """Return the checksum of all numbers and labels, however a format stores them."""
     digest = hashlib.sha256()
     for name in sorted(groups):
         for key in sorted(map(str, groups[name].variables)):
@@ -334,7 +334,7 @@ def _checksum(groups: Mapping[str, xr.Dataset]) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Zarr warns of its own format's future."""
+    """Ignore Zarr's warnings about its own format."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -48,7 +48,7 @@ class Table:
     breaks: tuple[int, ...] = ()
 
     def pick(self, columns: Sequence[str]) -> Table:
-        """The same with its first column and the named others, in the order named.
+        """Return the same with its first column and the named others, in the order named.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class Table:
 
 
 def to_text(sheet: Table, width: int | None = None) -> str:
-    """Plain text for a terminal ``width`` columns wide (default: the terminal's, or 80).
+    """Return plain text for a terminal ``width`` columns wide (default: the terminal's, or 80).
 
     Columns that do not fit are carried over to a second table under the first.
     """
@@ -80,7 +80,7 @@ def to_text(sheet: Table, width: int | None = None) -> str:
 
 
 def _blocks(sheet: Table, width: int) -> list[list[int]]:
-    """Columns by table, the first column in each of them."""
+    """Return the columns by table, the first column in each of them."""
     widths = [
         max(len(sheet.columns[i]), *(len(row[i]) for row in sheet.rows)) + 1
         for i in range(len(sheet.columns))
@@ -130,11 +130,11 @@ def _environment() -> Environment:
 
 
 def to_html(sheet: Table) -> str:
-    """An HTML fragment for a notebook; every string in it appears as text."""
+    """Return an HTML fragment for a notebook; every string in it appears as text."""
     return _environment().get_template("sheet.html.jinja").render(sheet=sheet)
 
 
-#: A variable with more elements than this is summarised in print.
+#: A variable with more elements is summarised in print.
 _HANDFUL = 8
 
 
@@ -149,7 +149,7 @@ class DisplayRow(NamedTuple):
 def display_rows(
     space: ParameterSpace, columns: Mapping[str, Mapping[str, float]]
 ) -> list[DisplayRow]:
-    """One row a scalar; three for a variable of more than a handful: min, median and max.
+    """Return one row per scalar; for a large variable three: min, median and max.
 
     Parameters
     ----------

@@ -81,17 +81,17 @@ def _attribute(
 def find_sampled_mode(
     prepared: Prepared, map_estimate: PointEstimate, median: xr.Dataset
 ) -> xr.Dataset:
-    """Where the density of the unconstrained parameters is highest, in natural units.
+    """Return the mode of the density of the unconstrained parameters, in natural units.
 
     It is not invariant: another parametrisation of the same model has another one. `find_MAP`
-    leaves the Jacobian off, and so differs from it.
+    leaves the Jacobian off and differs from it.
 
     Parameters
     ----------
     prepared : Prepared
     map_estimate : PointEstimate
     median : xarray.Dataset
-        Posterior medians; a start that is where the mass is.
+        Posterior medians; one of the starts.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def _prior(prepared: Prepared) -> LogDensity:
 
 
 def _unconstrained(prepared: Prepared, values: xr.Dataset) -> FloatArray | None:
-    """The medians as one flat vector, if they are a point of the support at all."""
+    """Return the medians as one flat vector; None if they lie outside the support."""
     space = prepared.problem.parameters
     if any(name not in values for name in space.names):
         return None
@@ -143,7 +143,7 @@ def _unconstrained(prepared: Prepared, values: xr.Dataset) -> FloatArray | None:
 
 
 def median_of(posterior: PosteriorEstimate) -> xr.Dataset:
-    """Posterior medians, of the variables that have a mean."""
+    """Return the posterior medians of the variables that have a mean."""
     draws = posterior.tree["posterior"].dataset
     names = [name for name in posterior.values.data_vars if name in draws]
     return draws[names].astype(float).median(("chain", "draw"), skipna=False)

@@ -195,7 +195,7 @@ def compute_curves(
     profiled: bool = True,
     traced: bool = False,
 ) -> Curves:
-    """The curves of one scalar.
+    """Return the curves of one scalar.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def compute_curves(
         Gives MAP and posterior.
     label : str
     profiled : bool
-        Leave the likelihood's curve out if False, which is most of the work.
+        False leaves the likelihood's curve out, which is most of the work.
     traced : bool
         Follow the profile from the MLE outward for about 3 standard errors, in place of an
         optimum at each of many values.
@@ -233,7 +233,7 @@ def compute_curves(
 def compute_joint(
     likelihood: Likelihood, comparison: Comparison | None, labels: tuple[str, str]
 ) -> JointCurves:
-    """The profile likelihood of two scalars, and the posterior's draws."""
+    """Return the profile likelihood of two scalars, and the posterior's draws."""
     draws = [draws_of(comparison, label) for label in labels]
     ranges = [_range(likelihood, d, label) for d, label in zip(draws, labels, strict=True)]
     knots = [np.linspace(low, high, _JOINT_KNOTS) for low, high in ranges]
@@ -254,7 +254,7 @@ def _place(likelihood: Likelihood, label: str) -> int:
 
 
 def _range(likelihood: Likelihood, draws: FloatArray | None, label: str) -> tuple[float, float]:
-    """Far enough for the likelihood and the posterior both."""
+    """Return a range that shows the likelihood and the posterior."""
     ends = []
     mle: PointEstimate = likelihood.mle
     estimate, error = labelled(mle.values)[label], labelled(mle.std_error)[label]
@@ -270,7 +270,7 @@ def _range(likelihood: Likelihood, draws: FloatArray | None, label: str) -> tupl
 
 
 def _highest(likelihood: Likelihood, profile: FloatArray) -> float:
-    """The maximum of the likelihood, or where it has none the highest value seen."""
+    """Return the maximum of the likelihood, or the highest value seen if it has none."""
     known = likelihood.mle.log_likelihood
     return known if np.isfinite(known) else float(np.nanmax(profile, initial=-np.inf))
 

@@ -29,7 +29,7 @@ def plot_likelihood(
     figure_kwargs: Mapping[str, Any] | None = None,
     **pc_kwargs: Any,
 ) -> PlotCollection:
-    """Prior, relative profile likelihood and posterior of each parameter, on one axis.
+    """Draw prior, relative profile likelihood and posterior of each parameter on one axis.
 
     Each curve is drawn relative to its own scale: the likelihood to its maximum, the two
     densities to the posterior's peak (without a posterior: the prior's). Where two scalars are
@@ -51,7 +51,7 @@ def plot_likelihood(
     Returns
     -------
     arviz_plots.PlotCollection
-        One panel a scalar.
+        One panel per scalar.
 
     Raises
     ------
@@ -94,9 +94,9 @@ def plot_profile(
     figure_kwargs: Mapping[str, Any] | None = None,
     **pc_kwargs: Any,
 ) -> PlotCollection:
-    """Profile log-likelihoods against their quadratic approximations, with the intervals of both.
+    """Draw profile log-likelihoods, their quadratic approximations and the intervals of both.
 
-    The dashed parabola is what a standard error supposes; where the solid curve leaves it, the
+    A standard error supposes the dashed parabola; where the solid curve leaves it, the
     Wald interval is wrong. The grey line is the level that ends an interval.
 
     Parameters
@@ -109,7 +109,7 @@ def plot_profile(
     coords : mapping, optional
         Labels to choose along the variables' dims.
     ci_prob : float, optional
-        Where a profile has to be made: default 0.95, of a comparison that of its intervals.
+        Of profiles that have to be made. Default: 0.95; for a comparison, that of its intervals.
     figure_kwargs : mapping, optional
         For the figure, as in ``arviz_plots.PlotCollection.wrap``.
     **pc_kwargs
@@ -118,7 +118,7 @@ def plot_profile(
     Returns
     -------
     arviz_plots.PlotCollection
-        One panel a scalar.
+        One panel per scalar.
 
     Raises
     ------

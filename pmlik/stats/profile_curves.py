@@ -32,7 +32,7 @@ def compute_profiles(
     coords: Mapping[str, Any] | None,
     ci_prob: float | None,
 ) -> list[ProfileCurve]:
-    """One curve a scalar; profiles that are not given are made.
+    """Return one curve per scalar; profiles that are not given are made.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _limits(
     intervals: Mapping[str, tuple[float, float]],
     level: float,
 ) -> tuple[float, float]:
-    """Around all ends that are finite, and the curve a little beyond its own."""
+    """Return limits around all finite ends and the curve a little beyond its own."""
     values, depth = seen["value"].to_numpy(), seen["signed_root"].to_numpy() ** 2 / 2
     own = intervals.get("profile", (np.nan, np.nan))
     ends = [end for both in intervals.values() for end in both]
@@ -102,7 +102,7 @@ def _limits(
 
 
 def refine_roots(values: FloatArray, roots: FloatArray, grid: FloatArray) -> FloatArray:
-    """The signed root on a grid, NaN outside what was seen: it is smooth, and nearly straight."""
+    """Return the signed root on a grid, NaN outside the points seen: it is nearly straight."""
     order = np.unique(values, return_index=True)[1]
     values, roots = values[order], roots[order]
     known = np.isfinite(values) & np.isfinite(roots)
