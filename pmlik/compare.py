@@ -167,11 +167,8 @@ class Options:
 def _run(options: Options) -> Comparison:
     """Estimate, sample, check by the draws, profile, explain: the steps of `compare`."""
     check_interval(options.ci_kind, options.ci_prob)
-    sampler, show, clock = (
-        check_sample_kwargs(options.sample_kwargs),
-        options.fit.progressbar,
-        Timer(),
-    )
+    sampler = check_sample_kwargs(options.sample_kwargs)
+    clock, show = Timer(), options.fit.progressbar
     with steps(show) as say:
         prepared = prepare_model(options.fit, say, clock)
         names = _names(prepared, options)
