@@ -42,6 +42,7 @@ from pmlik.results.references import add_reference, check_reference
 from pmlik.stats.attribution import explain
 from pmlik.stats.curves import PATIENCE_SECONDS as CURVES_PATIENCE
 from pmlik.stats.curves import keep_curves
+from pmlik.stats.fitted import PATIENCE_SECONDS as EXTRAS_PATIENCE
 from pmlik.stats.fitted import keep_extras
 from pmlik.stats.intervals import intervals_beside
 
@@ -286,7 +287,10 @@ def _repeat(options: Options, seed: int) -> str:
     return format_call("pmlik.compare", "model", replace(options, fit=fit))
 
 
-# Without sampling the profiles in the curves take about this long at most.
+# What is shown beside the estimates takes this share of the time before, or a few seconds.
+_SHARE = 0.25
+
+# Without sampling the profiles of the curves take about this many seconds at most.
 _QUICK_SECONDS = 2.0
 
 
@@ -294,12 +298,14 @@ def _add_extras(
     comparison: Comparison, sampled: bool, say: ProgressCallback, clock: Timer
 ) -> Comparison:
     """Add what pages and files show beside the estimates, and the timings."""
+    share = _SHARE * sum(clock.seconds.values())
     say("Computing curves")
     with clock("curves"):
-        comparison = keep_curves(comparison, CURVES_PATIENCE if sampled else _QUICK_SECONDS)
+        least = CURVES_PATIENCE if sampled else _QUICK_SECONDS
+        comparison = keep_curves(comparison, max(least, share))
     say("Asking what data and prior say")
     with clock("data and prior"):
-        comparison = keep_extras(comparison)
+        comparison = keep_extras(comparison, max(EXTRAS_PATIENCE, share))
     return replace(comparison, timings=dict(clock.seconds))
 
 
