@@ -11,7 +11,17 @@ from scipy import stats
 
 from pmlik.errors import ValuesError
 from pmlik.labels import bounds_of, labelled, select_variables
-from pmlik.plots.style import COLOURS, MARKERS, NAMES, STEP_COLOURS, mark, panels, shorten
+from pmlik.plots.style import (
+    COLOURS,
+    MARKERS,
+    NAMES,
+    STEP_COLOURS,
+    add_legend,
+    draw_curves,
+    mark,
+    panels,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
@@ -100,13 +110,7 @@ def plot_compare(
         _draw_panel(axes, comparison.curves(label), rows, label, first=i == 0)
     handles = _legend(*(collection.get_target(f"panel_{i}", {}) for i in range(len(labels))))
     figure = collection.get_target("panel_0", {}).figure
-    figure.legend(
-        handles=list(handles.values()),
-        loc="outside upper center",
-        ncols=min(len(handles), 3 * min(len(labels), 3)),
-        fontsize="small",
-        frameon=False,
-    )
+    add_legend(figure, min(len(handles), 3 * min(len(labels), 3)), handles)
     return collection
 
 
@@ -155,22 +159,12 @@ _STEP = 0.085
 
 
 def _draw_panel(axes: Any, curves: Curves, rows: Any, label: str, *, first: bool) -> None:
-    grid, low, high = curves.grid, curves.grid[0], curves.grid[-1]
-    densities = [d for d in (curves.posterior, curves.prior) if d is not None]
-    peak = (float(np.nanmax(densities[0])) if densities else 1.0) or 1.0
-    if curves.posterior is not None:
-        axes.fill_between(grid, curves.posterior / peak, color=COLOURS["posterior"], alpha=0.25)
-        axes.plot(grid, curves.posterior / peak, color=COLOURS["posterior"], label="posterior")
-    if curves.prior is not None:
-        axes.plot(grid, curves.prior / peak, "--", color=COLOURS["prior"], label="prior")
-    if np.isfinite(curves.log_likelihood).any():
-        relative = np.exp(curves.log_likelihood)
-        axes.plot(grid, relative, color=COLOURS["likelihood"], lw=2.2, label="relative likelihood")
-    axes.axhline(0, color="0.6", lw=0.8, zorder=0)
+    draw_curves(axes, curves)
+    limits = (curves.grid[0], curves.grid[-1])
     for i, (name, kind, at) in enumerate(rows, start=1):
-        _draw_row(axes, kind, name, at[label], -_STEP * i, (low, high))
+        _draw_row(axes, kind, name, at[label], -_STEP * i, limits)
     bottom = -_STEP * (len(rows) + 0.8)
-    axes.set(xlim=(low, high), ylim=(bottom, 1.08), xlabel=shorten(label), yticks=[0, 0.5, 1])
+    axes.set_ylim(bottom, 1.08)
     axes.set_ylabel("relative to the peak" if first else "")
 
 
@@ -260,13 +254,7 @@ def plot_forest(
         axes.tick_params(axis="y", length=0)
     handles = _legend(*(collection.get_target(f"panel_{i}", {}) for i in range(len(groups))))
     figure = collection.get_target("panel_0", {}).figure
-    figure.legend(
-        handles=list(handles.values()),
-        loc="outside upper center",
-        ncols=min(len(handles), 3),
-        fontsize="small",
-        frameon=False,
-    )
+    add_legend(figure, min(len(handles), 3), handles)
     return collection
 
 
@@ -335,14 +323,7 @@ def plot_attribution(
     axes.set_xlabel("from the MLE, in posterior standard deviations")
     handles = _legend(axes)
     order = [name for name in (*STEP_COLOURS, NAMES["mean"]) if name in handles]
-    axes.figure.legend(
-        handles=[handles[name] for name in order],
-        labels=order,
-        loc="outside upper center",
-        ncols=5,
-        fontsize="small",
-        frameon=False,
-    )
+    add_legend(axes.figure, 5, {name: handles[name] for name in order})
     return collection
 
 

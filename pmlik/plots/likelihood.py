@@ -9,7 +9,7 @@ import numpy as np
 from arviz_plots import PlotCollection
 from scipy import stats
 
-from pmlik.plots.style import COLOURS, HEIGHTS, mark, panels, shorten
+from pmlik.plots.style import COLOURS, HEIGHTS, add_legend, draw_curves, mark, panels, shorten
 
 if TYPE_CHECKING:
     from pmlik.results.curves import Curves, JointCurves
@@ -41,36 +41,20 @@ def draw_likelihood(
         names.append(" and ".join(joint.labels))
     collection = panels(names, figure_kwargs, pc_kwargs)
     for i, panel in enumerate(curves):
-        _draw_curves(collection.get_target(f"panel_{i}", {}), panel, first=i == 0)
+        _draw_panel(collection.get_target(f"panel_{i}", {}), panel, first=i == 0)
     if joint is not None:
         _draw_joint(collection.get_target(f"panel_{len(curves)}", {}), joint)
     return collection
 
 
-def _draw_curves(axes: Any, curves: Curves, *, first: bool) -> None:
-    grid, relative = curves.grid, np.exp(curves.log_likelihood)
-    densities = {"prior": curves.prior, "posterior": curves.posterior}
-    drawn = [d for d in (curves.posterior, curves.prior) if d is not None]
-    peak = (float(np.nanmax(drawn[0])) if drawn else 1.0) or 1.0
-    if curves.posterior is not None:
-        axes.fill_between(grid, curves.posterior / peak, color=COLOURS["posterior"], alpha=0.25)
-    for name, style in (("prior", "--"), ("posterior", "-")):
-        density = densities[name]
-        if density is not None:
-            axes.plot(grid, density / peak, style, color=COLOURS[name], label=name)
-    axes.plot(grid, relative, color=COLOURS["likelihood"], lw=2.2, label="relative likelihood")
-    axes.axhline(0, color="0.6", lw=0.8, zorder=0)
+def _draw_panel(axes: Any, curves: Curves, *, first: bool) -> None:
+    draw_curves(axes, curves)
     for name, value in curves.marks.items():
         mark(axes, name, value, HEIGHTS[name])
-    axes.set(
-        xlim=(grid[0], grid[-1]),
-        ylim=(-0.27, 1.08),
-        xlabel=shorten(curves.label),
-        yticks=[0, 0.5, 1],
-    )
+    axes.set_ylim(-0.27, 1.08)
     axes.set_ylabel("relative to the peak" if first else "")
     if first:
-        axes.figure.legend(loc="outside upper center", ncols=6, fontsize="small", frameon=False)
+        add_legend(axes.figure, 6)
 
 
 def _draw_joint(axes: Any, joint: JointCurves) -> None:

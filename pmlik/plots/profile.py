@@ -9,7 +9,7 @@ import numpy as np
 from arviz_plots import PlotCollection
 
 from pmlik.plots.likelihood import CURVE_KINDS
-from pmlik.plots.style import COLOURS, panels, shorten
+from pmlik.plots.style import COLOURS, add_legend, panels, shorten
 
 if TYPE_CHECKING:
     from pmlik.results.curves import ProfileCurve
@@ -66,7 +66,7 @@ def _draw_profile(axes: Any, panel: ProfileCurve, *, first: bool) -> None:
     axes.set(xlim=panel.limits, ylim=(depth, 0.12 * level), xlabel=shorten(panel.label))
     axes.set_ylabel("log-likelihood below its maximum" if first else "")
     if first:
-        axes.figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
+        add_legend(axes.figure, 3)
 
 
 def plot_waterfall(
@@ -113,5 +113,5 @@ def plot_waterfall(
     axes.set_ylim(bottom=min(-0.02, axes.get_ylim()[0]), top=max(0.2, axes.get_ylim()[1]))
     axes.invert_yaxis()
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
+    add_legend(axes.figure, 3)
     return collection

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 from arviz_plots import PlotCollection
 
 from pmlik.errors import ValuesError
 from pmlik.labels import printable
 
-__all__ = ["COLOURS", "HEIGHTS", "MARKERS", "NAMES", "STEP_COLOURS", "mark", "panels", "shorten"]
+if TYPE_CHECKING:
+    from pmlik.results.curves import Curves
+
+__all__ = [
+    "COLOURS",
+    "HEIGHTS",
+    "MARKERS",
+    "NAMES",
+    "STEP_COLOURS",
+    "add_legend",
+    "draw_curves",
+    "mark",
+    "panels",
+    "shorten",
+]
 
 
 #: Okabe and Ito's palette, which all kinds of colour vision can tell apart.
@@ -59,6 +74,34 @@ def panels(
         figure_kwargs={**size, "layout": "constrained", **(figure_kwargs or {})},
         **options,
     )
+
+
+def add_legend(figure: Any, columns: int, handles: Mapping[str, Any] | None = None) -> None:
+    """Put a legend above all panels, by default of everything that has a label."""
+    style = {"loc": "outside upper center", "fontsize": "small", "frameon": False}
+    if handles is not None:
+        style |= {"handles": list(handles.values()), "labels": list(handles)}
+    figure.legend(ncols=columns, **style)
+
+
+def draw_curves(axes: Any, curves: Curves) -> None:
+    """Draw prior, posterior and relative likelihood of one scalar, each on its own scale."""
+    grid = curves.grid
+    known = [d for d in (curves.posterior, curves.prior) if d is not None]
+    peak = (float(np.nanmax(known[0])) if known else 1.0) or 1.0
+    if curves.posterior is not None:
+        axes.fill_between(grid, curves.posterior / peak, color=COLOURS["posterior"], alpha=0.25)
+    for name, style, density in (
+        ("prior", "--", curves.prior),
+        ("posterior", "-", curves.posterior),
+    ):
+        if density is not None:
+            axes.plot(grid, density / peak, style, color=COLOURS[name], label=name)
+    if np.isfinite(curves.log_likelihood).any():
+        relative = np.exp(curves.log_likelihood)
+        axes.plot(grid, relative, color=COLOURS["likelihood"], lw=2.2, label="relative likelihood")
+    axes.axhline(0, color="0.6", lw=0.8, zorder=0)
+    axes.set(xlim=(grid[0], grid[-1]), xlabel=shorten(curves.label), yticks=[0, 0.5, 1])
 
 
 def mark(axes: Any, kind: str, x: float, y: float, name: str | None = None) -> None:

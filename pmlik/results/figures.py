@@ -94,12 +94,12 @@ def report_figures(comparison: Comparison) -> list[ReportFigure]:
     """
     with in_page_style():
         parts = (_panels, _attribution, _waterfalls, _traces)
-        return [exhibit for part in parts for exhibit in part(comparison)]
+        return [figure for part in parts for figure in part(comparison)]
 
 
 def _panels(comparison: Comparison) -> list[ReportFigure]:
     labels = [n for n in comparison.leading_labels() if n in comparison.background.curves]
-    exhibits = []
+    figures = []
     for label in labels:
         size = {"figsize": (5.0, 3.2)}
         collection = plot_compare(comparison, var_names=[label], figure_kwargs=size)
@@ -113,13 +113,13 @@ def _panels(comparison: Comparison) -> list[ReportFigure]:
             interval = comparison.interval_heading
             words += f", posterior mean {row['mean']} (sd {row['sd']}), {interval} {row[interval]}"
         svg = to_svg(figure, f"Panel of {words}.")
-        exhibits.append(ReportFigure("panels", svg, f"{words}."))
+        figures.append(ReportFigure("panels", svg, f"{words}."))
     if len(comparison.table) > 1:
         collection = plot_forest(comparison)
         text = "Estimates and intervals side by side, each variable on its own axis."
         figure = collection.get_target("panel_0", {}).figure
-        exhibits.append(ReportFigure("forest", to_svg(figure, text), text))
-    return exhibits
+        figures.append(ReportFigure("forest", to_svg(figure, text), text))
+    return figures
 
 
 def _attribution(comparison: Comparison) -> list[ReportFigure]:
@@ -135,7 +135,7 @@ def _attribution(comparison: Comparison) -> list[ReportFigure]:
 
 
 def _waterfalls(comparison: Comparison) -> list[ReportFigure]:
-    exhibits = []
+    figures = []
     for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map)):
         wrong = not estimate.trusted or any(flag.code in _SEARCH for flag in estimate.flags)
         ends = [end for end in estimate.certificate.searches if np.isfinite(end.log_density)]
@@ -143,8 +143,8 @@ def _waterfalls(comparison: Comparison) -> list[ReportFigure]:
             collection = plot_waterfall(estimate, figure_kwargs={"figsize": (5.2, 3.6)})
             text = f"Where each of the {len(ends)} searches for the {name} ended, best first."
             figure = collection.get_target("panel_0", {}).figure
-            exhibits.append(ReportFigure("search", to_svg(figure, text), text))
-    return exhibits
+            figures.append(ReportFigure("search", to_svg(figure, text), text))
+    return figures
 
 
 def _traces(comparison: Comparison) -> list[ReportFigure]:

@@ -183,28 +183,28 @@ def differs(table: pd.DataFrame) -> pd.Series:
     return (shift > SHIFT) | (spread > np.log1p(SPREAD))
 
 
-def find_findings(evidence: FindingInputs) -> tuple[Finding, ...]:
+def find_findings(inputs: FindingInputs) -> tuple[Finding, ...]:
     """Return all findings, the most important first.
 
     Without trusted optima and chains there is no verdict on any row, only why there is none.
     """
-    if not evidence.trusted:
-        return _refusals(evidence)
-    table = evidence.table
+    if not inputs.trusted:
+        return _refusals(inputs)
+    table = inputs.table
     found, agree = [], []
     differ = differs(table)
     for label in table.index:
-        if label in evidence.latents:
+        if label in inputs.latents:
             continue
         if np.isnan(table.at[label, "shift in sd"]):
-            found.append(_without(evidence, label))
+            found.append(_without(inputs, label))
         elif differ[label]:
-            found.append(_difference(evidence, label))
+            found.append(_difference(inputs, label))
         else:
             agree.append(label)
-    found += [*_outlier(evidence), *_about_latents(evidence)]
+    found += [*_outlier(inputs), *_about_latents(inputs)]
     found.sort(key=lambda finding: -finding.importance)
-    whole = len(agree) == len(table) - len(evidence.latents)
+    whole = len(agree) == len(table) - len(inputs.latents)
     return (*found, *_agreement(agree, whole=whole))
 
 
@@ -230,11 +230,11 @@ def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[
     return (*chosen, *(finding for finding in findings if finding.reason == "agree"))
 
 
-def _refusals(evidence: FindingInputs) -> tuple[Finding, ...]:
+def _refusals(inputs: FindingInputs) -> tuple[Finding, ...]:
     errors = [
         flag
-        for flag in evidence.flags
-        if flag.severity is Severity.ERROR and flag not in evidence.joint_flags
+        for flag in inputs.flags
+        if flag.severity is Severity.ERROR and flag not in inputs.joint_flags
     ]
     said = [
         Finding(
@@ -250,46 +250,46 @@ def _refusals(evidence: FindingInputs) -> tuple[Finding, ...]:
         text = "No verdict: there is no posterior to hold against the MLE and the MAP."
         action = "Call compare with sample=True, or sample_posterior."
         said.append(Finding((), "not trusted", text, action, np.inf))
-    return (*said, *(finding for finding in _outlier(evidence) if not finding.labels))
+    return (*said, *(finding for finding in _outlier(inputs) if not finding.labels))
 
 
-def _outlier(evidence: FindingInputs) -> list[Finding]:
+def _outlier(inputs: FindingInputs) -> list[Finding]:
     """Return the finding about the one of four answers that stands apart."""
-    if evidence.joint_unbounded:
-        text = describe_unbounded(evidence.joint_unbounded, evidence.table)
+    if inputs.joint_unbounded:
+        text = describe_unbounded(inputs.joint_unbounded, inputs.table)
         return [Finding((), "integration", text, _ACTIONS["integration"], np.inf)]
-    apart = find_outlier(evidence.table)
-    if apart is None or apart.distance <= SHIFT:
+    outlier = find_outlier(inputs.table)
+    if outlier is None or outlier.distance <= SHIFT:
         return []
-    text = describe_outlier(apart, evidence.table)
-    action = _ACTIONS["integration"] if apart.method == "joint mode" else ""
-    return [Finding((apart.label,), OUTLIER, text, action, apart.distance)]
+    text = describe_outlier(outlier, inputs.table)
+    action = _ACTIONS["integration"] if outlier.method == "joint mode" else ""
+    return [Finding((outlier.label,), OUTLIER, text, action, outlier.distance)]
 
 
-def _about_latents(evidence: FindingInputs) -> list[Finding]:
+def _about_latents(inputs: FindingInputs) -> list[Finding]:
     """Return one finding about all rows without an MLE that are integrated over."""
-    if not evidence.latents:
+    if not inputs.latents:
         return []
     names = list(
         dict.fromkeys(
-            label.split("[")[0] for label in evidence.table.index if label in evidence.latents
+            label.split("[")[0] for label in inputs.table.index if label in inputs.latents
         )
     )
     text = (
         f"{', '.join(names)}: not compared. The likelihood is of the parameters, and integrates "
         "over latents; their modes given the MLE are in comparison.mle.latents."
     )
-    return [Finding(tuple(sorted(evidence.latents)), "latents", text, "", 0.0)]
+    return [Finding(tuple(sorted(inputs.latents)), "latents", text, "", 0.0)]
 
 
 def _sentence(flag: Flag) -> str:
     return str(Flag(flag.code, flag.severity, flag.variables, "", flag.detail))
 
 
-def _without(evidence: FindingInputs, label: str) -> Finding:
-    row = evidence.table.loc[label]
+def _without(inputs: FindingInputs, label: str) -> Finding:
+    row = inputs.table.loc[label]
     lacking = [name for name in ("MLE", "posterior mean", "sd") if not np.isfinite(row[name])]
-    why = _about(evidence, label)
+    why = _about(inputs, label)
     text = f"{label}: not compared, as there is no {lacking[0] if lacking else 'MLE'}."
     text += f" {why[0].code.value}" if why else ""
     if lacking[:1] == ["MLE"] and np.isfinite(row["posterior mean"]):
@@ -301,36 +301,36 @@ def _without(evidence: FindingInputs, label: str) -> Finding:
     return Finding((label,), "no estimate", text, action if "rests" in text else "", 10.0)
 
 
-def _about(evidence: FindingInputs, label: str) -> list[Flag]:
+def _about(inputs: FindingInputs, label: str) -> list[Flag]:
     names = {label, label.split("[")[0]}
-    return [flag for flag in evidence.flags if names & set(flag.variables)]
+    return [flag for flag in inputs.flags if names & set(flag.variables)]
 
 
-def _difference(evidence: FindingInputs, label: str) -> Finding:
-    row = evidence.table.loc[label]
+def _difference(inputs: FindingInputs, label: str) -> Finding:
+    row = inputs.table.loc[label]
     shift, ratio = row["shift in sd"], row["sd"] / row["SE"]
     moved = abs(shift) > SHIFT
     excess = abs(np.log(ratio)) / np.log1p(SPREAD) * SHIFT if ratio > 0 else 0.0
     parts = [f"{label}: {DIFFER}"]
     reason = "width"
     if moved:
-        sentence, reason = _shift_sentence(evidence, label)
+        sentence, reason = _shift_sentence(inputs, label)
         parts.append(sentence)
     if ratio > 0 and np.isfinite(ratio) and abs(np.log(ratio)) > np.log1p(SPREAD):
-        parts.append(_width_sentence(evidence, label, ratio))
-    parts.append(_interval_sentence(evidence, label))
+        parts.append(_width_sentence(inputs, label, ratio))
+    parts.append(_interval_sentence(inputs, label))
     importance = float(np.nanmax([abs(shift), excess]))
     advice = reason if reason != "width" else "narrow" if ratio < 1 else "wide"
     text = " ".join(filter(None, parts))
     return Finding((label,), reason, text, _ACTIONS[advice], importance)
 
 
-def _shift_sentence(evidence: FindingInputs, label: str) -> tuple[str, str]:
-    row = evidence.table.loc[label]
+def _shift_sentence(inputs: FindingInputs, label: str) -> tuple[str, str]:
+    row = inputs.table.loc[label]
     shift, error = row["shift in sd"], np.nanmin([row["SE"], row["sd"]])
     way = f"{format_to(row['MLE'], error)} to {format_to(row['posterior mean'], error)}"
     text = f"From MLE to posterior mean ({way}) it is {_signed(shift)} posterior sd"
-    steps = _steps(evidence, label)
+    steps = _steps(inputs, label)
     if not steps:
         return f"{text}.", "prior"
     reason = max(steps, key=lambda name: steps[name] * np.sign(shift))
@@ -341,21 +341,21 @@ def _shift_sentence(evidence: FindingInputs, label: str) -> tuple[str, str]:
     ]
     text += f", most of it {_REASONS[reason]} ({_signed(steps[reason])}"
     text += f"; {', '.join(others)})." if others else ")."
-    if label in evidence.at_boundary:
+    if label in inputs.at_boundary:
         text += " The MLE sits on the boundary of the support, the mean can't."
     return text, reason
 
 
-def _steps(evidence: FindingInputs, label: str) -> dict[str, float]:
-    if evidence.steps is None or label not in evidence.steps.index:
+def _steps(inputs: FindingInputs, label: str) -> dict[str, float]:
+    if inputs.steps is None or label not in inputs.steps.index:
         return {}
-    row = evidence.steps.loc[label].drop(["total", "note", "integration"], errors="ignore")
+    row = inputs.steps.loc[label].drop(["total", "note", "integration"], errors="ignore")
     return {str(name): float(size) for name, size in row.items() if np.isfinite(size)}
 
 
-def _width_sentence(evidence: FindingInputs, label: str, ratio: float) -> str:
-    row = evidence.table.loc[label]
-    of_map = evidence.map_error.get(label, np.nan)
+def _width_sentence(inputs: FindingInputs, label: str, ratio: float) -> str:
+    row = inputs.table.loc[label]
+    of_map = inputs.map_error.get(label, np.nan)
     text = (
         f"The posterior sd ({format_number(row['sd'], 3)}) is {format_number(ratio, 2)} times the "
         f"standard error ({format_number(row['SE'], 3)})"
@@ -370,12 +370,12 @@ def _width_sentence(evidence: FindingInputs, label: str, ratio: float) -> str:
     return f"{text}: the shape of the posterior, which the curvature at the top does not show."
 
 
-def _interval_sentence(evidence: FindingInputs, label: str) -> str:
-    row = evidence.table.loc[label]
+def _interval_sentence(inputs: FindingInputs, label: str) -> str:
+    row = inputs.table.loc[label]
     error = np.nanmin([row["SE"], row["sd"]])
     shown = [
         f"[{format_to(at[label][0], error)}, {format_to(at[label][1], error)}] by {name}"
-        for name, at in evidence.intervals.items()
+        for name, at in inputs.intervals.items()
         if label in at and not np.isnan(at[label]).any()
     ]
     return f"The interval is {' and '.join(shown)}." if shown else ""

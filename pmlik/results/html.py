@@ -63,7 +63,7 @@ def _gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any
         else (),
         "columns": [printable(column) for column in _columns(comparison)],
         "rows": _rows(comparison, order),
-        "exhibits": report_figures(comparison),
+        "report_figures": report_figures(comparison),
         "key": list_key(comparison),
         "steps": _steps(comparison, order),
         "fit": fit_section(comparison),
@@ -95,8 +95,8 @@ def _headline(comparison: Comparison, order: list[str]) -> str:
     """Return how many differ and their names, the most important first."""
     if comparison.verdict != "differ":
         return ""
-    apart = differs(comparison.table)
-    labels = [printable(label) for label in order if apart[label]]
+    different = differs(comparison.table)
+    labels = [printable(label) for label in order if different[label]]
     shown = ", ".join(labels[:_NAMED]) + (
         f" and {len(labels) - _NAMED} more" * (len(labels) > _NAMED)
     )

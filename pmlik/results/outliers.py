@@ -53,21 +53,21 @@ def find_outlier(table: pd.DataFrame) -> Outlier | None:
         for i, method in enumerate(_METHODS):
             others = np.median(np.delete(values, i))
             found.append(Outlier(method, str(label), float(abs(values[i] - others) / row["sd"])))
-    return max(found, key=lambda apart: apart.distance, default=None)
+    return max(found, key=lambda outlier: outlier.distance, default=None)
 
 
-def describe_outlier(apart: Outlier, table: pd.DataFrame) -> str:
+def describe_outlier(outlier: Outlier, table: pd.DataFrame) -> str:
     """Return a sentence about the outlier, with the four numbers and the reason."""
-    row = table.loc[apart.label]
+    row = table.loc[outlier.label]
     unit = np.nanmin([row["SE"], row["sd"]])
     others = ", ".join(
-        f"{name} {format_to(row[name], unit)}" for name in _METHODS if name != apart.method
+        f"{name} {format_to(row[name], unit)}" for name in _METHODS if name != outlier.method
     )
     return (
-        f"Of the four answers the {apart.method} stands apart, most in {apart.label}: "
-        f"{format_to(row[apart.method], unit)} against {others} "
-        f"({format_number(apart.distance, 2)} posterior sd from the median of these). "
-        f"{_REASONS[apart.method]}"
+        f"Of the four answers the {outlier.method} stands apart, most in {outlier.label}: "
+        f"{format_to(row[outlier.method], unit)} against {others} "
+        f"({format_number(outlier.distance, 2)} posterior sd from the median of these). "
+        f"{_REASONS[outlier.method]}"
     )
 
 

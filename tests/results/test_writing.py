@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from oracles.equality import assert_equal
 from oracles.records import RECORDS, plain
 from pmlik.errors import FileError
 from pmlik.results import files, storage
+from pmlik.results.curves import Curves
 
 WRITERS = {
     "page": lambda path: plain().to_html(path),
@@ -136,3 +138,33 @@ def test_a_killed_save_leaves_the_old_file_and_is_cleaned_up(when: str, tmp_path
     assert_equal(plain(), pmlik.load(path))
     plain().save(path)
     assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("name", ["page", "json", "markdown", "latex"])
+def test_a_path_is_refused_before_the_text_is_made(name: str, tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    for made in ("render_page", "to_markdown", "to_latex", "storage.to_json"):
+        monkeypatch.setattr(f"pmlik.results.comparison.{made}", refuse)
+    path = tmp_path / name
+    path.mkdir()
+    with pytest.raises(FileError, match="a folder is there"):
+        WRITERS[name](path)
+
+
+def test_a_writer_computes_no_curves() -> None:
+    def refuse(*_: object) -> Curves:
+        raise AssertionError
+
+    comparison = plain()
+    background = replace(comparison.background, curves={}, compute_curves=refuse)
+    bare = replace(comparison, background=background)
+    bare.to_html()
+    bare.to_json()
+    bare.to_datatree()
+    with pytest.raises(AssertionError):
+        bare.curves("first")
+    assert comparison.curves("first") is comparison.background.curves["first"]
+    with pytest.raises(pmlik.ValuesError, match="'third' is not in the comparison"):
+        comparison.curves("third")
