@@ -299,10 +299,19 @@ class Comparison:
         return storage.load(path, cls)
 
     def to_datatree(self) -> xr.DataTree:
-        """Return everything as one tree: groups ``mle``, ``map``, ``posterior``, ...
+        """Return everything as one tree.
 
-        The values in ``mle`` and ``map`` are the estimates; a point is never in ``posterior``,
-        which has the draws.
+        Returns
+        -------
+        xarray.DataTree
+            Groups ``mle``, ``map`` (estimates), ``mle_std_error``, ``mle_covariance``,
+            ``comparison``, ``attribution`` (its points), ``summary_mean``, ``summary_sd``,
+            ``summary_interval``, and those of ``pm.sample``: ``posterior`` (the draws),
+            ``sample_stats``, ``observed_data``, ... ``profile`` has the relative profile
+            log-likelihoods that are kept, ``log_likelihood`` the terms of each draw and
+            observation, ``information_shares`` and ``sensitivity`` the shares of data and prior;
+            the attribute ``pmlik_left_out`` has the reasons why others were left out. Everything
+            but arrays is JSON in the attribute ``pmlik``.
         """
         return storage.to_datatree(self)
 

@@ -41,24 +41,7 @@ _FORBIDDEN = re.compile(r"[/\\%]|^\.")
 
 
 def to_datatree(comparison: Comparison) -> xr.DataTree:
-    """Return the whole comparison as one tree.
-
-    Parameters
-    ----------
-    comparison : Comparison
-
-    Returns
-    -------
-    xarray.DataTree
-        Groups ``mle``, ``map`` (estimates), ``mle_std_error``, ``mle_covariance``, ``comparison``,
-        ``attribution`` (the points on the way from MLE to mean), ``summary_mean``,
-        ``summary_sd``, ``summary_interval``, and as ``pm.sample`` returned them ``posterior``,
-        ``sample_stats``, ``observed_data`` and so on. ``profile`` has the relative profile
-        log-likelihoods that were kept, ``log_likelihood`` the terms of each draw and observation,
-        ``information_shares`` and ``sensitivity`` the shares of data and prior; the attribute
-        ``pmlik_left_out`` has the reasons why others were left out. Everything but arrays is
-        JSON in the attribute ``pmlik``.
-    """
+    """Return `Comparison.to_datatree`."""
     groups: dict[str, xr.Dataset] = {}
     sketch = encode_record(comparison, groups)
     layout = {name: _layout(dataset) for name, dataset in groups.items()}
@@ -125,26 +108,7 @@ def from_datatree[Record](tree: xr.DataTree, record: type[Record]) -> Record:
 
 
 def save(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
-    """Write a comparison to a file: netCDF (``.nc``) or Zarr (``.zarr``).
-
-    The file appears whole or not at all: what was there stays until the new one is complete. A
-    file replaces a file, and a Zarr store one that pmlik wrote.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    path : path
-        The suffix chooses the format. The target of a symbolic link is written.
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    FileError
-        For another suffix, for anything else in that place, and where the file can't be written.
-    """
+    """Write a comparison to a file, whole or not at all, see `Comparison.save`."""
     target = Path(path)
     if target.suffix not in _NETCDF | {ZARR}:
         raise FileError(f"{target}: need a name that ends in .nc (netCDF) or .zarr (Zarr).")
@@ -192,17 +156,7 @@ def load[Record](path: str | os.PathLike[str], record: type[Record]) -> Record:
 
 
 def to_json(comparison: Comparison, *, draws: bool = True) -> str:
-    """Return everything as JSON, full precision.
-
-    NaN is ``null`` and infinities are the strings ``"Infinity"`` and ``"-Infinity"``, as JSON has
-    neither.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    draws : bool
-        Include the result of ``pm.sample``, which is most of it.
-    """
+    """Return `Comparison.to_json`."""
     groups: dict[str, xr.Dataset] = {}
     sketch = encode_record(comparison, groups)
     groups |= {"profile": profiles} if (profiles := _profiles(comparison)) else {}
