@@ -80,6 +80,8 @@ def add_legend(figure: Any, columns: int, handles: Mapping[str, Any] | None = No
     """Put a legend above all panels, by default of everything that has a label."""
     style = {"loc": "outside upper center", "fontsize": "small", "frameon": False}
     if handles is not None:
+        if not handles:  # which Matplotlib can't unpack
+            return
         style |= {"handles": list(handles.values()), "labels": list(handles)}
     figure.legend(ncols=columns, **style)
 
