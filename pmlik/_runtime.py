@@ -1,4 +1,4 @@
-"""The process: progress, timing, threads, and what is printed."""
+"""The running process: progress, timing, threads, output of other libraries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from rich.progress import (
 from threadpoolctl import ThreadpoolController
 
 __all__ = [
+    "TimeBudget",
     "Timer",
+    "least_seconds",
     "ProgressCallback",
     "counting",
     "steps",
@@ -41,18 +43,65 @@ ProgressCallback = Callable[[str], None]
 
 @dataclass(eq=False)
 class Timer:
-    """Seconds by step."""
+    """Wall-clock seconds by the name of a step."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
-        """Time the block as the named step."""
+        """Record the seconds that the block takes under the name of a step."""
         begin = time.perf_counter()
         try:
             yield
         finally:
             self.seconds[step] = time.perf_counter() - begin
+
+
+@dataclass(eq=False)
+class TimeBudget:
+    """Wall-clock seconds that may be spent, counted from the creation of the budget.
+
+    Parameters
+    ----------
+    seconds : float
+    """
+
+    seconds: float
+    begin: float = field(default_factory=time.perf_counter)
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left, negative if the budget is exceeded."""
+        return self.seconds - (time.perf_counter() - self.begin)
+
+
+def least_seconds(
+    call: Callable[[], object],
+    repeats: int = 1,
+    *,
+    warm_up: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Return the seconds of the fastest of several calls, as other processes only add to it.
+
+    Parameters
+    ----------
+    call : callable
+    repeats : int
+        Number of calls that are timed.
+    warm_up : bool
+        Call once before, without timing, as the first call may compile.
+    clock : callable
+        ``time.process_time`` to count only the time of this process.
+    """
+    if warm_up:
+        call()
+    seconds = []
+    for _ in range(repeats):
+        begin = clock()
+        call()
+        seconds.append(clock() - begin)
+    return min(seconds)
 
 
 @contextmanager
@@ -62,7 +111,7 @@ def steps(show: bool) -> Iterator[ProgressCallback]:
     Parameters
     ----------
     show : bool
-        Show anything at all. Outside terminals and notebooks nothing is shown either.
+        Show progress. Outside terminals and notebooks nothing is shown in any case.
     """
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -74,16 +123,16 @@ def steps(show: bool) -> Iterator[ProgressCallback]:
 
 @contextmanager
 def counting(show: bool, text: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that moves a bar on; nothing stays on screen afterwards.
+    """Yield a function that advances a progress bar; nothing stays on screen afterwards.
 
     Parameters
     ----------
     show : bool
         As in `steps`.
     text : str
-        What is being done.
+        The label of the bar.
     total : int
-        Where the bar ends.
+        The count at which the bar is full.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -94,14 +143,14 @@ def counting(show: bool, text: str, total: int) -> Iterator[Callable[[int], None
         yield lambda done: bar.advance(task, done)
 
 
-#: Up to so many rows a matrix is small.
+#: A matrix with at most this many rows is small.
 SMALL = 500
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Linear algebra by one thread."""
+    """Limit linear algebra to one thread."""
     if _alone.get():
         yield
         return
@@ -115,7 +164,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def quiet_single_thread(size: int) -> Iterator[None]:
-    """No warnings of numbers, and one thread where no matrix has more rows than ``SMALL``.
+    """Ignore floating-point warnings, and use one thread if all matrices are small.
 
     Parameters
     ----------
@@ -135,13 +184,14 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-# PyMC 6.4 has these; 6.3 has neither, returns the same dict, and compiles in the default mode.
+# Arguments of pm.find_MAP since PyMC 6.4. Without them 6.3 returns the same dict, and compiles in
+# the default mode.
 SINCE_PYMC_6_4 = {"jitter": False, "return_inferencedata": False}
 
 
 @contextmanager
 def quiet_host(logger: str = "pymc") -> Iterator[None]:
-    """Keep PyMC's warnings and log lines about pmlik's own call from the user."""
+    """Suppress warnings and log lines of PyMC about calls that pmlik makes."""
     log = logging.getLogger(logger)
     level = log.level
     with warnings.catch_warnings(), np.errstate(all="ignore"):

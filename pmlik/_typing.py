@@ -1,4 +1,4 @@
-"""Aliases and small tuples that every room may use."""
+"""Type aliases and small tuples shared by all packages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Product = Callable[[FloatArray], FloatArray]
 
 
 class EigenvalueSigns(NamedTuple):
-    """How many eigenvalues of the observed information are positive, zero and negative."""
+    """Numbers of positive, zero and negative eigenvalues of the observed information."""
 
     positive: int
     zero: int

@@ -1,4 +1,4 @@
-"""Exceptions and the vocabulary of flags. Every other module may import this one."""
+"""Exceptions that pmlik raises."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = [
 
 
 class PmlikError(Exception):
-    """Base of every error that pmlik raises itself."""
+    """Base class of pmlik's errors."""
 
 
 class ModelError(PmlikError, ValueError):
-    """The model, or a name given with it, is not one that pmlik can work on."""
+    """The model, or a name given with it, can't be used."""
 
 
 class StartError(ModelError):
-    """The likelihood is zero or undefined wherever a search could start."""
+    """The likelihood is zero or undefined at all possible starts of a search."""
 
 
 class ValuesError(PmlikError, ValueError):
@@ -31,16 +31,16 @@ class ValuesError(PmlikError, ValueError):
 
 
 class FileError(PmlikError, OSError):
-    """A file can't be written, or is not one that pmlik has written."""
+    """A file can't be written, or was not written by pmlik."""
 
 
 class NestingError(PmlikError, ValueError):
-    """Two models that are compared by a likelihood ratio are not nested, or not of one data set."""
+    """Models of a likelihood-ratio test are not nested, or have different data."""
 
 
 class UnderflowWarning(UserWarning):
-    """A likelihood is too small (or large) for a number in linear space."""
+    """A likelihood is too small or too large for a floating-point number."""
 
 
 class EstimationError(PmlikError, RuntimeError):
-    """An estimate carries a flag of severity ``error`` and ``strict=True`` was asked for."""
+    """An estimate has a flag of severity ``error``, and ``strict=True`` was given."""

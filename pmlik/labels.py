@@ -1,4 +1,4 @@
-"""Names of scalars: variables, dims, coords, and their order in a flat vector."""
+"""Labels of scalars: variables, dims, coords, and their order in a flat vector."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class ParameterSpace:
-    """Named arrays in a fixed order, and the flat vector that holds them end to end.
+    """Named arrays in a fixed order, and the flat vector that concatenates them.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ class ParameterSpace:
     shapes : tuple of tuple of int
         The shape of each.
     dims : tuple of tuple of str
-        The dims of each, one name an axis.
+        The dims of each, one name per axis.
     coords : mapping of str to array
-        Coordinate values of the dims that have any; a dim without is numbered from 0.
+        Coordinate values by dim; a dim without is numbered from 0.
     """
 
     names: tuple[str, ...]
@@ -51,7 +51,7 @@ class ParameterSpace:
 
     @cached_property
     def slices(self) -> dict[str, slice]:
-        """Where each variable sits in the flat vector."""
+        """Slice of each variable in the flat vector."""
         ends = np.cumsum([0, *(prod(shape) for shape in self.shapes)])
         return {
             name: slice(int(a), int(b))
@@ -74,7 +74,7 @@ class ParameterSpace:
         }
 
     def join(self, values: Mapping[str, ArrayLike]) -> FloatArray:
-        """Lay named arrays end to end; the inverse of `split`."""
+        """Concatenate named arrays to a flat vector; the inverse of `split`."""
         parts = [np.asarray(values[name], dtype=np.float64).ravel() for name in self.names]
         return np.concatenate(parts) if parts else np.zeros(0)
 
@@ -84,7 +84,7 @@ class ParameterSpace:
         return xr.Dataset({name: self.empty(name).copy(data=arrays[name]) for name in self.names})
 
     def empty(self, name: str) -> xr.DataArray:
-        """A labelled array of a variable's shape, filled with NaN."""
+        """Return a labelled array of a variable's shape, filled with NaN."""
         i = self.names.index(name)
         dims, shape = self.dims[i], self.shapes[i]
         coords = {dim: self._index(dim, n) for dim, n in zip(dims, shape, strict=True)}
@@ -96,11 +96,11 @@ class ParameterSpace:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """One label a scalar, ``name`` or ``name[coord, coord]`` as in ArviZ's summary."""
+        """One label per scalar, ``name`` or ``name[coord, coord]`` as in ArviZ's summary."""
         return tuple(label for name in self.names for label in self.labels_of(name))
 
     def labels_of(self, name: str) -> tuple[str, ...]:
-        """Labels of the scalars of one variable, in the order of the flat vector."""
+        """Return the labels of one variable's scalars, in the order of the flat vector."""
         i = self.names.index(name)
         if not self.shapes[i]:
             return (name,)
@@ -108,7 +108,7 @@ class ParameterSpace:
         return tuple(f"{name}[{', '.join(map(_word, at))}]" for at in product(*axes))
 
     def owners(self, indices: Iterable[int]) -> tuple[str, ...]:
-        """The variables that the given places of the flat vector belong to, each once."""
+        """Return the variables that the given indices of the flat vector belong to, each once."""
         at = {int(i) for i in indices}
         return tuple(
             name for name, where in self.slices.items() if at & set(range(where.start, where.stop))
@@ -116,7 +116,7 @@ class ParameterSpace:
 
 
 def _word(label: Any) -> str:
-    """A coordinate as text; the same moment is the same text whichever type has it."""
+    """Return a coordinate as text; the same time has the same text in all types."""
     moment = isinstance(label, datetime) and label.tzinfo is None
     if not moment and not isinstance(label, np.datetime64):
         return str(label)
@@ -126,7 +126,7 @@ def _word(label: Any) -> str:
 
 
 def labelled(dataset: xr.Dataset) -> dict[str, float]:
-    """All scalars of a dataset by label, ``name`` or ``name[coord, coord]``."""
+    """Return the scalars of a dataset by label, ``name`` or ``name[coord, coord]``."""
     space = space_of(dataset)
     flat = space.join({str(name): array for name, array in dataset.data_vars.items()})
     return dict(zip(space.labels, map(float, flat), strict=True))
@@ -139,7 +139,7 @@ def bounds_of(interval: xr.Dataset) -> dict[str, tuple[float, float]]:
 
 
 def space_of(dataset: xr.Dataset) -> ParameterSpace:
-    """The space of a dataset's variables."""
+    """Return the space of a dataset's variables."""
     arrays = list(dataset.data_vars.values())
     return ParameterSpace(
         names=tuple(str(name) for name in dataset.data_vars),
@@ -154,7 +154,7 @@ def label_bounds(
 ) -> xr.Dataset:
     """Return bounds by label as a Dataset like ``template`` with a last dim ``ci_bound``.
 
-    Labels without bounds are NaN; ``attrs`` are its attributes, as ``ci_kind`` and ``ci_prob``.
+    Labels without bounds are NaN; ``attrs`` are attributes such as ``ci_kind`` and ``ci_prob``.
     """
     space = space_of(template)
     nothing = (np.nan, np.nan)
@@ -189,7 +189,7 @@ def select_variables(
     Raises
     ------
     ValuesError
-        For names and labels that are not there.
+        For unknown names and labels.
     """
     known = [str(name) for name in dataset.data_vars]
     names = known if var_names is None else var_names
@@ -215,7 +215,7 @@ def select_variables(
 
 
 def printable(text: str) -> str:
-    """Text on one line, with every character that controls a terminal or a page made visible."""
+    """Return text on one line, with escapes in place of control characters."""
     return "".join(c if c.isprintable() else _visible(c) for c in text)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -13,7 +12,7 @@ import pymc as pm
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.traversal import ancestors
 
-from pmlik._runtime import quiet_single_thread
+from pmlik._runtime import least_seconds, quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.errors import ModelError
 from pmlik.labels import ParameterSpace
@@ -199,24 +198,13 @@ def _seconds_ahead(problem: CompiledModel) -> float:
         integrand = likelihood.integrand
         once = partial(integrand.value_and_gradient, initial, integrand.start)
         with quiet_single_thread(likelihood.n_latents):
-            return _seconds(once) * _EVALUATIONS_TO_INTEGRATE
+            return least_seconds(once, 3) * _EVALUATIONS_TO_INTEGRATE
     n = len(initial)
-    seconds = _seconds(partial(likelihood.value_and_gradient, initial))
+    seconds = least_seconds(partial(likelihood.value_and_gradient, initial), 3)
     if problem.n_observations > LARGE_DATA and n <= DENSE_LIMIT:
         return seconds * (150 + 9 * n)
     products = 12 * n if n <= DENSE_LIMIT else 2000
     return seconds * (200 + 3 * products)
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    """The least of a few, as other work on the machine only adds."""
-    call()
-    seconds = np.inf
-    for _ in range(3):
-        begin = time.perf_counter()
-        call()
-        seconds = min(seconds, time.perf_counter() - begin)
-    return seconds
 
 
 def _assemble(

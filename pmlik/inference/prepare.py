@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import pymc as pm
 import xarray as xr
 
+from pmlik._runtime import least_seconds
 from pmlik._typing import FloatArray
 from pmlik.errors import StartError, ValuesError
 from pmlik.inference.compiled import CompiledModel, compile_model
@@ -190,10 +191,7 @@ def _hessian_seconds(problem: CompiledModel) -> float:
     unit[0] = 1.0
     seconds = 0.0
     for density in (problem.likelihood, problem.prior):
-        density.product(x, unit)  # which may compile
-        begin = time.process_time()
-        density.product(x, unit)
-        seconds += time.process_time() - begin
+        seconds += least_seconds(partial(density.product, x, unit), clock=time.process_time)
     return seconds * len(x)
 
 

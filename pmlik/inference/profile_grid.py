@@ -12,6 +12,7 @@ from pmlik._runtime import ProgressCallback
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.inference.natural import ConstrainedLikelihood
 from pmlik.optimize.affine import Rounded
+from pmlik.optimize.boundary import BEYOND
 from pmlik.optimize.constrained import ConstrainedStatus, Point, solve_constrained
 from pmlik.optimize.multistart import minimize
 from pmlik.optimize.objective import Objective
@@ -24,9 +25,6 @@ __all__ = ["GridProfiler", "profile_grid"]
 # that is held counts as not moving any more.
 _SHORTEST = 1e-6
 _SATURATED = 1e-3
-
-# A step this long in x takes any transform to the border of its support.
-_BEYOND = 1e3
 
 
 class GridProfiler:
@@ -106,7 +104,7 @@ class GridProfiler:
         """The ends of the support of the one held value that has a coordinate of its own."""
         x = self._optimum.copy()
         ends = []
-        for far in (-_BEYOND, _BEYOND):
+        for far in (-BEYOND, BEYOND):
             x[self._held] = far
             near = self._natural.problem.values(x)[self._places[0]]
             x[self._held] = 2 * far

@@ -16,7 +16,7 @@ from pytensor.compile.mode import Mode
 from threadpoolctl import threadpool_limits
 
 from pmlik._runtime import SINCE_PYMC_6_4, quiet_host
-from pmlik._typing import FloatArray
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.errors import ModelError, StartError
 from pmlik.inference.compiled import CompiledModel
 from pmlik.inference.marginal_model import parameters_model
@@ -91,8 +91,7 @@ def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
         return joint.expand(minimize(joint, start[joint.active], "MAP").z)
 
     def jittered(i: int, width: float) -> FloatArray:
-        noise = np.random.default_rng([seed, i]).uniform(-width, width, size=len(start))
-        return np.asarray(start + noise)
+        return jitter(start, width, np.random.default_rng([seed, i]))
 
     @cache
     def draw_prior() -> Callable[[int], FloatArray | None]:
@@ -223,7 +222,7 @@ def find_start(problem: CompiledModel, seed: int) -> FloatArray | None:
     # Where the prior's own centre overflows, the transforms' is tried.
     origin = np.where(problem.pinned, centre, 0.0)
     for middle, width in product((centre, origin), (0.1, 0.5, 1.0, 2.0, 5.0)):
-        candidates = [jitter(problem, middle, width, rng) for _ in range(20)]
+        candidates = [jitter(middle, width, rng, problem.pinned) for _ in range(20)]
         values = [value(x) for x in candidates]
         best = int(np.argmin(values))
         if np.isfinite(values[best]):
@@ -232,10 +231,11 @@ def find_start(problem: CompiledModel, seed: int) -> FloatArray | None:
 
 
 def jitter(
-    problem: CompiledModel, x: FloatArray, width: float, rng: np.random.Generator
+    x: FloatArray, width: float, rng: np.random.Generator, fixed: BoolArray | None = None
 ) -> FloatArray:
-    """``x`` plus uniform noise on the unconstrained scale; what the user has pinned stays."""
-    return x + np.where(problem.pinned, 0.0, rng.uniform(-width, width, size=len(x)))
+    """Return ``x`` plus uniform noise on the unconstrained scale, without that at ``fixed``."""
+    noise = rng.uniform(-width, width, size=len(x))
+    return np.asarray(x + (noise if fixed is None else np.where(fixed, 0.0, noise)))
 
 
 def best_placed(objective: Objective, points: Iterable[FloatArray | None]) -> FloatArray | None:

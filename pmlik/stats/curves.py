@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from scipy import interpolate
 
+from pmlik._runtime import TimeBudget, least_seconds
 from pmlik._typing import FloatArray
 from pmlik.errors import PmlikError
 from pmlik.inference.likelihood import Likelihood
@@ -72,15 +71,14 @@ def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> C
     """
     curves = dict(comparison.background.curves)
     labels = [label for label in comparison.leading_labels() if label not in curves]
-    likelihood, begin = _likelihood_of(comparison), time.perf_counter()
+    likelihood, budget = _likelihood_of(comparison), TimeBudget(patience)
     seconds = _hessian_seconds(comparison.mle) if labels else 0.0
     needed = {
         False: seconds * _HESSIANS_PER_KNOT * _KNOTS,
         True: seconds * _HESSIANS_PER_TRACE,
     }
     for i, label in enumerate(labels):
-        start = time.perf_counter()
-        left = patience - (start - begin)
+        left = budget.left
         traced = needed[False] * (len(labels) - i) > left
         try:
             found = _curves(
@@ -88,7 +86,7 @@ def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> C
             )
         except Exception:  # noqa: BLE001 - the estimates are not lost with a curve
             continue
-        needed[traced] = max(needed[traced], time.perf_counter() - start)
+        needed[traced] = max(needed[traced], left - budget.left)
         curves[label] = found
     background = replace(comparison.background, curves=curves, compute_curves=curves_of)
     return replace(comparison, background=background)
@@ -174,17 +172,10 @@ def _hessian_seconds(mle: PointEstimate) -> float:
         return 0.0
     likelihood, x = prepared_of(mle, "curves").problem.likelihood, mle.unconstrained
     if len(x) <= _SMALL:
-        return _time(lambda: likelihood.hessian(x))
+        return least_seconds(lambda: likelihood.hessian(x))
     unit = np.zeros(len(x))
     unit[0] = 1.0
-    return len(x) * _time(lambda: likelihood.product(x, unit))
-
-
-def _time(call: Callable[[], Any]) -> float:
-    call()  # which may compile
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
+    return len(x) * least_seconds(lambda: likelihood.product(x, unit))
 
 
 def compute_curves(

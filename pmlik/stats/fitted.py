@@ -6,12 +6,13 @@ the reason is kept in its place.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import xarray as xr
 
+from pmlik._runtime import least_seconds
 from pmlik.errors import PmlikError
 from pmlik.inference.prepare import prepared_of
 from pmlik.labels import printable
@@ -124,9 +125,8 @@ def _refuse_slow(comparison: Comparison, patience: float, *names: str) -> None:
     for name in names:
         many = getattr(prepared.problem, name).many
         many("value", points[:1])  # which may compile
-        begin = time.perf_counter()
-        many("value", points)
-        seconds += (time.perf_counter() - begin) / len(points) * number
+        spent = least_seconds(partial(many, "value", points), warm_up=False)
+        seconds += spent / len(points) * number
     if seconds > patience:
         raise _LeftOutError(f"It would take about {seconds:.0f} s for {_size(comparison)}.")
 

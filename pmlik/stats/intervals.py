@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import arviz as az
@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from pmlik._runtime import least_seconds
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError, ValuesError
 from pmlik.inference.options import check_ci_prob
@@ -214,11 +215,8 @@ def _is_cheap(mle: PointEstimate, labels: Sequence[str]) -> bool:
     """True if the profiles are few and expected to be quick."""
     if len(labels) > _MOST_SCALARS:
         return False
-    likelihood, seconds = prepared_of(mle, "interval_profile").problem.likelihood, np.inf
-    for _ in range(2):  # the shorter of two, as other work on the machine only adds
-        begin = time.perf_counter()
-        likelihood.hessian(mle.unconstrained)
-        seconds = min(seconds, time.perf_counter() - begin)
+    likelihood = prepared_of(mle, "interval_profile").problem.likelihood
+    seconds = least_seconds(partial(likelihood.hessian, mle.unconstrained), 2, warm_up=False)
     return seconds * _HESSIANS * len(labels) < _PATIENCE_SECONDS
 
 

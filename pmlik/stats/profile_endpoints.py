@@ -12,15 +12,13 @@ from scipy import linalg
 from pmlik._typing import FloatArray
 from pmlik.inference.compiled import CompiledModel
 from pmlik.optimize.affine import Rounded
+from pmlik.optimize.boundary import BEYOND
 from pmlik.optimize.constrained import ConstrainedStatus, Point, first_point, solve_constrained
 from pmlik.optimize.profiled import Profiled
 from pmlik.stats.profile_trace import ProfileTrace, TraceStatus, approach, trace_profile
 
 __all__ = ["ProfileEndpoints", "LimitInfo", "ProfileTracer"]
 
-
-# A step this long in x takes any transform to the border of its support.
-_BEYOND = 1e3
 
 # How far beyond an end a curve is drawn, and in how many steps.
 _BEYOND_END, _MORE = 1.25, 2
@@ -318,7 +316,7 @@ class ProfileTracer:
             return walk.end.held if saturated else walk.side * np.inf
         x = ground.rounded.expand(walk.end.u)
         ends = []
-        for far in (_BEYOND, 2 * _BEYOND):
+        for far in (BEYOND, 2 * BEYOND):
             x[ground.own] = walk.side * far
             ends.append(self.problem.values(x)[ground.places[0]])
         return float(ends[0]) if ends[0] == ends[1] else walk.side * rising * np.inf
