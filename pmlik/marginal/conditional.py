@@ -22,7 +22,7 @@ from pmlik.model.transform import TermsModel
 
 __all__ = ["ConditionalModes", "conditional_modes"]
 
-_MOST_ROWS = 2000
+_MAX_ROWS = 2000
 
 
 class ConditionalModes(NamedTuple):
@@ -94,21 +94,21 @@ def _standard_deviations(
     joint = np.concatenate([x, mode.u])
     jvp = values.jvp(joint)
 
-    def tangent(v: FloatArray) -> FloatArray:
+    def jvp_in_latents(v: FloatArray) -> FloatArray:
         return jvp(np.concatenate([np.zeros(len(x)), v]))
 
-    found = _by_colours(tangent, mode, laplace)
+    found = _by_colours(jvp_in_latents, mode, laplace)
     if found is not None:
         return found
     m = len(values(joint))
-    if m > _MOST_ROWS:
+    if m > _MAX_ROWS:
         return np.full(m, np.nan)
     rows = (values.vjp(joint, unit)[len(x) :] for unit in np.eye(m))
     return np.sqrt([float(row @ mode.factor.solve(row)) for row in rows])
 
 
 def _by_colours(
-    tangent: Callable[[FloatArray], FloatArray], mode: Mode, laplace: Laplace
+    jvp: Callable[[FloatArray], FloatArray], mode: Mode, laplace: Laplace
 ) -> FloatArray | None:
     """Return the same from one product per colour of the latents' Hessian.
 
@@ -116,15 +116,15 @@ def _by_colours(
     depends on have entries in common: else that many products do not give the Jacobian.
     """
     pattern, n = laplace.pattern, len(mode.u)
-    entries = np.array([tangent(seed) for seed in pattern.seeds])
-    numbers = np.array([tangent(seed * np.arange(1, n + 1)) for seed in pattern.seeds])
+    entries = np.array([jvp(seed) for seed in pattern.seeds])
+    numbers = np.array([jvp(seed * np.arange(1, n + 1)) for seed in pattern.seeds])
     with np.errstate(all="ignore"):
         columns = np.where(entries != 0, np.round(numbers / entries) - 1, 0)
     if not (np.isfinite(columns).all() and ((columns >= 0) & (columns < n)).all()):
         return None
     columns = columns.astype(np.int64)
     v = np.random.default_rng(0).normal(size=n)
-    image = tangent(v)
+    image = jvp(v)
     error = np.abs(np.einsum("cm,cm->m", entries, v[columns]) - image)
     if (error > 1e-9 * (1 + np.abs(image))).any():
         return None

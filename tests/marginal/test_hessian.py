@@ -104,6 +104,20 @@ def test_a_misread_pattern_is_read_again_or_given_up(gaussian, again, monkeypatc
     assert again is np.array_equal(misread.pattern.rows, untouched.pattern.rows)
 
 
+def test_values_by_a_misread_pattern_are_forgotten(monkeypatch) -> None:
+    theta, other = np.array([0.8, -0.3, -0.6]), np.array([0.7, -0.3, -0.6])
+    misread, untouched = (likelihood(crossed(gaussian=False)) for _ in range(2))
+    pattern = untouched.laplace.pattern
+    kept = (pattern.rows == 0) == (pattern.columns == 0)  # without entries of the first level
+    few = SparsityPattern.of(19, pattern.rows[kept], pattern.columns[kept])
+    misread.laplace.use_pattern(few)
+    monkeypatch.setattr(misread.laplace, "_n_modes", 2)  # the next check is at the fourth mode
+    value = untouched.value_and_gradient(theta)[0]
+    assert abs(misread.value_and_gradient(theta)[0] - value) > 0.01
+    misread.value_and_gradient(other)
+    assert misread.value_and_gradient(theta)[0] == pytest.approx(value, abs=1e-10)
+
+
 def test_an_incidence_that_cannot_be_told_is_not_guessed() -> None:
     everywhere = SparsityPattern.of(9, *(side.ravel() for side in np.indices((9, 9))))
     matrix = RNG.normal(size=(4, 9))
