@@ -27,7 +27,7 @@ from pmlik.stats.refit_status import Refits, RefitStatus
 __all__ = ["Bootstrap", "bootstrap"]
 
 
-# Beyond this share of failures the others are no sample of the estimator.
+# With a larger share of failures the others are no sample of the estimator.
 _MOST_FAILED = 0.1
 _KINDS = ("parametric", "nonparametric", "bayesian")
 
@@ -42,14 +42,14 @@ class Bootstrap:
     values : xarray.Dataset
         The estimate itself, natural units.
     draws : xarray.Dataset
-        Its replicates, derived quantities included, with a first dim ``replicate``. NaN where
-        a refit failed; such replicates are counted, never removed. A value that the resampled
-        data say nothing about (the effect of a group that was not drawn) is NaN by itself.
+        Its replicates, derived quantities included, with a first dim ``replicate``. NaN where a
+        refit failed; such replicates are counted, not removed. A value that the resampled data
+        say nothing about (the effect of a group that was not drawn) is NaN on its own.
     fits : xarray.Dataset
         By ``replicate``: ``log_likelihood`` of the replicate's own (weighted) data at its
         estimate, its ``newton_decrement`` in standard errors, and ``outcome``.
     random_seed : int
-        Replicate ``i`` depends on it and on ``i`` alone.
+        Replicate ``i`` depends on the seed and on ``i`` alone.
     flags : tuple of Flag
     """
 
@@ -62,24 +62,24 @@ class Bootstrap:
 
     @property
     def n(self) -> int:
-        """How many replicates there are, failed ones included."""
+        """Number of replicates, failed ones included."""
         return int(self.fits.sizes["replicate"])
 
     @cached_property
     def failures(self) -> dict[str, int]:
-        """How many refits failed, by reason."""
+        """Number of refits that failed, by reason."""
         counts = Counter(map(str, self.fits["outcome"].values))
-        usable = {str(end) for end in RefitStatus if end.is_usable}
+        usable = {str(status) for status in RefitStatus if status.is_usable}
         return {reason: count for reason, count in counts.items() if reason not in usable}
 
     @property
     def n_failed(self) -> int:
-        """How many refits failed."""
+        """Number of refits that failed."""
         return sum(self.failures.values())
 
     @property
     def trusted(self) -> bool:
-        """Whether there is no flag of severity ``error``."""
+        """True if there is no flag of severity ``error``."""
         return not any(flag.severity is Severity.ERROR for flag in self.flags)
 
     @cached_property
@@ -95,13 +95,13 @@ class Bootstrap:
     @property
     def usable_draws(self) -> xr.Dataset:
         """The replicates that did not fail; scalars that too many of them lack are NaN."""
-        usable = [RefitStatus(end).is_usable for end in self.fits["outcome"].values]
+        usable = [RefitStatus(status).is_usable for status in self.fits["outcome"].values]
         kept = self.draws.isel(replicate=np.flatnonzero(usable))
         enough = kept.isnull().mean("replicate") <= _MOST_FAILED
         return kept.where(enough) if self.trusted else kept * np.nan
 
     def sheet(self) -> Table:
-        """The bootstrap as a table of strings."""
+        """Return the bootstrap as a table of strings."""
         columns = {
             "value": labelled(self.values),
             "error": labelled(self.std_error),
@@ -141,30 +141,30 @@ def bootstrap(
 ) -> Bootstrap:
     """Resample the data, and estimate again each time.
 
-    Every refit starts at the estimate, takes Newton steps with exact derivatives through one
-    compiled problem, and is certified by the criterion of `find_MLE`: an estimated distance
-    below 1e-6 standard errors. Where that fails, other starts are tried.
+    Every refit starts at the estimate, takes Newton steps with exact derivatives of one compiled
+    model, and is certified by the criterion of `find_MLE`: an estimated distance below 1e-6
+    standard errors. If that fails, other starts are tried.
 
     Parameters
     ----------
     estimate : PointEstimate
-        From `find_MLE`; of a `find_MAP` the mode is found again, under the same prior.
+        From `find_MLE`, or from `find_MAP`: then the mode is found under the same prior.
     n : int
-        How many replicates.
+        Number of replicates.
     kind : {"parametric", "nonparametric", "bayesian"}
         Parametric: data are simulated from the model at the estimate, by PyMC's own forward
-        sampling, covariates and the pattern of missing values held. Nonparametric: each
-        observation counts as often as it is drawn with replacement. Bayesian: it counts with
-        Dirichlet weights that sum to the number of observations [2]_. In a model with latents
-        the first draws latents and data anew, and the others draw independent blocks of latents
-        with all that depends on them.
+        sampling, with covariates and the pattern of missing values unchanged. Nonparametric: an
+        observation is weighted by the number of times it is drawn with replacement. Bayesian:
+        by Dirichlet weights that sum to the number of observations [2]_. In a model with latents
+        the first simulates latents and data, and the others resample independent blocks of
+        latents with all that depends on them.
     cluster : str, array or mapping, optional
-        Units to resample in place of observations: a dim of the observed variables (each label
+        Units to resample instead of observations: a dim of the observed variables (each label
         one cluster), the name of a ``pm.Data`` of labels along their dims, an array with
-        one label an observation, or such arrays by observed variable. Equal labels in several
+        one label per observation, or such arrays by observed variable. Equal labels in several
         variables are one cluster. Not for parametric bootstraps.
     random_seed : int, optional
-        Default: a fresh one, which the result keeps. Replicate ``i`` depends on the seed and
+        Default: a new one, which the result keeps. Replicate ``i`` depends on the seed and
         on ``i`` alone.
     executor : concurrent.futures.Executor, optional
         Threads, processes, Dask's ``client.get_executor()``, an MPI pool. Results are identical
@@ -186,7 +186,7 @@ def bootstrap(
     -----
     An observation is an entry of the pointwise log-likelihood: an element of scalar data, a row
     of multivariate data. Observed variables with the same named dims are measured on the same
-    units and resampled together; any others are resampled each by itself, keeping its size.
+    units and resampled together; others are resampled separately, each with its own size.
     Observations that share a latent are one unit; blocks of the same variables are one pool.
 
     References
@@ -232,6 +232,7 @@ def bootstrap(
 
 
 def _check(estimate: PointEstimate, n: int, kind: str, cluster: Cluster) -> Prepared:
+    """Refuse what can't be resampled; return the model of the estimate."""
     if not isinstance(estimate, PointEstimate):
         raise ModelError(
             f"estimate: got {type(estimate).__name__}, need what find_MLE or find_MAP returned."
@@ -246,7 +247,7 @@ def _check(estimate: PointEstimate, n: int, kind: str, cluster: Cluster) -> Prep
         raise ModelError(f"estimate: there is no finite optimum to start from. {why}")
     if kind == "parametric":
         if cluster is not None:
-            raise ModelError("cluster: a parametric bootstrap simulates; it resamples nothing.")
+            raise ModelError("cluster: a parametric bootstrap simulates and does not resample.")
         if prepared.roles.potentials and prepared.potentials == "likelihood":
             raise ModelError(
                 f"{', '.join(prepared.roles.potentials)}: a pm.Potential can't be simulated. "
@@ -256,6 +257,7 @@ def _check(estimate: PointEstimate, n: int, kind: str, cluster: Cluster) -> Prep
 
 
 def _check_pools(sizes: list[int], kind: str) -> None:
+    """Refuse a pool of one unit, of which every resample is the same."""
     if min(sizes) < 2:
         raise ModelError(
             f"kind: got {kind!r}, but an observed variable is a single observation, or all are one "
@@ -282,7 +284,7 @@ def _record(
     fits = {
         "log_likelihood": refits.log_likelihood,
         "newton_decrement": refits.distance,
-        "outcome": np.array([str(end) for end in refits.outcome]),
+        "outcome": np.array([str(status) for status in refits.outcome]),
     }
     return Bootstrap(
         kind=plan.kind,
@@ -293,18 +295,19 @@ def _record(
             coords={"replicate": np.arange(n)},
         ),
         random_seed=plan.seed,
-        flags=(*_flags(refits.outcome), *_silent(variables, refits.outcome)),
+        flags=(*_flags(refits.outcome), *_flag_gaps(variables, refits.outcome)),
     )
 
 
 def _flags(outcomes: list[RefitStatus]) -> list[Flag]:
+    """Return flags about refits that failed, and about those at a boundary."""
     flags, n = [], len(outcomes)
     counts = Counter(outcomes)
-    failed = {end: count for end, count in counts.items() if not end.is_usable}
+    failed = {status: count for status, count in counts.items() if not status.is_usable}
     total = sum(failed.values())
     if total:
         many = total > _MOST_FAILED * n
-        reasons = "; ".join(f"{count}: {end}" for end, count in failed.items())
+        reasons = "; ".join(f"{count}: {status}" for status, count in failed.items())
         what = "Standard errors and intervals would be those of a selection." if many else ""
         detail = f"{total} of {n} ({reasons}). {what}".strip()
         action = "Look at bootstrap.fits['outcome']; consider a profile interval."
@@ -316,15 +319,15 @@ def _flags(outcomes: list[RefitStatus]) -> list[Flag]:
     return flags
 
 
-def _silent(draws: Mapping[str, xr.DataArray], outcomes: Sequence[RefitStatus]) -> list[Flag]:
-    """Which scalars some of the resampled data say nothing about."""
-    partial = [i for i, end in enumerate(outcomes) if end is RefitStatus.PARTIAL]
+def _flag_gaps(draws: Mapping[str, xr.DataArray], outcomes: Sequence[RefitStatus]) -> list[Flag]:
+    """Return a flag about the scalars that some of the resampled data say nothing about."""
+    partial = [i for i, status in enumerate(outcomes) if status is RefitStatus.PARTIAL]
     if not partial:
         return []
     whole = xr.Dataset(draws)
-    silent = whole.isel(replicate=partial).isnull().sum("replicate")
-    silent = silent.where(~whole.isnull().all("replicate"), 0)  # the estimate itself is NaN there
-    counts = {label: int(count) for label, count in labelled(silent).items() if count}
+    gaps = whole.isel(replicate=partial).isnull().sum("replicate")
+    gaps = gaps.where(~whole.isnull().all("replicate"), 0)  # there the estimate itself is NaN
+    counts = {label: int(count) for label, count in labelled(gaps).items() if count}
     if not counts:
         return []
     worst = max(counts, key=lambda label: counts[label])

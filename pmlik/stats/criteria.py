@@ -1,4 +1,4 @@
-"""Several models side by side: criteria of the likelihood, and PSIS-LOO of the posterior."""
+"""Compare models: criteria of the likelihood, and PSIS-LOO of the posterior."""
 
 from __future__ import annotations
 
@@ -31,8 +31,6 @@ __all__ = [
     "sensitivity",
 ]
 
-_CLOSE = 2.0
-
 
 @dataclass(frozen=True, eq=False)
 class ModelComparison:
@@ -41,7 +39,7 @@ class ModelComparison:
     Parameters
     ----------
     table : pandas.DataFrame
-        One row a model, best AIC first. ``log L``, ``k``, ``n``, ``AIC``, ``AICc``, ``BIC`` and
+        One row per model, best AIC first. ``log L``, ``k``, ``n``, ``AIC``, ``AICc``, ``BIC`` and
         ``dAIC`` are of the maximised likelihood; ``elpd``, ``SE``, ``p_loo``, ``d elpd`` and
         ``d SE`` of PSIS-LOO, which estimates the expected log predictive density (larger is
         better) from the posterior; ``rank AIC`` and ``rank elpd`` count from 1. NaN where there
@@ -54,7 +52,7 @@ class ModelComparison:
 
     @cached_property
     def finding(self) -> str:
-        """Whether the two rankings agree, in a sentence made from the table."""
+        """A sentence about the agreement of the two rankings, made from the table."""
         known = self.table[["rank AIC", "rank elpd"]].dropna()
         if len(known) < 2:
             return (
@@ -75,7 +73,7 @@ class ModelComparison:
         )
 
     def sheet(self) -> Table:
-        """The comparison as a table of strings."""
+        """Return the comparison as a table of strings."""
         columns = ("log L", "k", "AIC", "dAIC", "BIC", "elpd", "SE", "p_loo", "d elpd", "d SE")
         digits = dict.fromkeys(columns, 2) | {"k": 0, "p_loo": 1}
         rows = tuple(
@@ -152,7 +150,7 @@ def _check(comparisons: Mapping[str, Comparison]) -> None:
 
 
 def _observations(comparison: Comparison) -> FloatArray | None:
-    """All observed values, sorted; None where they are not kept."""
+    """Return all observed values, sorted; None where they are not kept."""
     if comparison.posterior is None or "observed_data" not in comparison.posterior.tree.children:
         return None
     data = comparison.posterior.tree["observed_data"].dataset
@@ -176,36 +174,29 @@ def _criteria(comparison: Comparison) -> dict[str, float]:
     }
 
 
-_ELPD = ("elpd", "SE", "p_loo", "d elpd", "d SE")
+# Columns of the table by their names in ArviZ.
+_ELPD = {"elpd": "elpd", "se": "SE", "p": "p_loo", "elpd_diff": "d elpd", "dse": "d SE"}
 
 
 def _elpd(comparisons: Mapping[str, Comparison]) -> tuple[pd.DataFrame, list[Flag]]:
-    nothing = pd.DataFrame(np.nan, index=list(comparisons), columns=list(_ELPD))
-    sampled = {n: c for n, c in comparisons.items() if c.posterior is not None}
-    if not sampled:
-        return nothing, []
-    results = {name: loo(comparison) for name, comparison in sampled.items()}
+    """Return ArviZ's columns of the models that were sampled, NaN for the others, and flags."""
+    results = {n: loo(c) for n, c in comparisons.items() if c.posterior is not None}
     high = [name for name, result in results.items() if result.warning]
     flags = []
     if high:
         action = "Some observations decide too much of the posterior: see arviz.loo's advice."
         flags.append(Flag(FlagCode.HIGH_PARETO_K, Severity.WARNING, tuple(high), action))
-    best = max(results, key=lambda name: float(results[name].elpd))
-    for name, result in results.items():
-        difference = np.ravel(result.elpd_i) - np.ravel(results[best].elpd_i)
-        n = len(difference)
-        nothing.loc[name] = [
-            float(result.elpd),
-            float(result.se),
-            float(result.p),
-            float(difference.sum()),
-            float(np.sqrt(n * difference.var())),
-        ]
-    return nothing, flags
+    finite = {name: result for name, result in results.items() if np.isfinite(result.elpd)}
+    table = pd.DataFrame(columns=list(_ELPD), dtype=float)
+    if finite:
+        with quiet_host("arviz_stats"):
+            # This method's weights take no search; they are not shown.
+            table = az.compare(finite, method="pseudo-BMA", round_to="none")
+    return table[list(_ELPD)].rename(columns=_ELPD).reindex(list(comparisons)), flags
 
 
 def loo(comparison: Comparison) -> az.ELPDData:
-    """ArviZ's PSIS-LOO of a comparison's posterior, pointwise over all observed variables.
+    """Return ArviZ's PSIS-LOO of a posterior, pointwise over all observed variables.
 
     Raises
     ------
@@ -213,7 +204,7 @@ def loo(comparison: Comparison) -> az.ELPDData:
         If there is no posterior.
     """
     if comparison.posterior is None:
-        raise ValuesError("comparison: it has no posterior, and PSIS-LOO is of the draws.")
+        raise ValuesError("comparison: it has no posterior, and PSIS-LOO needs its draws.")
     terms = comparison.background.extras.get("log_likelihood")
     if not isinstance(terms, xr.Dataset):
         terms = pointwise_log_likelihood(comparison)
@@ -221,9 +212,20 @@ def loo(comparison: Comparison) -> az.ELPDData:
 
 
 def pointwise_log_likelihood(comparison: Comparison) -> xr.Dataset:
-    """``log p(y_i | theta)`` of every draw: dims ``chain``, ``draw``, then the observations'."""
+    """Return ``log p(y_i | theta)`` of each draw.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims ``chain``, ``draw``, then those of the observations.
+
+    Raises
+    ------
+    ValuesError
+        If there is no posterior.
+    """
     if comparison.posterior is None:
-        raise ValuesError("comparison: it has no posterior, and the terms are the draws'.")
+        raise ValuesError("comparison: it has no posterior, and the terms are of its draws.")
     draws = comparison.posterior.tree["posterior"].to_dataset()
     likelihood = Likelihood.of(comparison, progressbar=False)
     terms = likelihood.pointwise({str(k): v for k, v in draws.items()})
@@ -231,12 +233,12 @@ def pointwise_log_likelihood(comparison: Comparison) -> xr.Dataset:
 
 
 def loo_of(draws: xr.Dataset, terms: xr.Dataset) -> az.ELPDData:
-    """ArviZ's PSIS-LOO of all observations together.
+    """Return ArviZ's PSIS-LOO of all observations together.
 
     Parameters
     ----------
     draws, terms : xarray.Dataset
-        The posterior, and the log-likelihood of each draw and observation.
+        The posterior, and the log-likelihood by draw and observation.
     """
     stacked = [
         array.stack(observation=[d for d in array.dims if d not in ("chain", "draw")])
@@ -248,12 +250,12 @@ def loo_of(draws: xr.Dataset, terms: xr.Dataset) -> az.ELPDData:
         {"y": (("chain", "draw", "observation"), np.concatenate(stacked, axis=-1))}
     )
     tree = xr.DataTree.from_dict({"posterior": draws, "log_likelihood": together})
-    with quiet_host("arviz_stats"):  # the warning is a flag here
+    with quiet_host("arviz_stats"):  # its warning becomes a flag
         return az.loo(tree, pointwise=True)
 
 
 def score_loo(draws: xr.Dataset, terms: xr.Dataset) -> Predictive:
-    """`loo_of` in numbers that can be kept."""
+    """Return the result of `loo_of` as plain numbers."""
     result = loo_of(draws, terms)
     k = np.ravel(result.pareto_k)
     return Predictive(
@@ -268,19 +270,19 @@ def score_loo(draws: xr.Dataset, terms: xr.Dataset) -> Predictive:
 
 
 def sensitivity(comparison: Comparison, *, threshold: float = 0.05) -> pd.DataFrame:
-    """ArviZ's power-scaling sensitivity of the posterior to the prior and to the likelihood.
+    """Return ArviZ's power-scaling sensitivity of the posterior to prior and likelihood.
 
     Parameters
     ----------
     comparison : Comparison
     threshold : float
-        Above it ArviZ calls a quantity sensitive.
+        A quantity with a larger value is sensitive.
 
     Returns
     -------
     pandas.DataFrame
-        As ``arviz.psense_summary``: columns ``prior``, ``likelihood``, ``diagnosis``, one row a
-        scalar. Prior and likelihood are those that pmlik divides the model into.
+        As ``arviz.psense_summary``: columns ``prior``, ``likelihood``, ``diagnosis``, one row
+        per scalar. Prior and likelihood are the parts that pmlik divides the model into.
 
     Raises
     ------
@@ -292,7 +294,7 @@ def sensitivity(comparison: Comparison, *, threshold: float = 0.05) -> pd.DataFr
     Kallioinen et al. (2024), doi:10.1007/s11222-023-10366-5.
     """
     if comparison.posterior is None:
-        raise ValuesError("comparison: it has no posterior, and the sensitivity is the draws'.")
+        raise ValuesError("comparison: it has no posterior, and the sensitivity needs its draws.")
     posterior = comparison.posterior.tree["posterior"].dataset
     prepared = prepared_of(comparison.mle, "sensitivity")
     x, sizes = (
@@ -305,7 +307,7 @@ def sensitivity(comparison: Comparison, *, threshold: float = 0.05) -> pd.DataFr
         for group, d in densities.items()
     }
     names = [str(n) for n in comparison.dataset.data_vars if n in posterior]
-    # ArviZ calls a dim of its own so.
+    # ArviZ has a dim of its own with this name.
     free = {d: f"{d}_" for d in posterior.dims if d == "component"}
     tree = xr.DataTree.from_dict({"posterior": posterior[names].rename(free), **groups})
     with quiet_host("arviz_stats.psense"):

@@ -1,4 +1,4 @@
-"""How much of what is known of each parameter comes from the data, how much from the prior."""
+"""Divide the information about each parameter into shares of the data and of the prior."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pmlik.results.point import PointEstimate
 __all__ = ["share_information"]
 
 
-# A direction whose information comes from the data by less than this is the prior's alone.
+# A direction with a smaller share of information from the data is the prior's alone.
 _PRIOR_ONLY = 1e-3
 _STEP = 1e-4
 
 
 def share_information(estimate: PointEstimate) -> InformationShares:
-    """How much of the posterior precision at the MAP is the likelihood's.
+    """Compute the likelihood's share of the posterior precision at the MAP.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def share_information(estimate: PointEstimate) -> InformationShares:
     Returns
     -------
     InformationShares
-        NaN with a flag where the MAP can't be trusted, or sits on a border.
+        NaN with a flag if the MAP can't be trusted or is on a border.
 
     Raises
     ------
@@ -67,12 +67,8 @@ def share_information(estimate: PointEstimate) -> InformationShares:
 
 def _unknown(problem: CompiledModel) -> InformationShares:
     space = problem.parameters
-    flag = Flag(
-        FlagCode.NO_SHARES,
-        Severity.WARNING,
-        (),
-        "Look at the flags of the MAP.",
-    )
+    """Return shares that are NaN, with a flag."""
+    flag = Flag(FlagCode.NO_SHARES, Severity.WARNING, (), "Look at the flags of the MAP.")
     empty = np.zeros((0, space.size))
     return InformationShares(
         space.to_dataset(np.full(space.size, np.nan)),
@@ -84,10 +80,11 @@ def _unknown(problem: CompiledModel) -> InformationShares:
 
 
 def _shares(problem: CompiledModel, x: FloatArray) -> InformationShares:
-    space, tangent = problem.parameters, _tangent(problem, x)
+    """Return the shares at a regular MAP."""
+    space, jacobian = problem.parameters, _jacobian(problem, x)
     data = natural_information(problem, x, "likelihood")
     both = data + natural_information(problem, x, "prior")
-    # Units differ by orders of magnitude: to a unit diagonal first.
+    # Units differ by orders of magnitude, so scale to a unit diagonal first.
     diagonal = np.abs(np.diag(both))
     unit = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     scaled, scaled_both = (m * np.outer(unit, unit) for m in (data, both))
@@ -96,8 +93,8 @@ def _shares(problem: CompiledModel, x: FloatArray) -> InformationShares:
     except linalg.LinAlgError:  # the mode is flat in some direction
         return _unknown(problem)
     resolution = np.linalg.solve(scaled_both, scaled) * np.outer(unit, 1 / unit)
-    share = np.einsum("ij,ji->i", tangent @ resolution, np.linalg.pinv(tangent))
-    moved = (tangent @ (unit[:, None] * vectors)).T
+    share = np.einsum("ij,ji->i", jacobian @ resolution, np.linalg.pinv(jacobian))
+    moved = (jacobian @ (unit[:, None] * vectors)).T
     moved = moved / np.abs(moved).max(axis=1, keepdims=True)
     return InformationShares(
         shares=space.to_dataset(share),
@@ -111,6 +108,7 @@ def _shares(problem: CompiledModel, x: FloatArray) -> InformationShares:
 def _label(
     problem: CompiledModel, moved: FloatArray, values: FloatArray | list[float]
 ) -> xr.DataArray:
+    """Return the effect of each direction on each parameter, with the share of the data."""
     return xr.DataArray(
         moved,
         dims=("direction", "parameter"),
@@ -119,15 +117,15 @@ def _label(
     )
 
 
-def _tangent(problem: CompiledModel, x: FloatArray) -> FloatArray:
-    """Jacobian (k, n) of the parameters' natural values."""
+def _jacobian(problem: CompiledModel, x: FloatArray) -> FloatArray:
+    """Return the Jacobian (k, n) of the parameters' natural values."""
     k = problem.parameters.size
     jvp = problem.values.jvp(x)
     return np.array([jvp(unit)[:k] for unit in np.eye(len(x))]).T
 
 
 def natural_information(problem: CompiledModel, x: FloatArray, which: str) -> FloatArray:
-    """Negative Hessian of a log-density in natural units, along the columns of the tangent.
+    """Return the negative Hessian of a log-density in natural units, along the Jacobian's columns.
 
     With ``theta = theta(x)`` and gradient ``g`` in natural units it is the Hessian in ``x``
     less ``sum_k g_k d2 theta_k / dx2``.
@@ -140,15 +138,15 @@ def natural_information(problem: CompiledModel, x: FloatArray, which: str) -> Fl
     """
     density = {"likelihood": problem.likelihood, "prior": problem.prior}[which]
     m, k = problem.parameters.size + problem.derived.size, problem.parameters.size
-    slope = density.value_and_gradient(x)[1]
+    gradient = density.value_and_gradient(x)[1]
     weights = np.zeros(m)
-    weights[:k] = np.linalg.lstsq(_tangent(problem, x).T, slope)[0]
+    weights[:k] = np.linalg.lstsq(_jacobian(problem, x).T, gradient)[0]
 
-    def gradient(at: FloatArray) -> FloatArray:
+    def pullback(at: FloatArray) -> FloatArray:
         return problem.values.vjp(at, weights)
 
     rows = [
-        fourth_order_difference(gradient, x, step) / (12 * _STEP) for step in _STEP * np.eye(len(x))
+        fourth_order_difference(pullback, x, step) / (12 * _STEP) for step in _STEP * np.eye(len(x))
     ]
-    bend = np.array(rows).reshape(len(x), len(x))
-    return np.asarray(-(density.hessian(x) - (bend + bend.T) / 2))
+    curvature = np.array(rows).reshape(len(x), len(x))
+    return np.asarray(-(density.hessian(x) - (curvature + curvature.T) / 2))

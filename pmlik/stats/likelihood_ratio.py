@@ -13,7 +13,7 @@ from scipy import stats
 from pmlik._typing import FloatArray
 from pmlik.errors import EstimationError, NestingError, StartError, ValuesError
 from pmlik.inference.find import find_MLE
-from pmlik.inference.prepare import prepared_of
+from pmlik.inference.prepare import Prepared, prepared_of
 from pmlik.inference.profile_grid import GridProfiler
 from pmlik.inference.starts import list_starts
 from pmlik.logp.points import read_numbers
@@ -31,25 +31,25 @@ __all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
 
 type Tested = PointEstimate | Comparison | pm.Model
 
-# A reduced model that is higher by more than this share is not nested.
+# A reduced model with a log-likelihood higher by more than this share is not nested.
 _SLACK = 1e-6
 
 # A statistic below this is rounding error.
 _ZERO = 1e-8
 
-# Searches under a null start at least so often.
+# Searches under a null begin at this many starts at least.
 _STARTS = 2
 
-# Borders are looked at from so far out, where nothing should change any more.
+# A limit at a border is evaluated at these distances, between which nothing should change.
 _FAR, _SETTLED = (15.0, 20.0), 1e-5
 
-# Half the width of a gap that is bridged, in the value's units.
+# Half the width of a gap that is interpolated across, in the value's units.
 _GAP = 1e-4
 
 
 @dataclass(frozen=True)
 class LikelihoodRatioTest:
-    """Twice the difference of two maximised log-likelihoods, and how surprising it is.
+    """Twice the difference of two maximised log-likelihoods, with its p-value.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class LikelihoodRatioTest:
     statistic : float
         ``2 (l_full - l_null)``.
     df : int
-        How many parameters the null fixes.
+        The number of parameters that the null fixes.
     p_value : float
         By the distribution named in ``reference``.
     p_value_naive : float
@@ -68,7 +68,7 @@ class LikelihoodRatioTest:
     log_likelihood_full, log_likelihood_null : float
         At the two maxima, all constants included.
     notes : tuple of str
-        What to know before using it.
+        Limitations.
     """
 
     null: str
@@ -82,7 +82,7 @@ class LikelihoodRatioTest:
     notes: tuple[str, ...] = ()
 
     def sheet(self) -> Table:
-        """The test as a table of strings."""
+        """Return the test as a table of strings."""
         rows = (
             ("statistic", format_number(self.statistic, 6)),
             ("degrees of freedom", str(self.df)),
@@ -122,12 +122,12 @@ def likelihood_ratio_test(
     reduced : PointEstimate, Comparison or pm.Model, optional
         The smaller one.
     null : mapping, optional
-        In its place: values by the name of a variable (``{"beta": 0}``: all its elements) or the
-        label of an element (``{"beta[age]": 0}``), parameters or derived quantities, natural
-        units.
+        Instead of ``reduced``: values, in natural units, by the name of a variable
+        (``{"beta": 0}``: all its elements) or the label of an element (``{"beta[age]": 0}``),
+        of parameters or derived quantities.
     boundary : bool, optional
-        Whether the null is on the boundary of the parameter space. Default: found out, which
-        works for ``null`` and for models that differ by one scalar parameter.
+        True if the null is on the boundary of the parameter space. Default: it is determined,
+        which works for ``null`` and for models that differ by one scalar parameter.
     random_seed : int, optional
         For models that have to be estimated.
     progressbar : bool
@@ -139,8 +139,8 @@ def likelihood_ratio_test(
     Raises
     ------
     NestingError
-        If the models have other data, numbers of observations or parameters than nested ones
-        have, or the smaller one has the higher likelihood.
+        If the models have different data or numbers of observations, the smaller one does not
+        have fewer parameters, or it has the higher likelihood.
     EstimationError
         If a maximum could not be certified.
     ValuesError
@@ -174,6 +174,7 @@ def likelihood_ratio_test(
 
 
 def _estimate(tested: Tested, random_seed: int | None, progressbar: bool) -> PointEstimate:
+    """Return the MLE, of a model too, if its maximum is certified."""
     if isinstance(tested, pm.Model):
         tested = find_MLE(tested, random_seed=random_seed, progressbar=progressbar)
     mle = mle_of(tested, "likelihood_ratio_test")
@@ -187,12 +188,10 @@ def _test_null(
     mle: PointEstimate, null: Mapping[str, Any], boundary: bool | None
 ) -> LikelihoodRatioTest:
     held = _read_null(mle, null)
-    labels, values = list(held), np.array(list(held.values()))
     places = places_of(mle)
-    natural = prepared_of(mle, "likelihood_ratio_test").natural
-    profiler = GridProfiler(natural, [places[label] for label in labels], mle.unconstrained)
+    search = _NullSearch.of(mle, [places[label] for label in held], mle.unconstrained)
     with np.errstate(all="ignore"):
-        highest, n_border = _maximise(profiler, mle, values)
+        highest, n_border = search.maximum(np.array(list(held.values())))
     text = ", ".join(f"{label} = {value:g}" for label, value in held.items())
     if not np.isfinite(highest):
         raise EstimationError(
@@ -201,69 +200,87 @@ def _test_null(
         )
     if boundary is not None:
         n_border = int(boundary)
-    return _record(text, mle.log_likelihood, highest, len(labels), n_border, _notes(mle))
+    return _record(text, mle.log_likelihood, highest, len(held), n_border, _notes(mle))
 
 
-def _maximise(profiler: GridProfiler, mle: PointEstimate, values: FloatArray) -> tuple[float, int]:
-    """The maximum under the null, and how many of its values are at a border."""
-    inside = prepared_of(mle, "likelihood_ratio_test").start
-    border = profiler.at_border(values, inside)
-    if border.any():
-        return _limit(profiler, mle, values), int(border.sum())
-    highest = _highest(profiler, mle, values)
-    if not np.isfinite(highest) and len(values) == 1:
-        highest = _across(profiler, mle, values)
-    return highest, 0
+@dataclass(frozen=True, eq=False)
+class _NullSearch:
+    """Maxima of a model's log-likelihood with some values held.
 
-
-def _highest(
-    profiler: GridProfiler, mle: PointEstimate, values: FloatArray, far: float = 0
-) -> float:
-    """The maximum with values held, searched for as the MLE is."""
-    prepared = prepared_of(mle, "likelihood_ratio_test")
-    if not profiler.own:
-        reached = [profiler(values, near)[0] for near in (mle.unconstrained, prepared.start)]
-        return max((value for value in reached if np.isfinite(value)), default=np.nan)
-    objective = profiler.held_at(values, prepared.start, far)
-    if not np.isfinite(objective.base).all():
-        return np.nan
-    if not objective.size:
-        return -objective.value_and_gradient(np.zeros(0))[0]
-    starts = [
-        Start("the full model's maximum", lambda: mle.unconstrained),
-        Start("inside", lambda: prepared.start),
-        *list_starts(prepared, "mle"),
-    ]
-    try:
-        ends = search_from_starts(objective, starts, _STARTS)
-    except StartError:
-        return np.nan
-    start = prepared.start[objective.active]
-    found = select_result(objective, ends, start, mle.n_observations).optimum
-    return -found.value if found.usable else np.nan
-
-
-def _limit(profiler: GridProfiler, mle: PointEstimate, values: FloatArray) -> float:
-    """As values go to a border of their support; NaN if nothing settles there."""
-    near, far = (_highest(profiler, mle, values, distance) for distance in _FAR)
-    return far if abs(near - far) < _SETTLED * (1 + abs(far)) else np.nan
-
-
-def _across(profiler: GridProfiler, mle: PointEstimate, values: FloatArray) -> float:
-    """Across a gap where the model divides zero by zero (a Box-Cox exponent of zero, say).
-
-    Two means of both sides, extrapolated to no distance.
+    Parameters
+    ----------
+    profiler : GridProfiler
+        Of those values.
+    mle : PointEstimate
+    prepared : Prepared
+        The model of the MLE.
     """
-    width = _GAP * max(1.0, float(np.abs(values[0])))
-    means = [
-        np.mean([_highest(profiler, mle, values + side * size) for side in (-1, 1)])
-        for size in (width, 2 * width)
-    ]
-    value = float(4 * means[0] - means[1]) / 3
-    return value if abs(value - means[0]) < _SETTLED else np.nan
+
+    profiler: GridProfiler
+    mle: PointEstimate
+    prepared: Prepared
+
+    @classmethod
+    def of(cls, mle: PointEstimate, places: Sequence[int], near: FloatArray) -> _NullSearch:
+        """Return the search with the values at some places held, from a point (n,) near."""
+        prepared = prepared_of(mle, "likelihood_ratio_test")
+        return cls(GridProfiler(prepared.natural, places, near), mle, prepared)
+
+    def maximum(self, values: FloatArray) -> tuple[float, int]:
+        """Return the maximum under the null, and the number of its values at a border."""
+        border = self.profiler.at_border(values, self.prepared.start)
+        if border.any():
+            return self.limit(values), int(border.sum())
+        highest = self._inside(values)
+        if not np.isfinite(highest) and len(values) == 1:
+            highest = self._across(values)
+        return highest, 0
+
+    def limit(self, values: FloatArray) -> float:
+        """Return the limit at a border of the values' support; NaN if there is none."""
+        near, far = (self._inside(values, distance) for distance in _FAR)
+        return far if abs(near - far) < _SETTLED * (1 + abs(far)) else np.nan
+
+    def _inside(self, values: FloatArray, far: float = 0) -> float:
+        """Return the maximum with values held, by the search that finds the MLE."""
+        x, inside = self.mle.unconstrained, self.prepared.start
+        if not self.profiler.own:
+            maxima = [self.profiler(values, near)[0] for near in (x, inside)]
+            return max((value for value in maxima if np.isfinite(value)), default=np.nan)
+        objective = self.profiler.held_at(values, inside, far)
+        if not np.isfinite(objective.base).all():
+            return np.nan
+        if not objective.size:
+            return -objective.value_and_gradient(np.zeros(0))[0]
+        starts = [
+            Start("the full model's maximum", lambda: x),
+            Start("inside", lambda: inside),
+            *list_starts(self.prepared, "mle"),
+        ]
+        try:
+            ends = search_from_starts(objective, starts, _STARTS)
+        except StartError:
+            return np.nan
+        start = inside[objective.active]
+        found = select_result(objective, ends, start, self.mle.n_observations).optimum
+        return -found.value if found.usable else np.nan
+
+    def _across(self, values: FloatArray) -> float:
+        """Interpolate where the model divides zero by zero, as at a Box-Cox exponent of zero.
+
+        Means of both sides at two distances are extrapolated to distance zero.
+        """
+        width = _GAP * max(1.0, float(np.abs(values[0])))
+        means = [
+            np.mean([self._inside(values + side * size) for side in (-1, 1)])
+            for size in (width, 2 * width)
+        ]
+        value = float(4 * means[0] - means[1]) / 3
+        return value if abs(value - means[0]) < _SETTLED else np.nan
 
 
 def _read_null(mle: PointEstimate, null: Mapping[str, Any]) -> dict[str, float]:
+    """Return the values under the null by label."""
     if not isinstance(null, Mapping) or not null:
         raise ValuesError(f"null: got {null!r}, need a mapping of names to values.")
     problem = prepared_of(mle, "likelihood_ratio_test").problem
@@ -321,11 +338,12 @@ def _test_nested(
         reduced.log_likelihood,
         df,
         int(boundary),
-        (*_notes(full), "That the models are nested is taken on trust: the data are the same."),
+        (*_notes(full), "That the models are nested is assumed; their data are the same."),
     )
 
 
 def _check_data(full: PointEstimate, reduced: PointEstimate) -> None:
+    """Refuse models of different data."""
     if full.n_observations != reduced.n_observations:
         raise NestingError(
             f"The models are of different data: {full.n_observations} and "
@@ -355,21 +373,21 @@ def _same(one: FloatArray, other: FloatArray) -> bool:
 
 
 def _is_limit(full: PointEstimate, reduced: PointEstimate, label: str) -> bool:
-    """Whether the reduced model is the full one with a parameter at a border of its support."""
-    place = places_of(full)[label]
-    prepared = prepared_of(full, "likelihood_ratio_test")
-    profiler = GridProfiler(prepared.natural, [place], prepared.start)
-    if not profiler.own:
+    """True if the reduced model is the full one with a parameter at a border of its support."""
+    inside = prepared_of(full, "likelihood_ratio_test").start
+    search = _NullSearch.of(full, [places_of(full)[label]], inside)
+    if not search.profiler.own:
         return False
     slack = _SETTLED * (1 + abs(reduced.log_likelihood))
     with np.errstate(all="ignore"):
         return any(
-            abs(_limit(profiler, full, np.array([border])) - reduced.log_likelihood) < slack
-            for border in profiler.borders()
+            abs(search.limit(np.array([border])) - reduced.log_likelihood) < slack
+            for border in search.profiler.borders()
         )
 
 
 def _notes(full: PointEstimate) -> tuple[str, ...]:
+    """Return a note if the full model has no maximum that is attained."""
     if full.trusted:
         return ()
     return ("The full model's likelihood has a supremum that is not attained.",)
