@@ -1,4 +1,4 @@
-"""Flags of a point estimate: what was checked and what was found."""
+"""Flags of a point estimate."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ __all__ = [
 ]
 
 
-# An automatic gradient that is further off than this is no gradient.
+# An automatic gradient with a larger relative error is wrong.
 _GRADIENT_ERROR = 1e-3
 
-# A log-likelihood that is off by more than this may move an estimate by much of its error.
+# A log-likelihood with a larger error may move an estimate by a large part of its error.
 _LAPLACE_ERROR = 0.1
 
 
 def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
-    """What the reader has to know of how the model was read."""
+    """Return the flags about how the model was read."""
     flags = []
     if roles.potentials:
         code = {
@@ -63,7 +63,7 @@ def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
 
 
 def check_latents(roles: Roles, problem: CompiledModel) -> list[Flag]:
-    """Who is integrated out and how, and whether there are enough of them.
+    """Return the flags about the latents: how they are integrated out, and if they are too few.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def check_latents(roles: Roles, problem: CompiledModel) -> list[Flag]:
 def _check_few(
     roles: Roles, problem: CompiledModel, likelihood: MarginalLogLikelihood
 ) -> list[Flag]:
-    """Latents that are no more than the parameters of their distribution, scalar by scalar."""
+    """Flag latents that are no more than the parameters of their distribution."""
     shapes = zip(roles.parameters, problem.unconstrained.shapes, strict=True)
     size = {name: int(np.prod(shape, dtype=int)) for name, shape in shapes}
     latents = dict(zip(roles.latents, likelihood.sizes, strict=True))
@@ -106,7 +106,7 @@ def _check_few(
 
 
 def _check_coefficients(roles: Roles) -> list[Flag]:
-    """Whether latents are coefficients under a shrinkage prior, and how to have their MLE."""
+    """Flag latents that are coefficients under a shrinkage prior, and say how to get their MLE."""
     if not roles.coefficients:
         return []
     centred = [name for name in roles.coefficients if name not in roles.noncentered]
@@ -122,12 +122,12 @@ def _check_coefficients(roles: Roles) -> list[Flag]:
 
 
 def check_laplace(found: LaplaceError | None) -> list[Flag]:
-    """How good Laplace's approximation is at the MLE.
+    """Return the flags about the error of the Laplace approximation at the MLE.
 
     Parameters
     ----------
     found : LaplaceError or None
-        None where nothing was approximated, or the data are too large to check.
+        None if nothing was approximated, or the data are too large to check.
     """
     if found is None:
         return []
@@ -145,14 +145,14 @@ def check_laplace(found: LaplaceError | None) -> list[Flag]:
 
 
 def check_certificate(certificate: Certificate, optimum: SearchPoint, where: str) -> list[Flag]:
-    """Whether the point is an optimum.
+    """Flag a point that is no optimum.
 
     Parameters
     ----------
     certificate : Certificate
     optimum : SearchPoint
     where : str
-        The point in words, since an estimate that is no optimum has no values.
+        The point in words, as an estimate that is no optimum has no values.
     """
     if certificate.converged:
         return []
@@ -166,8 +166,8 @@ def check_certificate(certificate: Certificate, optimum: SearchPoint, where: str
         action = "Give another start, or look whether the density is smooth there."
         return [Flag(FlagCode.DID_NOT_MOVE, Severity.ERROR, (), action, where)]
     action = (
-        "There may be no maximum (a parameter that runs off, a scale that shrinks to zero); a "
-        "stronger prior gives a MAP, other data or fewer parameters an MLE."
+        "There may be no maximum (a parameter that goes to infinity, a scale that shrinks to "
+        "zero); a stronger prior gives a MAP, other data or fewer parameters an MLE."
     )
     return [Flag(FlagCode.NOT_CONVERGED, Severity.ERROR, (), action, where)]
 
@@ -182,7 +182,7 @@ def check_gradient(error: float) -> list[Flag]:
     if agrees_with_differences(error):
         return []
     detail = f"Relative difference {error:.1g}."
-    action = "Look at the derivative of operations of your own, and for jumps in the density."
+    action = "Check the derivatives of your own operations, and look for jumps in the density."
     return [Flag(FlagCode.GRADIENT_WRONG, Severity.ERROR, (), action, detail)]
 
 
@@ -192,18 +192,18 @@ def check_limit(
     unknown: Sequence[str],
     supremum: float,
 ) -> list[Flag]:
-    """What sits on the border of its support, and what runs off.
+    """Flag the parameters at a boundary of their support and at infinity.
 
     Parameters
     ----------
     border : mapping of str to float
-        Values on a border, by label.
+        Values at a boundary, by label.
     infinite : mapping of str to float
-        How each went that has no finite limit, by label.
+        The direction of each that goes to infinity, by label.
     unknown : sequence of str
-        Labels of bounded ones whose limit is not known.
+        Labels of bounded ones whose limit is unknown.
     supremum : float
-        Of the log-density.
+        The supremum of the log-density.
     """
     flags = []
     if border:
@@ -225,14 +225,14 @@ def check_limit(
 
 
 def check_unbounded(labels: Sequence[str], inside: str) -> list[Flag]:
-    """Whether the objective has no maximum at all.
+    """Flag an objective that has no upper bound.
 
     Parameters
     ----------
     labels : sequence of str
-        What goes to its border meanwhile.
+        Those that go to a boundary as it grows.
     inside : str
-        The local maximum inside, in words; empty where there is none.
+        The local maximum inside, in words; empty if there is none.
     """
     if not labels:
         return []
@@ -247,16 +247,16 @@ def check_unbounded(labels: Sequence[str], inside: str) -> list[Flag]:
 def check_optima(
     lower: Sequence[float], switched: Sequence[bool], where: Sequence[str]
 ) -> list[Flag]:
-    """Other local maxima.
+    """Flag other local maxima.
 
     Parameters
     ----------
     lower : sequence of float
-        Their log-density minus that of the estimate, not positive.
+        Their log-density minus that of the estimate; not positive.
     switched : sequence of bool
-        Which are the same one with its labels switched.
+        True for the same maximum with its labels switched.
     where : sequence of str
-        Each in words.
+        The maxima in words.
     """
     flags = []
     if any(switched):
@@ -274,7 +274,7 @@ def check_optima(
 
 
 def check_higher(gain: float) -> list[Flag]:
-    """Whether the search has seen a higher objective than at the optimum it reports."""
+    """Flag an objective that the search has seen higher than at the optimum."""
     if not gain > 1e-6:
         return []
     detail = f"By {gain:.3g} in log-density."
@@ -289,16 +289,16 @@ def check_identified(
     kind: str,
     directions: str = "",
 ) -> list[Flag]:
-    """Which scalars the objective says nothing about.
+    """Flag scalars that the objective does not identify.
 
     Parameters
     ----------
     labels : sequence of str
-        One a scalar.
+        One per scalar.
     unidentified : sequence of bool
-        Moved by a flat direction of the objective.
+        True if a flat direction of the objective moves the scalar.
     unused : sequence of bool
-        Not in the objective at all.
+        True if the objective does not depend on it.
     kind : {"mle", "map"}
     directions : str
         The flat directions in words.
@@ -326,16 +326,16 @@ def check_identified(
 def check_standard_errors(
     labels: Sequence[str], lacking: Sequence[bool], asked: Sequence[bool]
 ) -> list[Flag]:
-    """Which scalars have an estimate but no standard error, and why.
+    """Flag scalars that have an estimate but no standard error.
 
     Parameters
     ----------
     labels : sequence of str
-        One a scalar.
+        One per scalar.
     lacking : sequence of bool
-        Without standard error.
+        True without standard error.
     asked : sequence of bool
-        Whose standard error was tried.
+        True if the standard error was computed.
     """
     flags = []
     if any(lack and not ask for lack, ask in zip(lacking, asked, strict=True)):
@@ -351,7 +351,7 @@ def check_standard_errors(
 
 
 def check_order(mle: PointEstimate, map_estimate: PointEstimate) -> list[Flag]:
-    """Whether the MAP has a higher likelihood than what was found to be its maximum."""
+    """Flag an MLE with a lower likelihood than the MAP."""
     gain = map_estimate.log_likelihood - mle.log_likelihood
     if not (mle.trusted and map_estimate.trusted and gain > 1e-6):
         return []
@@ -361,7 +361,7 @@ def check_order(mle: PointEstimate, map_estimate: PointEstimate) -> list[Flag]:
 
 
 def check_joint(latents: Sequence[str], joint: PointEstimate | None) -> list[Flag]:
-    """Whether the mode of parameters and latents together was left out."""
+    """Flag a missing mode of parameters and latents together."""
     if not latents or joint is not None:
         return []
     action = "pm.find_MAP of the model looks for it."
@@ -372,13 +372,13 @@ _MOST_COMPONENTS = 6
 
 
 def is_label_switched(space: ParameterSpace, one: FloatArray, other: FloatArray) -> bool:
-    """Whether one permutation along some axis of one length takes one point to the other.
+    """Return True if one permutation along axes of one length maps one point to the other.
 
     Parameters
     ----------
     space : ParameterSpace
     one, other : array (k,)
-        Natural values.
+        Constrained values.
     """
     lengths = {n for shape in space.shapes for n in shape if 1 < n <= _MOST_COMPONENTS}
     before, after = space.split(one), space.split(other)

@@ -1,4 +1,4 @@
-"""A model as the numerics see it: spaces, densities and values of one flat vector ``x``."""
+"""A compiled model: spaces, densities and constrained values of one flat vector ``x``."""
 
 from __future__ import annotations
 
@@ -40,40 +40,40 @@ from pmlik.optimize.objective import LARGE_DATA, Kind, Objective
 __all__ = ["OpenModel", "CompiledModel", "compile_model", "compile_open_model", "sampled_prior"]
 
 
-# Interpreting is left for compiling when the work ahead would take longer than this.
+# Compile when the work ahead would take longer than this if interpreted.
 _PATIENCE_SECONDS = 20.0
 
-# What two estimates of a model with latents take: hundreds of gradients, each with a few Newton
-# steps for the latents. Third derivatives take longer to compile, too.
+# Evaluations for two estimates of a model with latents: hundreds of gradients, each with a few
+# Newton steps for the latents. Third derivatives take longer to compile, too.
 _EVALUATIONS_TO_INTEGRATE = 2000
 _LONG = 10_000
 
 
 @dataclass(frozen=True, eq=False)
 class CompiledModel:
-    """Everything the numerics need to know of a model.
+    """The functions and labels of a model that estimation needs.
 
     Parameters
     ----------
     unconstrained : ParameterSpace
         The value variables; its flat vector is ``x``.
     parameters, derived : ParameterSpace
-        The natural values of the parameters and of the deterministics.
+        The constrained values of the parameters and of the deterministics.
     initial : array (n,)
         PyMC's initial point.
     pinned : array of bool (n,)
-        Which coordinates of the initial point the user has set.
+        True for coordinates of the initial point that the user has set.
     likelihood : LogDensity or MarginalLogLikelihood
-        Of ``x``, on the natural scale (no Jacobian), all constants included. Marginal where the
-        model has latents: they are integrated out.
+        Of ``x``, without Jacobian, all constants included. In a model with latents these are
+        integrated out.
     prior : LogDensity
-        Likewise, of the parameters.
+        The density of the parameters, likewise.
     values : ConstrainedValues
-        ``x`` to the natural values, parameters first.
+        Map ``x`` to the constrained values, parameters first.
     model : TermsModel
-        The likelihood's model that all of these are compiled from.
+        The likelihood's model, from which all of these are compiled.
     backend : str or None
-        How the functions are compiled; None: interpreted.
+        The compiler of the functions; None: interpreted.
     """
 
     unconstrained: ParameterSpace
@@ -101,7 +101,7 @@ class CompiledModel:
 
     @cached_property
     def n_observations(self) -> int:
-        """How many observations the likelihood is of."""
+        """Number of observations in the likelihood."""
         return count_observations(self.model)
 
 
@@ -113,7 +113,7 @@ def compile_model(
     backend: str | None = None,
     quadrature: int | None = None,
 ) -> CompiledModel:
-    """Build the problem of a model; latents are integrated out of its likelihood.
+    """Compile a model; latents are integrated out of its likelihood.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def compile_model(
         Default: interpret, and compile with Numba only when an evaluation is so slow that
         the whole estimation would take longer than compiling.
     quadrature : int, optional
-        Nodes for each latent; default: Laplace's approximation.
+        Nodes per latent; default: the Laplace approximation.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def compile_model(
 
 @dataclass(frozen=True, eq=False)
 class OpenModel:
-    """A problem whose data can be set without building anything again.
+    """A compiled model whose data can be set without compiling again.
 
     Parameters
     ----------
@@ -171,12 +171,12 @@ def compile_open_model(
     backend: str | None,
     quadrature: int | None = None,
 ) -> OpenModel:
-    """The problem of `build_problem` with the observed values as shared variables.
+    """Compile a model as `compile_model` does, with the observed values as shared variables.
 
     Parameters
     ----------
     model, roles, potentials, backend, quadrature
-        As in `build_problem`, which has found no fault with them.
+        As in `compile_model`, which has checked them.
     """
     clone = terms_model(model, likelihood_terms(roles, potentials), exact_constants=True)
     data = open_data(clone, roles.observed)
@@ -184,15 +184,16 @@ def compile_open_model(
 
 
 def _is_vectorised(problem: CompiledModel) -> bool:
-    """Whether NumPy spends its time in long arrays, where compiled loops are no faster.
+    """Return True if NumPy works on long arrays, where compiled loops are no faster.
 
-    Measured on random intercepts of a million rows: 0.2 s a gradient interpreted, 0.7 s compiled.
+    Measured on random intercepts of a million rows: 0.2 s per gradient interpreted, 0.7 s
+    compiled.
     """
     return problem.likelihood.is_integral and problem.n_observations > _LONG
 
 
 def _seconds_ahead(problem: CompiledModel) -> float:
-    """What two estimates would cost at the speed of one evaluation now."""
+    """Return the seconds that two estimates would take, from the time of one evaluation."""
     likelihood, initial = problem.likelihood, problem.initial
     if likelihood.is_integral:
         integrand = likelihood.integrand
@@ -270,9 +271,9 @@ def _assemble(
 
 
 def sampled_prior(problem: CompiledModel, roles: Roles, potentials: Potentials) -> LogDensity:
-    """The prior as a density of ``x``: with the Jacobian that ``problem.prior`` leaves off.
+    """Return the prior as a density of ``x``, with the Jacobian that ``problem.prior`` omits.
 
-    Interpreted, as few evaluations of it are made.
+    It is interpreted, as it is evaluated a few times only.
 
     Parameters
     ----------
@@ -297,9 +298,9 @@ def sampled_prior(problem: CompiledModel, roles: Roles, potentials: Potentials) 
 
 
 def _are_probabilities(model: TermsModel, names: Iterable[str]) -> bool:
-    """Whether all terms are of discrete data, so that the likelihood is at most one.
+    """Return True if all terms are of discrete data, so that the likelihood is at most one.
 
-    What a user has written by hand may be anything.
+    A distribution written by the user may be anything.
     """
     variables = [model[name] for name in names]
     return all(
@@ -314,7 +315,7 @@ def _are_probabilities(model: TermsModel, names: Iterable[str]) -> bool:
 def _integrand_terms(
     clone: TermsModel, roles: Roles, potentials: Potentials, standard: Sequence[str]
 ) -> dict[str, Any]:
-    """The terms of the likelihood and those of the latents, with their transforms' Jacobian."""
+    """Return the terms of the likelihood and of the latents, with the transforms' Jacobian."""
     names = likelihood_terms(roles, potentials) + roles.latents
     terms = factor_graphs(clone, names, jacobian=True)
     return {**terms, **standard_terms(clone, standard)}
@@ -325,7 +326,7 @@ def _reached(factors: Mapping[str, Any]) -> set[Any]:
 
 
 def _mask(chosen: Sequence[bool], inputs: Sequence[Any], point: Mapping[str, Any]) -> BoolArray:
-    """Spread one truth value a variable over the places it has in ``x``."""
+    """Repeat one truth value per variable over its coordinates in ``x``."""
     parts = [
         np.full(np.size(point[value.name]), yes) for value, yes in zip(inputs, chosen, strict=True)
     ]

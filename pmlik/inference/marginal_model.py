@@ -1,4 +1,4 @@
-"""A model in, a model of its parameters alone out: the latents are integrated away."""
+"""Turn a model into one of its parameters alone: the latents are integrated out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class MarginalOp(Op):
         self.density = density
 
     def make_node(self, x: Any) -> Apply:
-        """One vector in, one scalar out."""
+        """Take one vector and return one scalar."""
         return Apply(self, [pt.as_tensor(x).astype("float64")], [pt.dscalar()])
 
     def perform(self, node: Any, inputs: Sequence[FloatArray], outputs: Any) -> None:
@@ -46,11 +46,11 @@ class MarginalOp(Op):
         outputs[0][0] = np.asarray(value if np.isfinite(value) else -np.inf)
 
     def infer_shape(self, node: Any, shapes: Any) -> list[tuple[()]]:
-        """A scalar."""
+        """Return the shape of a scalar."""
         return [()]
 
     def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
-        """The exact gradient, by an operation of its own."""
+        """Return the exact gradient, an operation of its own."""
         return [MarginalGradientOp(self.density)(inputs[0]) * cotangents[0]]
 
     L_op = pullback  # its name up to PyTensor 3.1
@@ -65,7 +65,7 @@ class MarginalGradientOp(Op):
         self.density = density
 
     def make_node(self, x: Any) -> Apply:
-        """One vector in, one of the same length out."""
+        """Take one vector and return one of the same length."""
         return Apply(self, [pt.as_tensor(x).astype("float64")], [pt.dvector()])
 
     def perform(self, node: Any, inputs: Sequence[FloatArray], outputs: Any) -> None:
@@ -75,7 +75,7 @@ class MarginalGradientOp(Op):
         outputs[0][0] = gradient if usable else np.zeros_like(gradient)
 
     def infer_shape(self, node: Any, shapes: Any) -> Any:
-        """As the input."""
+        """Return the shape of the input."""
         return shapes
 
 
@@ -88,7 +88,7 @@ def marginal_model(
     backend: str | None = None,
     quadrature: int | None = None,
 ) -> pm.Model:
-    """The model in its parameters alone: latents are integrated out of the likelihood.
+    """Return the model of the parameters alone: latents are integrated out of the likelihood.
 
     Parameters
     ----------
@@ -103,13 +103,13 @@ def marginal_model(
     backend : {"numba", "jax", "c"}, optional
         For the integrand; default: as suits its cost.
     quadrature : int, optional
-        Nodes of adaptive quadrature for each latent, see `find_MLE`.
+        Nodes of adaptive quadrature per latent, see `find_MLE`.
 
     Returns
     -------
     pm.Model
         With the priors of the parameters, and the marginal log-likelihood as a ``pm.Potential``
-        named ``log_likelihood``: Laplace's approximation of the integral, exact where the latents
+        named ``log_likelihood``: the Laplace approximation of the integral, exact where the latents
         are Gaussian and enter linearly. ``pm.find_MAP`` of it is the marginal MAP, of its
         `likelihood_model` the marginal MLE; ``pm.sample`` draws from the parameters' posterior.
 
@@ -146,7 +146,7 @@ def marginal_model(
 
 
 def parameters_model(model: pm.Model, roles: Roles, problem: CompiledModel) -> pm.Model:
-    """The model of a problem's parameters, with its likelihood as a potential."""
+    """Return the model of the parameters, with the compiled likelihood as a potential."""
     graph, memo = graph_of(model)
     kept = {memo[model[name]] for name in (*roles.parameters, *problem.derived.names)}
     for place in reversed(range(len(graph.outputs))):
@@ -164,7 +164,7 @@ def parameters_model(model: pm.Model, roles: Roles, problem: CompiledModel) -> p
 
 
 def _unconstrained(clone: pm.Model, rv: Any) -> Any:
-    """A parameter's value variable, as a function of its natural value."""
+    """Return a parameter's unconstrained value as a function of the parameter."""
     transform = clone.rvs_to_transforms[rv]
     value = rv if transform is None else transform.forward(rv, *rv.owner.inputs)
     return pt.flatten(as_tensor(value))

@@ -1,4 +1,4 @@
-"""The likelihood of one problem as a function of the user's values, and where it is defined."""
+"""The likelihood as a function of constrained values, and the support of the prior."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from pmlik.model.transform import factor_graphs, untransformed_model
 __all__ = ["ConstrainedLikelihood", "ConstrainedMarginal"]
 
 
-# A value on the border of the support belongs to it: it is moved inside by this before the
-# transform is asked.
+# A value on the boundary of the support belongs to it: before it is transformed it is moved
+# inside by this share.
 _INWARD = 1e-12
 _ROUND_TRIP = 1e-6
 _FAR = 1e100
 
 
 class ConstrainedLikelihood:
-    """The log-likelihood of a flat vector ``theta`` of the parameters' natural values.
+    """The log-likelihood of a flat vector ``theta`` of the parameters' constrained values.
 
     Parameters
     ----------
@@ -48,13 +48,13 @@ class ConstrainedLikelihood:
 
     @cached_property
     def _centre(self) -> FloatArray:
-        """The natural values of the initial point, inside the support."""
+        """Constrained values of the initial point, inside the support."""
         initial = self.problem.initial
         at = np.where(np.isfinite(initial), initial, 0.0)
         return np.asarray(self.problem.values(at)[: self.problem.parameters.size])
 
     def _join(self, graphs: list[Any]) -> tuple[list[Any], Any]:
-        """Let graphs of the natural value variables depend on one flat vector."""
+        """Return graphs of the constrained value variables as functions of one flat vector."""
         inputs = [self._model.rvs_to_values[self._model[name]] for name in self._names]
         point = self.problem.parameters.split(self._centre)
         joined, theta = join_nonshared_inputs(
@@ -68,7 +68,7 @@ class ConstrainedLikelihood:
 
     @cached_property
     def density(self) -> LogDensity | ConstrainedMarginal:
-        """The log-density of the observations given ``theta``, all constants included."""
+        """Log-density of the observations given ``theta``, all constants included."""
         if self.problem.likelihood.is_integral:
             return ConstrainedMarginal(self)
         terms = factor_graphs(self._model, [term.name for term in self._model.terms])
@@ -89,11 +89,11 @@ class ConstrainedLikelihood:
         return as_tensor(value if transform is None else transform.forward(value, *rv.owner.inputs))
 
     def to_unconstrained(self, theta: FloatArray) -> FloatArray:
-        """The unconstrained ``x`` (n,) of natural values (k,); not finite at a border."""
+        """Return the unconstrained ``x`` (n,) of ``theta`` (k,); not finite at a boundary."""
         return np.asarray(self.many_to_unconstrained(theta[None])[0])
 
     def many_to_unconstrained(self, points: FloatArray) -> FloatArray:
-        """The unconstrained vectors (b, n) of natural values (b, k)."""
+        """Return the unconstrained vectors (b, n) of points ``theta`` (b, k)."""
         parts = self._forward(points)
         columns = [part.reshape(len(points), -1) for part in parts]
         return np.asarray(np.concatenate(columns, axis=1))
@@ -104,18 +104,18 @@ class ConstrainedLikelihood:
         return Batched(joined, theta, self._model, self._mode)
 
     def _is_inside(self, name: str) -> Any:
-        """Whether a variable is in its support, 1 or 0, as a graph of its natural value.
+        """Return a graph that is 1 if a variable's value is in its support, else 0.
 
-        The round trip through its transform returns every value inside the support and no
-        other. Without a transform the prior's density tells.
+        The round trip through the transform returns every value inside the support and no
+        other. Without a transform the prior's density decides.
         """
         value = self._model.rvs_to_values[self._model[name]]
         rv = self.problem.model[name]
         transform = self.problem.model.rvs_to_transforms[rv]
         centre = _like(self.problem.parameters.split(self._centre)[name], value)
-        # A start under a wide prior may be far out; the way to it is not to be.
-        way = (centre - value) / (1 + abs(centre - value) / (1 + abs(value)))
-        inward = value + _INWARD * way
+        # A start under a wide prior may be far out, so the step towards it is bounded.
+        step = (centre - value) / (1 + abs(centre - value) / (1 + abs(value)))
+        inward = value + _INWARD * step
         if transform is None:
             density = graph_replace(factor_graphs(self._model, [name])[name], {value: inward})
             return pt.gt(density, -np.inf).all().astype("float64")
@@ -126,14 +126,14 @@ class ConstrainedLikelihood:
         return near.all().astype("float64")
 
     def inside(self, points: FloatArray) -> BoolArray:
-        """Which rows of ``points`` (b, n) lie in the support of the prior, borders included."""
+        """Return the mask (b,) of points (b, k) in the support of the prior, boundary included."""
         parts = self._inside(points)
         return np.all([part > 0 for part in parts], axis=0)
 
     def stretch(self, place: int, low: float, high: float) -> tuple[float, float]:
-        """The part of an interval of one scalar that lies in the support, others at the start."""
+        """Return the part of a scalar's interval in the support, with the others at the start."""
 
-        def ok(value: float) -> bool:
+        def is_inside(value: float) -> bool:
             point = self._centre.copy()
             point[place] = value
             return bool(self.inside(point[None])[0])
@@ -141,21 +141,21 @@ class ConstrainedLikelihood:
         ends = []
         for end in (low, high):
             good, bad = float(self._centre[place]), float(end)
-            if ok(bad):
+            if is_inside(bad):
                 good = bad
             for _ in range(60 if good != bad else 0):
                 middle = (good + bad) / 2
-                good, bad = (middle, bad) if ok(middle) else (good, middle)
+                good, bad = (middle, bad) if is_inside(middle) else (good, middle)
             ends.append(good)
         return ends[0], ends[1]
 
     def prior_density(self, place: int, grid: FloatArray) -> FloatArray | None:
-        """Prior density of one scalar on a grid, or None where the prior is multivariate.
+        """Return the prior density of one scalar on a grid, or None for a multivariate prior.
 
         Parameters
         ----------
         place : int
-            Where the scalar sits in ``theta``.
+            Index of the scalar in ``theta``.
         grid : array (g,)
 
         Returns
@@ -177,7 +177,7 @@ class ConstrainedLikelihood:
     def many(
         self, what: Any, points: FloatArray, say: ProgressCallback | None = None
     ) -> list[FloatArray]:
-        """As `LogDensity.many`; outside the support ``-inf``, for the gradient NaN."""
+        """Evaluate as `LogDensity.many`; outside the support ``-inf``, for the gradient NaN."""
         outside = ~self.inside(points)
         results = self.density.many(what, points, say)
         for result in results:
@@ -187,7 +187,7 @@ class ConstrainedLikelihood:
 
 
 class ConstrainedMarginal:
-    """The marginal log-likelihood of natural values, by way of the unconstrained ones.
+    """The marginal log-likelihood of constrained values, through the unconstrained ones.
 
     Parameters
     ----------
@@ -203,21 +203,21 @@ class ConstrainedMarginal:
         return self._likelihood.terms
 
     def _gradient(self, theta: FloatArray) -> FloatArray:
-        """In natural units.
+        """Return the gradient in the user's units.
 
-        Where the values are more than the coordinates (a simplex), the one without a part
-        across their surface.
+        If there are more values than coordinates (a simplex), the component normal to their
+        surface is zero.
         """
         x = self._natural.to_unconstrained(theta)
         jvp = self._natural.problem.values.jvp(x)
         jacobian = np.array([jvp(unit)[: len(theta)] for unit in np.eye(len(x))])
-        slope = self._likelihood.value_and_gradient(x)[1]
-        return np.asarray(np.linalg.lstsq(jacobian, slope)[0])
+        gradient = self._likelihood.value_and_gradient(x)[1]
+        return np.asarray(np.linalg.lstsq(jacobian, gradient)[0])
 
     def many(
         self, what: Any, points: FloatArray, say: ProgressCallback | None = None
     ) -> list[FloatArray]:
-        """As `Density.many`, except that there are no terms by observation.
+        """Evaluate as `LogDensity.many`, but without terms per observation.
 
         Raises
         ------
@@ -241,7 +241,7 @@ class ConstrainedMarginal:
         return [gradients]
 
     def hessian(self, theta: FloatArray) -> FloatArray:
-        """By central differences of the exact gradient."""
+        """Return the Hessian by central differences of the exact gradient."""
         rows = []
         for i, unit in enumerate(np.eye(len(theta))):
             step = np.cbrt(np.finfo(float).eps) * max(1.0, abs(theta[i]))
@@ -251,7 +251,7 @@ class ConstrainedMarginal:
 
 
 def _like(array: FloatArray, value: Any) -> Any:
-    """An array as a constant that goes with a variable, plain or labelled."""
+    """Return an array as a constant of the variable's kind, plain or labelled."""
     dims = getattr(value.type, "dims", None)
     array = np.clip(array, -_FAR, _FAR)
     return pt.as_tensor(array) if dims is None else as_xtensor(array, dims=dims)

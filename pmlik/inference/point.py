@@ -64,7 +64,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     objective = problem.objective(kind, prepared.start)
     starts = [*first, *list_starts(prepared, kind)]
     count = len(first) + count_starts(prepared)
-    if prepared.roles.latents:  # where nothing is certified inside, there are limits to look for
+    if prepared.roles.latents:  # limits are looked for if nothing is certified
         starts = starts[: 2 * count]
     reached = search_from_starts(objective, starts, count)
     start = prepared.start[objective.active]
@@ -89,7 +89,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
 
 
 def _laplace_error(fit: PointFit) -> LaplaceError | None:
-    """Of the log-likelihood at the optimum; None where it is exact or there is none."""
+    """Return the error of the Laplace approximation; None if it is exact or not applicable."""
     likelihood = fit.problem.likelihood
     if not likelihood.is_integral or not fit.optimum.usable:
         return None
@@ -104,12 +104,12 @@ def _laplace_error(fit: PointFit) -> LaplaceError | None:
 
 
 def _gradient_error(fit: PointFit, start: FloatArray) -> float:
-    """Of the automatic gradient: beside the optimum, without one at the start."""
+    """Return the error of the gradient: beside the optimum, or without one at the start."""
     if fit.optimum.usable:
         directions = 1 if fit.problem.n_observations > LARGE_DATA else 2
         return gradient_error(fit.part, fit.optimum, directions)
     direction = np.random.default_rng(0).uniform(-0.1, 0.1, size=len(start))
-    # Beside the start: at a round value a density may have a special case without derivative.
+    # At a round value a density may have a special case without derivative.
     return gradient_error_at(fit.objective, start + direction, direction)
 
 
@@ -234,7 +234,7 @@ def _check_variances(fit: PointFit, variances: Variances, asked: Sequence[int]) 
 
 
 def _describe_flat(fit: PointFit) -> str:
-    """The flat directions among the parameters, in words."""
+    """Return the flat directions among the parameters, in words."""
     curvature, k = fit.optimum.curvature, fit.problem.parameters.size
     if not isinstance(curvature, HessianEigen):
         return ""

@@ -20,11 +20,11 @@ __all__ = ["make_robust"]
 
 @np.errstate(all="ignore")
 def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEstimate:
-    """The same MLE with the sandwich in place of the inverse observed information.
+    """Return the MLE with the sandwich in place of the inverse observed information.
 
     ``H^-1 (sum_c s_c s_c') H^-1`` with the observed information ``H`` and the scores ``s_c``, the
     exact gradients of the log-likelihood of each observation, or cluster of observations. It
-    holds where the model of the mean is right and that of the spread is not. Nothing is
+    is valid if the model of the mean is right and that of the spread is not. Nothing is
     estimated again.
 
     Parameters
@@ -39,10 +39,10 @@ def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEst
     Returns
     -------
     PointEstimate
-        Natural units, by the delta method. No small-sample factor is applied (HC0 [2]_); other
-        packages multiply by ``n / (n - k)``, or ``G / (G - 1)`` with ``G`` clusters.
+        In the user's units, by the delta method. No small-sample factor is applied (HC0 [2]_);
+        other packages multiply by ``n / (n - k)``, or ``G / (G - 1)`` with ``G`` clusters.
         ``std_error.attrs["covariance_kind"]`` is ``"robust"``. NaN where the observed information
-        gives none, at the border of the support, and where there are no more clusters than
+        gives none, at the boundary of the support, and if there are no more clusters than
         parameters.
 
     Raises
@@ -103,7 +103,7 @@ def _check(estimate: PointEstimate) -> Prepared:
 
 
 def _roots(prepared: Prepared, x: FloatArray, scores: FloatArray) -> FloatArray:
-    """A root (m, k) of the covariance of all natural values."""
+    """Return a root (m, k) of the covariance of all constrained scalars."""
     objective = prepared.problem.objective("mle", prepared.start)
     active = objective.active
     curvature = HessianEigen.of(objective.hessian(x[active]))

@@ -1,4 +1,4 @@
-"""Sample the posterior by pm.sample, summarise it and check the chains."""
+"""Sample the posterior by pm.sample, summarize it and check the chains."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     "check_sample_kwargs",
     "diagnose",
     "run_pymc_sample",
-    "draws_asked",
+    "n_requested_draws",
     "interval_of",
     "numeric_posterior",
     "check_chains",
@@ -52,7 +52,7 @@ def estimate_posterior(
     ci_prob: float | None,
     sample_kwargs: Mapping[str, Any],
 ) -> PosteriorEstimate:
-    """Sample, summarise and check; draws that can't be summarised are kept all the same."""
+    """Sample, summarize and check; draws that can't be summarized are kept, with a flag."""
     tree = run_pymc_sample(
         model,
         random_seed=random_seed,
@@ -64,8 +64,8 @@ def estimate_posterior(
     prob = ci_prob or az.rcParams["stats.ci_prob"]
     draws = numeric_posterior(tree, names)
     try:
-        return _summarise(tree, draws, kind, prob, draws_asked(sample_kwargs))
-    except Exception as error:  # noqa: BLE001 - an hour of draws is not lost for a summary
+        return _summarize(tree, draws, kind, prob, n_requested_draws(sample_kwargs))
+    except Exception as error:  # noqa: BLE001 - a failed summary must not lose the draws
         flag = Flag(FlagCode.NO_SUMMARY, Severity.ERROR, (), "", describe_error(error))
         nothing = xr.full_like(draws.isel(chain=0, draw=0, drop=True), np.nan)
         bounds = nothing.expand_dims(ci_bound=["lower", "upper"], axis=-1)
@@ -74,8 +74,8 @@ def estimate_posterior(
         return PosteriorEstimate(tree, nothing, nothing, interval, unknown, (flag,))
 
 
-def _summarise(
-    tree: xr.DataTree, draws: xr.Dataset, kind: CiKind, prob: float, n_asked: int
+def _summarize(
+    tree: xr.DataTree, draws: xr.Dataset, kind: CiKind, prob: float, n_requested: int
 ) -> PosteriorEstimate:
     diagnostics = diagnose(tree, draws)
     broken = [str(name) for name, array in draws.data_vars.items() if not np.isfinite(array).all()]
@@ -87,7 +87,7 @@ def _summarise(
         interval=interval_of(draws, kind, prob),
         diagnostics=diagnostics,
         flags=(
-            *check_draws(broken, length, n_asked),
+            *check_draws(broken, length, n_requested),
             *check_chains(diagnostics, chains, length),
         ),
     )
@@ -96,7 +96,7 @@ def _summarise(
 def posterior_or_flag(
     sample: Callable[[], PosteriorEstimate],
 ) -> tuple[PosteriorEstimate | None, list[Flag]]:
-    """The posterior, or why there is none; what is already estimated is not lost with it."""
+    """Return the posterior, or a flag with the reason; the estimates made before are kept."""
     try:
         return sample(), []
     except KeyboardInterrupt:
@@ -108,7 +108,7 @@ def posterior_or_flag(
 
 
 def describe_error(error: Exception) -> str:
-    """Class and first line of an exception."""
+    """Return the class and the first line of an exception."""
     return f"{': '.join([type(error).__name__, *str(error).splitlines()[:1]])}."
 
 
@@ -123,12 +123,12 @@ def sample_posterior(
     sample_kwargs: Mapping[str, Any] | None = None,
     strict: bool = False,
 ) -> PosteriorEstimate:
-    """The posterior by ``pm.sample``, summarised and checked.
+    """Sample the posterior by ``pm.sample``, with a summary and checks.
 
     Parameters
     ----------
     model : pm.Model, optional
-        Default: the model on the context stack. Latents are welcome here.
+        Default: the model on the context stack. Latents are sampled with the parameters.
     random_seed : int, optional
     progressbar : bool
     backend : {"numba", "jax", "c"}, optional
@@ -145,15 +145,15 @@ def sample_posterior(
     Returns
     -------
     PosteriorEstimate
-        Natural units.
+        In the user's units.
 
     Raises
     ------
     ModelError
-        If there is no model, or an argument is not what it has to be.
+        If there is no model, or an argument is invalid.
     EstimationError
-        With ``strict=True``, if a flag of severity ``error`` is raised. What ``pm.sample``
-        itself raises is passed on.
+        With ``strict=True``, if a flag of severity ``error`` is raised. Errors of ``pm.sample``
+        pass through.
     """
     model = resolve_model(model)
     check_interval(ci_kind, ci_prob)
@@ -184,12 +184,12 @@ def check_interval(ci_kind: str | None, ci_prob: float | None) -> None:
 
 CiKind = Literal["eti", "hdi"]
 
-# pmlik judges the chains itself, once.
+# pmlik checks the chains itself, once.
 _DEFAULTS: dict[str, Any] = {"chains": 4, "compute_convergence_checks": False}
 _PYMC_DRAWS: int = signature(pm.sample).parameters["draws"].default
 
-# Up to this many coordinates nutpie is asked for a mass matrix with correlations: on a regression
-# with an intercept far from the data it gives ten times the effective draws at the same cost.
+# Up to this many coordinates nutpie adapts a mass matrix with correlations: in a regression with an
+# intercept far from the data it gives ten times the effective draws at the same cost.
 _CORRELATED_LIMIT = 50
 
 # With any of these the user has chosen a sampler, and nothing is added.
@@ -197,7 +197,7 @@ _CHOICES = {"step", "init", "trace", "callback", "compile_kwargs", "nuts_sampler
 
 
 def check_sample_kwargs(sample_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The options for ``pm.sample`` as a dict, refused before any work where they can't be.
+    """Return the options for ``pm.sample`` as a dict; invalid ones are refused before any work.
 
     Raises
     ------
@@ -223,8 +223,8 @@ def check_sample_kwargs(sample_kwargs: Mapping[str, Any] | None) -> dict[str, An
     return dict(sample_kwargs)
 
 
-def draws_asked(sample_kwargs: Mapping[str, Any]) -> int:
-    """How many draws a chain ``pm.sample`` was asked for."""
+def n_requested_draws(sample_kwargs: Mapping[str, Any]) -> int:
+    """Return the number of draws per chain that ``pm.sample`` was called with."""
     return int(sample_kwargs.get("draws", _PYMC_DRAWS))
 
 
@@ -236,7 +236,7 @@ def run_pymc_sample(
     backend: str | None,
     sample_kwargs: Mapping[str, Any],
 ) -> xr.DataTree:
-    """Call ``pm.sample``: 4 chains, nutpie when it can be used, and whatever the user says."""
+    """Call ``pm.sample`` with 4 chains, nutpie if it can be used, and the user's options."""
     chosen = dict(sample_kwargs)
     kwargs = _DEFAULTS | {"quiet": not progressbar}
     if backend is not None and "compile_kwargs" not in chosen:
@@ -248,7 +248,7 @@ def run_pymc_sample(
 
 
 def _threads(kwargs: Mapping[str, Any]) -> int | None:
-    """How many threads a chain's linear algebra gets, None where the user decides.
+    """Return the number of threads for a chain's linear algebra; None if the user decides.
 
     ``pm.sample`` leaves all cores to each of nutpie's chains, which then wait for each other.
     """
@@ -280,7 +280,7 @@ def _call(
 def _adaptation(
     model: pm.Model, chosen: dict[str, Any], backend: str | None
 ) -> dict[str, dict[str, Any]]:
-    """Nutpie's option for correlated posteriors, where ``pm.sample`` will use nutpie."""
+    """Return nutpie's option for correlated posteriors, if ``pm.sample`` will use nutpie."""
     nutpie = (
         chosen.get("nuts_sampler", "nutpie") == "nutpie"
         and find_spec("nutpie") is not None
@@ -294,7 +294,7 @@ def _adaptation(
 
 
 def numeric_posterior(tree: xr.DataTree, names: Sequence[str]) -> xr.Dataset:
-    """The named variables of the posterior group that are numbers."""
+    """Return the named variables of the posterior group that are numbers."""
     posterior = tree["posterior"].dataset
     return posterior[
         [n for n in names if n in posterior and posterior[n].dtype.kind in "fiub"]
@@ -302,7 +302,7 @@ def numeric_posterior(tree: xr.DataTree, names: Sequence[str]) -> xr.Dataset:
 
 
 def interval_of(posterior: xr.Dataset, ci_kind: CiKind, ci_prob: float) -> xr.Dataset:
-    """Posterior intervals with a last dim ``ci_bound``."""
+    """Return posterior intervals with a last dim ``ci_bound``."""
     function = {"eti": az.eti, "hdi": az.hdi}[ci_kind]
     interval: xr.Dataset = function(posterior, prob=ci_prob)
     interval = interval.transpose(..., "ci_bound")
@@ -310,7 +310,7 @@ def interval_of(posterior: xr.Dataset, ci_kind: CiKind, ci_prob: float) -> xr.Da
 
 
 def diagnose(tree: xr.DataTree, posterior: xr.Dataset) -> dict[str, float]:
-    """Worst R-hat and effective sample sizes over all scalars, divergences, and worst BFMI."""
+    """Return the worst R-hat, effective sample sizes and BFMI, and the number of divergences."""
     worst = {
         "r_hat": _extreme(az.rhat(posterior), np.nanmax),
         "ess_bulk": _extreme(az.ess(posterior, method="bulk"), np.nanmin),
@@ -323,7 +323,7 @@ def diagnose(tree: xr.DataTree, posterior: xr.Dataset) -> dict[str, float]:
 
 
 def _extreme(dataset: xr.Dataset, of: Any) -> float:
-    """The extreme over all scalars that have one (constants and broken draws have none)."""
+    """Return the extreme over all finite scalars (constants and broken draws have none)."""
     values = np.concatenate([np.zeros(0), *map(np.ravel, dataset.data_vars.values())])
     finite = values[np.isfinite(values)]
     return float(of(finite)) if finite.size else np.nan
@@ -336,19 +336,19 @@ _BFMI = 0.2
 _ELSEWHERE = 3
 
 
-def check_draws(broken: Sequence[str], n_draws: int, n_asked: int) -> list[Flag]:
-    """Whether all draws are there and are numbers.
+def check_draws(broken: Sequence[str], n_draws: int, n_requested: int) -> list[Flag]:
+    """Flag draws that are missing or not finite.
 
     Parameters
     ----------
     broken : sequence of str
         Variables with draws that are not finite.
-    n_draws, n_asked : int
-        Draws a chain that there are, and that were asked for.
+    n_draws, n_requested : int
+        Draws per chain in the result, and requested.
     """
     flags = []
-    if n_draws < n_asked:
-        detail = f"{n_draws} of {n_asked} draws a chain."
+    if n_draws < n_requested:
+        detail = f"{n_draws} of {n_requested} draws per chain."
         flags.append(Flag(FlagCode.CUT_SHORT, Severity.ERROR, (), "Sample again.", detail))
     if broken:
         action = "They have no mean; look at how they are computed."
@@ -357,7 +357,7 @@ def check_draws(broken: Sequence[str], n_draws: int, n_asked: int) -> list[Flag]
 
 
 def check_chains(diagnostics: Mapping[str, float], n_chains: int, n_draws: int) -> list[Flag]:
-    """Whether the chains agree, mixed and did not diverge.
+    """Flag chains that disagree, mix badly or diverge.
 
     Thresholds: Vehtari et al. (2021), doi:10.1214/20-BA1221.
     """
@@ -367,50 +367,50 @@ def check_chains(diagnostics: Mapping[str, float], n_chains: int, n_draws: int) 
         return [Flag(FlagCode.CHAINS_NOT_CHECKED, Severity.ERROR, (), action)]
     flags = []
     if r_hat > _R_HAT:
-        action = "Sample longer, or reparametrise."
+        action = "Sample longer, or reparametrize."
         flags.append(Flag(FlagCode.HIGH_R_HAT, Severity.ERROR, (), action, f"Worst {r_hat:.3f}."))
     if ess < _ESS_PER_CHAIN * n_chains:
         action, detail = "Draw more.", f"Worst {ess:.0f} of {n_chains * n_draws} draws."
         flags.append(Flag(FlagCode.LOW_ESS, Severity.ERROR, (), action, detail))
     if diagnostics.get("bfmi", np.inf) < _BFMI:
-        action, detail = "Reparametrise, or tune longer.", f"Worst {diagnostics['bfmi']:.2f}."
+        action, detail = "Reparametrize, or tune longer.", f"Worst {diagnostics['bfmi']:.2f}."
         flags.append(Flag(FlagCode.LOW_BFMI, Severity.ERROR, (), action, detail))
     if n := int(diagnostics["divergences"]):
         many = n > _DIVERGENT_SHARE * n_chains * n_draws
         severity = Severity.ERROR if many else Severity.WARNING
-        action = "Raise target_accept, or reparametrise."
+        action = "Raise target_accept, or reparametrize."
         detail = f"{n} of {n_chains * n_draws} draws."
         flags.append(Flag(FlagCode.DIVERGENCES, severity, (), action, detail))
     return flags
 
 
 def check_no_higher(gain: float, kind: str) -> list[Flag]:
-    """Whether a draw has a higher log-density than the optimum, and no search from it helped."""
-    if not np.isfinite(gain):  # there is no optimum, which has its own flag
+    """Flag an optimum that a draw exceeds, after a search from that draw has not helped."""
+    if not np.isfinite(gain):  # no optimum, which has its own flag
         return []
     action = f"The {kind.upper()} is not the highest point: give another start."
     detail = f"By {gain:.3g} in log-density."
     return [Flag(FlagCode.DRAW_IS_HIGHER, Severity.ERROR, (), action, detail)]
 
 
-def check_near(height: float, heights: FloatArray, size: int) -> list[Flag]:
-    """Whether the chains come near the mode, judged by their own spread.
+def check_near(log_density: float, draws: FloatArray, size: int) -> list[Flag]:
+    """Flag chains that stay far from the mode, given their own spread.
 
     For a normal posterior of ``k`` parameters the log-density falls by ``k / 2`` from the mode
     to the average draw, with a spread of ``sqrt(k / 2)``.
 
     Parameters
     ----------
-    height : float
-        Log-density at the mode, natural scale.
-    heights : array
-        Of the draws.
+    log_density : float
+        Log-density at the mode, without Jacobian.
+    draws : array
+        Log-densities of the draws.
     size : int
         Number of parameters.
     """
-    known = heights[np.isfinite(heights)]
+    known = draws[np.isfinite(draws)]
     usual = size / 2 + 3 * float(known.std()) + 3
-    gap = height - float(np.median(known))
+    gap = log_density - float(np.median(known))
     if not gap > _ELSEWHERE * usual:
         return []
     detail = f"It is {gap:.3g} higher than the median draw; about {size / 2:.3g} is usual."

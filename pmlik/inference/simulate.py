@@ -1,4 +1,4 @@
-"""New data from the model at given parameters, by PyMC's own forward sampling."""
+"""Simulate data from the model at given parameters, by PyMC's forward sampling."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ Simulate = Callable[[np.random.SeedSequence], dict[str, NDArray[Any]]]
 def simulator(
     model: pm.Model, roles: Roles, values: Mapping[str, NDArray[Any]], backend: str | None
 ) -> Simulate:
-    """A function of a seed that draws all observed variables jointly.
+    """Return a function of a seed that draws all observed variables jointly.
 
     Parameters
     ----------
     model : pm.Model
     roles : Roles
     values : mapping of str to array
-        The parameters, natural units.
+        The parameters, in the user's units.
     backend : str or None
 
     Raises
     ------
     ModelError
-        Where PyMC can't draw from a distribution.
+        If PyMC can't draw from a distribution.
     """
     given = {
         name: np.asarray(values[name]).astype(model[name].type.dtype) for name in roles.parameters

@@ -51,22 +51,23 @@ __all__ = [
 FROM_DRAW = "best posterior draw"
 _SMALL = 5000
 
-# How many starts are all used, up to how many coordinates; no more than a few on large data.
+# (coordinates, starts): up to so many coordinates, so many starts are always used; on large data
+# no more than a few.
 _COUNTS = ((10, 7), (50, 4))
 _FEW = 2
 
-# And in a model with latents, where each evaluation is an integral.
+# The same in a model with latents, where each evaluation is an integral.
 _COUNTS_WITH_LATENTS = ((50, 3),)
 
 # Widths of the jitter of further starts.
 _JITTERS = (10.0, 1.0, 4.0, 0.5, 2.0)
 
-# Of so many draws from the prior the best is taken, and every other time any.
+# A start from the prior is the best of so many draws; every second one is a single draw.
 _DRAWS, _DRAWS_WITH_LATENTS = 50, 10
 
 
 def count_starts(prepared: Prepared) -> int:
-    """How many starts are used in any case."""
+    """Return the number of starts that are always used."""
     if prepared.arguments.n_starts is not None:
         return prepared.arguments.n_starts
     size = len(prepared.problem.initial)
@@ -76,13 +77,13 @@ def count_starts(prepared: Prepared) -> int:
 
 
 def first_start(problem: CompiledModel) -> str:
-    """The user's own start has the first word; in large models the host's many cheap steps."""
+    """Return the name of the first start: the user's own, or in large models `pm.find_MAP`."""
     own = problem.pinned.any() and len(problem.initial) <= DENSE_LIMIT
     return "initial point" if own else "pm.find_MAP"
 
 
 def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
-    """Where to search from, in order; the later ones only while nothing is certified."""
+    """Return the starts in order; the later ones are used only while nothing is certified."""
     problem, start, seed = prepared.problem, prepared.start, prepared.seed
     objective = problem.objective(kind, start)
 
@@ -103,8 +104,8 @@ def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
         draws = [draw_prior()(j) for j in range(first, first + (1 if i % 2 else most))]
         return best_placed(objective, draws)
 
-    own = [Start("initial point", lambda: start, way) for way in TRUST_REGION_OPTIONS]
-    host = Start("pm.find_MAP", partial(_from_host, prepared, kind))
+    own = [Start("initial point", lambda: start, options) for options in TRUST_REGION_OPTIONS]
+    pymc = Start("pm.find_MAP", partial(_from_find_MAP, prepared, kind))
     draws = [
         Start(
             "draw from the prior",
@@ -114,8 +115,8 @@ def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
         for i in range(len(_JITTERS))
     ]
     # The third start differs most, in case the first two end on a plateau.
-    unpinned = first_start(problem) == host.name
-    starts = [host, own[0], draws.pop(0), *own[1:]] if unpinned else [*own, host]
+    unpinned = first_start(problem) == pymc.name
+    starts = [pymc, own[0], draws.pop(0), *own[1:]] if unpinned else [*own, pymc]
     if kind == "mle":
         starts.append(Start("MAP", from_map))
     more = max(0, count_starts(prepared) - len(starts) - len(draws) - len(_JITTERS))
@@ -129,13 +130,14 @@ def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
     return starts + between + jitters[n:]
 
 
-def _from_host(prepared: Prepared, kind: Kind) -> FloatArray | None:
+def _from_find_MAP(prepared: Prepared, kind: Kind) -> FloatArray | None:
+    """Return the point (n,) where `pm.find_MAP` stops on the objective of an estimate."""
     problem, start = prepared.problem, prepared.start
     terms = likelihood_terms(prepared.roles, prepared.potentials)
     if kind == "map":
         terms += prior_terms(prepared.roles, prepared.potentials)
     own = start is problem.initial and not prepared.arguments.start
-    # On large data building is cheap against the hundreds of evaluations that follow.
+    # On large data compiling is cheap against the hundreds of evaluations that follow.
     small = problem.n_observations + len(start) < _SMALL
     mode = compile_mode(problem.backend, for_start=small)
     model = prepared.model
@@ -143,12 +145,12 @@ def _from_host(prepared: Prepared, kind: Kind) -> FloatArray | None:
         model = parameters_model(model, prepared.roles, problem)
         named = [potential.name for potential in model.potentials]
         terms = (*named, *(prior_terms(prepared.roles, "likelihood") if kind == "map" else ()))
-    host_model = terms_model(model, terms)
-    return find_MAP_point(host_model, None if own else start, problem.unconstrained, mode)
+    objective_model = terms_model(model, terms)
+    return find_MAP_point(objective_model, None if own else start, problem.unconstrained, mode)
 
 
 def usable_start(problem: CompiledModel, seed: int) -> FloatArray:
-    """A start with a non-zero likelihood.
+    """Return a start (n,) with a non-zero likelihood.
 
     Raises
     ------
@@ -170,29 +172,29 @@ def usable_start(problem: CompiledModel, seed: int) -> FloatArray:
     if start is not None:
         return start
     for density, what in ((problem.likelihood, "likelihood"), (problem.prior, "prior density")):
-        _explain(problem, density, what)
+        _raise_first_problem(problem, density, what)
     raise StartError("The gradient of the log-density is not finite anywhere near the start.")
 
 
-def _explain(
+def _raise_first_problem(
     problem: CompiledModel, density: LogDensity | MarginalLogLikelihood, what: str
 ) -> None:
-    """Raise for the first term that is not finite at the initial point."""
+    """Raise an error about the first term that is not finite at the initial point."""
     at = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
     for name, terms in density.pointwise(at).items():
         if np.isfinite(terms).all():
             continue
-        # PyMC makes all terms zero where one parameter is out of bounds; unchecked, that one
-        # stands out.
+        # PyMC makes all terms zero if one parameter is out of bounds; without its checks only
+        # the term of that one is not finite.
         unchecked = ~np.isfinite(density.pointwise(at, check_bounds=False)[name])
         bad = unchecked if unchecked.any() else ~np.isfinite(terms)
         index = [int(i) for i in np.argwhere(bad)[0]]
         state = "undefined" if np.isnan(terms[tuple(index)]) else "zero"
-        blame = density.nonfinite_inputs(name)
-        if blame:
+        inputs = density.nonfinite_inputs(name)
+        if inputs:
             raise ModelError(
                 f"{name}: the {what} is {state}, as its distribution is computed from values "
-                f"that are not finite: {'; '.join(blame)}. Remove or impute them before "
+                f"that are not finite: {'; '.join(inputs)}. Remove or impute them before "
                 "building the model."
             )
         place = f" at index {index}" if index else ""
@@ -205,10 +207,10 @@ def _explain(
 
 
 def find_start(problem: CompiledModel, seed: int) -> FloatArray | None:
-    """A point with finite log-likelihood, log-prior and gradient: the initial point if it has.
+    """Return a point with finite log-likelihood, log-prior and gradient, or None.
 
-    Otherwise the best of twenty jittered initial points, as near as there are any. None where
-    there is no such point among them.
+    The initial point if it is one, otherwise the best of twenty jittered initial points, with
+    the smallest jitter that has any.
     """
     joint = problem.objective("map", problem.initial)
 
@@ -219,7 +221,7 @@ def find_start(problem: CompiledModel, seed: int) -> FloatArray | None:
         return problem.initial
     rng = np.random.default_rng(seed)
     centre = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
-    # Where the prior's own centre overflows, the transforms' is tried.
+    # If the centre of the prior overflows, zero on the unconstrained scale is tried.
     origin = np.where(problem.pinned, centre, 0.0)
     for middle, width in product((centre, origin), (0.1, 0.5, 1.0, 2.0, 5.0)):
         candidates = [jitter(middle, width, rng, problem.pinned) for _ in range(20)]
@@ -239,24 +241,24 @@ def jitter(
 
 
 def best_placed(objective: Objective, points: Iterable[FloatArray | None]) -> FloatArray | None:
-    """The point with the lowest objective once its scales are where they belong."""
-    examiner = CachedObjective(objective)
+    """Return the point with the lowest objective after its scales are adjusted to the data."""
+    cached = CachedObjective(objective)
     scales, best, lowest = None, None, np.inf
     for point in points:
         if point is None:
             continue
         z = point[objective.active]
-        if not np.isfinite(examiner.value_and_gradient(z)[0]):
+        if not np.isfinite(cached.value_and_gradient(z)[0]):
             continue
-        scales = scales or find_scales(examiner, z)
-        z = scales.place(examiner, z, roughly=True)
-        if examiner.value_and_gradient(z)[0] < lowest:
-            best, lowest = objective.expand(z), examiner.value_and_gradient(z)[0]
+        scales = scales or find_scales(cached, z)
+        z = scales.place(cached, z, roughly=True)
+        if cached.value_and_gradient(z)[0] < lowest:
+            best, lowest = objective.expand(z), cached.value_and_gradient(z)[0]
     return best
 
 
 def describe_point(problem: CompiledModel, x: FloatArray, most: int = 6) -> str:
-    """A point in natural units, in words."""
+    """Return a point in words, in the user's units."""
     labels = problem.parameters.labels
     values = problem.values(x)[: len(labels)]
     shown = [f"{label} = {value:.4g}" for label, value in zip(labels, values, strict=True)]
@@ -266,23 +268,23 @@ def describe_point(problem: CompiledModel, x: FloatArray, most: int = 6) -> str:
 def find_MAP_point(
     model: TermsModel, start: FloatArray | None, space: ParameterSpace, mode: Mode
 ) -> FloatArray | None:
-    """Where ``pm.find_MAP`` stops on this model, as a flat unconstrained vector.
+    """Return the point where ``pm.find_MAP`` stops on this model, unconstrained.
 
     Parameters
     ----------
     model : TermsModel
-        Its log-density is what is maximised, without Jacobian.
+        The model whose log-density is maximised, without Jacobian.
     start : array (n,), optional
-        Where it starts; default the model's initial point.
+        Default: the model's initial point.
     space : ParameterSpace
         The value variables that ``start`` and the result hold.
     mode : Mode
-        How PyMC is to compile.
+        PyTensor's mode for the compilation.
 
     Returns
     -------
     array (n,) or None
-        None where ``pm.find_MAP`` raised an error or ended outside the support.
+        None if ``pm.find_MAP`` raised an error or ended outside the support.
     """
     accepted = inspect.signature(pm.find_MAP).parameters
     arguments: dict[str, Any] = {k: v for k, v in SINCE_PYMC_6_4.items() if k in accepted}
@@ -290,18 +292,18 @@ def find_MAP_point(
         arguments["initvals" if "initvals" in accepted else "start"] = space.split(start)
     try:
         # The flag reaches every compilation of the call; `compile_kwargs` is not in 6.3.
-        # Threads only wait for each other in the short vectors of its L-BFGS.
+        # On the short vectors of its L-BFGS, threads only wait for each other.
         one = threadpool_limits(1, user_api="blas")
         with quiet_host(), one, pytensor.config.change_flags(mode=mode):
             found = pm.find_MAP(model=model, progressbar=False, **arguments)
-    except Exception:  # noqa: BLE001 - any failure of the host only costs a starting point
+    except Exception:  # noqa: BLE001 - a failure of PyMC only costs a starting point
         return None
     x = space.join(found)
     return x if np.isfinite(x).all() else None
 
 
 def prior_draws(model: pm.Model, space: ParameterSpace) -> Callable[[int], FloatArray | None]:
-    """Draws from the prior, as flat unconstrained vectors by seed.
+    """Return a function of a seed that draws from the prior, as an unconstrained vector.
 
     A flat prior has no draws: its variables stay at the initial point.
     """

@@ -1,4 +1,4 @@
-"""Flags: what a reader of an estimate has to know."""
+"""Flags: facts that a reader of an estimate has to know."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Flag", "FlagCode", "Severity", "raise_if_strict"]
 
 
 class Severity(StrEnum):
-    """How much a flag matters: ``error`` means the number it is about can't be trusted."""
+    """The weight of a flag: ``error`` means that its number can't be trusted."""
 
     INFO = "info"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class Severity(StrEnum):
 
 
 class FlagCode(StrEnum):
-    """What a flag says, one readable sentence a code."""
+    """The kind of a flag; the value of a code is a readable sentence."""
 
     POTENTIAL_IN_LIKELIHOOD = "A pm.Potential is counted as part of the likelihood."
     POTENTIAL_IN_PRIOR = "A pm.Potential is counted as part of the prior."
@@ -30,36 +30,36 @@ class FlagCode(StrEnum):
     SUMMED_OUT = "Discrete latents are summed out of the likelihood exactly, by pymc-extras."
     FEW_LATENTS = "Hardly more latents than parameters of their distribution."
     SHRINKAGE = "Coefficients under a prior with free scales read as latents, not as parameters."
-    LAPLACE_CHECKED = "Laplace's approximation was checked by importance sampling at the MLE."
-    LAPLACE_NOT_CHECKED = "Laplace's approximation could not be checked by importance sampling."
+    LAPLACE_CHECKED = "The Laplace approximation was checked by importance sampling at the MLE."
+    LAPLACE_NOT_CHECKED = "The Laplace approximation could not be checked by importance sampling."
     NOT_IN_LIKELIHOOD = "The likelihood does not depend on it, so its MLE does not exist."
     NOT_IN_OBJECTIVE = "Neither the likelihood nor the prior depends on it: it has no MAP."
     NOT_IDENTIFIED = "The objective is flat along a direction that moves it."
     NOT_CONVERGED = "No optimum could be certified: this is where the search stopped."
     LIMITED_PRECISION = "Rounding error keeps the optimum from being found more exactly."
     DID_NOT_MOVE = "The search ended where it began."
-    GRADIENT_WRONG = "The automatic gradient is not the slope that finite differences have."
+    GRADIENT_WRONG = "The automatic gradient disagrees with finite differences."
     SADDLE = "A saddle: the gradient is zero, but the objective rises in some direction."
     AT_BOUNDARY = (
         "At the boundary of its support: no standard error, the rest is conditional on it."
     )
-    AT_INFINITY = "The objective keeps growing as it runs off: there is no finite maximum."
+    AT_INFINITY = "The objective keeps growing as it goes to infinity: there is no finite maximum."
     LIMIT_UNKNOWN = (
-        "The search runs to the border of its support; its limit there could not be determined."
+        "The search goes to the border of its support; its limit there could not be determined."
     )
     UNBOUNDED = "The objective grows without bound as it goes to the border of its support."
     SEVERAL_OPTIMA = "There are other local maxima."
     LABEL_SWITCHING = "The same optimum was found with its labels switched."
-    HIGHER_ELSEWHERE = "A higher objective was met elsewhere."
+    HIGHER_ELSEWHERE = "A higher objective was found elsewhere."
     START_REPLACED = "The model's own initial point has zero likelihood; another start was found."
     OTHER_START = "No optimum could be certified from pm.find_MAP's point, but from another start."
     HESSIAN_BY_DIFFERENCES = "Second derivatives are finite differences of the exact gradient."
     NO_STANDARD_ERROR = "No standard error was computed for it."
-    NO_SHARES = "What the data and the prior each bring can only be told at a certified MAP inside."
+    NO_SHARES = "The shares of data and prior need a certified MAP inside the support."
     NO_POSTERIOR = "Sampling did not finish, so there is no posterior."
     CUT_SHORT = "Sampling was cut short."
     DRAWS_NOT_FINITE = "Some of its draws are infinite or not a number."
-    NO_SUMMARY = "The draws are there, but could not be summarised."
+    NO_SUMMARY = "The draws are kept, but could not be summarized."
     HIGH_R_HAT = "The chains disagree (R-hat above 1.01)."
     LOW_ESS = "Too few effective draws (bulk or tail ESS below 100 per chain)."
     HIGH_PARETO_K = "PSIS-LOO can't be trusted (a Pareto k above 0.7)."
@@ -70,15 +70,15 @@ class FlagCode(StrEnum):
     NO_FINITE_END = "Its profile levels off before it has fallen far enough: no finite end there."
     ENDS_AT_BORDER = "Its profile has not fallen far enough at its border, where the interval ends."
     ENDS_AT_EDGE = "The likelihood jumps to zero there, which ends the interval."
-    PROFILE_RISES = "Its profile rises again on the way; the end is the one nearest the estimate."
-    PROFILE_BREAKS = (
-        "Its profile could not be followed until it had fallen far enough: no end there."
+    PROFILE_RISES = "Its profile rises again farther out; the end is the one nearest the estimate."
+    PROFILE_BREAKS = "Its profile could not be traced until it had fallen far enough: no end there."
+    BETTER_OPTIMUM = (
+        "A profile found a higher likelihood than the estimate's: maximized from there."
     )
-    BETTER_OPTIMUM = "A profile met a higher likelihood than the estimate's: maximised from there."
     NO_PROFILE = "It has no profile."
     DIVERGENCES = "The sampler diverged."
     REFITS_FAILED = "Some bootstrap refits have no finite estimate and are left out."
-    REFITS_SAY_NOTHING = "Some resampled data say nothing about it, and are left out for it alone."
+    REFITS_SAY_NOTHING = "Some resampled data do not identify it, and are left out for it alone."
     REFITS_AT_BOUNDARY = "Some bootstrap estimates lie on the boundary of their support."
     NO_ROBUST_ERROR = "At the border of the support there are no robust standard errors."
     FEW_CLUSTERS = "Too few independent observations or clusters for robust standard errors."
@@ -93,20 +93,20 @@ _MOST_NAMES = 6
 
 @dataclass(frozen=True)
 class Flag:
-    """One thing a reader of an estimate has to know.
+    """One fact that a reader of an estimate has to know.
 
     Parameters
     ----------
     code : FlagCode
-        What it says; ``str(flag)`` is the sentence.
+        The kind of the flag; ``str(flag)`` is the sentence.
     severity : Severity
         ``info``, ``warning`` or ``error``.
     variables : tuple of str
-        The variables, or the labels of single elements, that it is about. Empty: all of them.
+        The variables, or labels of single elements, that it concerns. Empty: all of them.
     action : str
-        What to do about it.
+        The recommended action.
     detail : str
-        The figures behind it.
+        The numbers behind it.
     """
 
     code: FlagCode
@@ -130,7 +130,7 @@ def raise_if_strict(flags: Iterable[Flag], strict: bool) -> None:
     Raises
     ------
     EstimationError
-        With one line a flag.
+        With one line per flag.
     """
     errors = [str(flag) for flag in flags if flag.severity is Severity.ERROR]
     if strict and errors:

@@ -42,11 +42,11 @@ class Status(StrEnum):
 
 
 class SearchEnd(NamedTuple):
-    """Where the search from one start ended.
+    """The end of the search from one start.
 
     ``log_density`` is that of the likelihood (MLE) or of likelihood times prior (MAP);
-    ``certified`` says whether it is a local maximum; ``optimum`` numbers the maxima, 0 for the
-    estimate itself, -1 for none.
+    ``certified`` is True for a local maximum; ``optimum`` numbers the maxima, 0 for the estimate
+    itself, -1 for none.
     """
 
     start: str
@@ -57,31 +57,30 @@ class SearchEnd(NamedTuple):
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is known of the point where the search ended.
+    """The evidence that the search ended at an optimum.
 
     Parameters
     ----------
     converged : bool
         True if the point is certified: the Newton decrement is below 1e-6 standard errors and
         has shrunk as at a regular optimum, no negative curvature was found, and a standard
-        error away the objective has really fallen off (checked up to 2000 coordinates).
+        error away the objective is lower (checked up to 2000 coordinates).
     newton_decrement : float
         ``sqrt(g' H^-1 g)``, in standard errors, with the gradient and the Hessian of the
-        objective on the unconstrained scale; infinite where it can't be had.
+        objective on the unconstrained scale; infinite where it can't be computed.
     gradient_norm : float
         Euclidean norm of the gradient on the unconstrained scale.
     eigenvalue_signs : EigenvalueSigns or None
         Of the observed information; None for a model too large for a dense matrix.
     n_gradients : int
-        Evaluations of a log-density with its gradient (those inside ``pm.find_MAP`` are
-        PyMC's own and not counted).
+        Evaluations of a log-density with its gradient, without those inside ``pm.find_MAP``.
     n_products : int
         Hessian-vector products.
     moved : bool
-        Whether the estimate differs from the point where the search began, which is the model's
-        initial point where that has a likelihood.
+        True if the estimate differs from the point where the search began: the model's initial
+        point, if its likelihood is not zero.
     start : str
-        The start that led here.
+        The name of the start that led to the estimate.
     gradient_agrees : bool
         True if the automatic gradient agrees with finite differences beside the point.
     searches : tuple of SearchEnd
@@ -116,13 +115,13 @@ class LatentModes:
     Parameters
     ----------
     values : xarray.Dataset
-        Conditional modes, natural units, the model's dims and coords; with the derived quantities
-        that the latents move, at those modes.
+        Conditional modes in the user's units, with the model's dims and coords, and the derived
+        quantities that depend on the latents, at those modes.
     std_error : xarray.Dataset
         Like ``values``: conditional standard deviations, from the curvature of the log-density
         of the latents at their mode, with the parameters held (delta method).
     exact : bool
-        Whether the latents are Gaussian given the parameters, so that mode and standard
+        True if the latents are Gaussian given the parameters, so that mode and standard
         deviation are those of their distribution.
     """
 
@@ -155,7 +154,7 @@ class PointEstimate:
     ----------
     kind : {"mle", "map"}
     values : xarray.Dataset
-        Natural units, the model's dims and coords, derived quantities included.
+        In the user's units, with the model's dims and coords, derived quantities included.
     std_error : xarray.Dataset
         Like ``values``: delta method from the observed information of the log-likelihood
         (MLE) or of the log-likelihood plus log-prior (MAP), Jacobian off.
@@ -170,7 +169,7 @@ class PointEstimate:
         Like ``values``: a word of `Status` per scalar. For the MLE the objective is the
         likelihood, for the MAP likelihood times prior.
     unconstrained : array (n,)
-        The point where the search ended, as PyMC's value variables; at a limit, far out.
+        The point where the search ended, on the unconstrained scale; far out for a limit.
     latent_modes : LatentModes, optional
         Those of `latents`, where they were computed already.
     prepared : Fitted, optional
@@ -256,7 +255,7 @@ class PointEstimate:
 
     @property
     def trusted(self) -> bool:
-        """Whether there is no flag of severity ``error``."""
+        """True if there is no flag of severity ``error``."""
         return not any(f.severity is Severity.ERROR for f in self.flags)
 
     @cached_property
@@ -281,7 +280,7 @@ class PointEstimate:
         return self.labels_at(Status.MINUS_INFINITY, Status.PLUS_INFINITY)
 
     def sheet(self) -> Table:
-        """The estimate as a table of strings."""
+        """Return the estimate as a table of strings."""
         columns = {"value": labelled(self.values), "error": labelled(self.std_error)}
         rows = tuple(
             (label, format_to(n["value"], n["error"]), format_number(n["error"], 3))
