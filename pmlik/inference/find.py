@@ -37,11 +37,11 @@ def find_MLE(
     cluster: Cluster = None,
     strict: bool = False,
 ) -> PointEstimate:
-    """Maximum likelihood estimate, with standard errors and a certificate.
+    """Find the maximum likelihood estimate, with standard errors and a certificate.
 
-    Searches from several starts, ``pm.find_MAP`` of `likelihood_model` and the initial point among
-    them, and is polished by Newton steps with exact derivatives until it is within 1e-6 standard
-    errors of the optimum.
+    The search begins at several points, among them ``pm.find_MAP`` of `likelihood_model` and the
+    initial point, and ends with Newton steps with exact derivatives until the estimate is within
+    1e-6 standard errors of the optimum.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ def find_MLE(
     progressbar : bool
         Show what is being done.
     backend : {"numba", "jax", "c"}, optional
-        Default: interpret the graph, and compile with Numba where that is the faster whole.
+        Default: interpret the graph, and compile with Numba if that is faster in total.
     potentials : {"likelihood", "prior"}
         What ``pm.Potential`` terms count as.
     start : mapping, optional
-        Values of some or all parameters, natural units, to start from.
+        Values of some or all parameters to start from, in the user's units.
     n_starts : int, optional
-        How many starts to use in any case: ``pm.find_MAP``'s point, the initial point, draws
+        Number of starts that are always used: ``pm.find_MAP``'s point, the initial point, draws
         from the prior, the MAP, jitter. More are used while no optimum is certified. Default:
         7 up to 10 coordinates, 4 up to 50, else 1; at most 2 above 50 000
         observations; with latents 3 up to 50.
@@ -72,9 +72,9 @@ def find_MLE(
     parameters : sequence of str
         Variables that are parameters although they look like latents.
     quadrature : int, optional
-        Integrate by adaptive Gauss-Hermite quadrature with so many nodes, where each latent
-        stands alone (one grouping factor). Default: Laplace's approximation, which is exact
-        for Gaussian latents that enter linearly.
+        Integrate by adaptive Gauss-Hermite quadrature with this number of nodes, if each
+        latent stands alone (one grouping factor). Default: the Laplace approximation, which is
+        exact for Gaussian latents that enter linearly.
     covariance_kind : {"observed", "robust"}
         Inverse observed information, or the sandwich of `make_robust`.
     cluster : str, array or mapping, optional
@@ -85,9 +85,9 @@ def find_MLE(
     Returns
     -------
     PointEstimate
-        Natural units. Standard errors are of the likelihood alone. The highest optimum found;
-        ``certificate.searches`` tells where each start ended. At the border of the support the
-        estimate is the limit.
+        In the user's units. Standard errors are of the likelihood alone. It is the highest
+        optimum found; ``certificate.searches`` has the end of each search. At the boundary of
+        the support the estimate is the limit; ``status`` has it per scalar.
 
     Raises
     ------

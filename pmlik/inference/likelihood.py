@@ -106,7 +106,7 @@ class Likelihood:
 
     @classmethod
     def of(cls, estimate: PointEstimate | Comparison, *, progressbar: bool = True) -> Likelihood:
-        """The likelihood that an estimate was made from, without building it again.
+        """Return the likelihood that an estimate was made from, without compiling it again.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class Likelihood:
         Raises
         ------
         ValuesError
-            For an estimate that does not hold its problem.
+            For an estimate read from a file, and anything else without its compiled model.
         """
         point = estimate.mle if isinstance(estimate, Comparison) else estimate
         prepared = prepared_of(point, "estimate")
@@ -128,7 +128,7 @@ class Likelihood:
 
     def _begin(self, prepared: Prepared, progressbar: bool) -> None:
         self._prepared, self._progressbar = prepared, progressbar
-        #: The compiled functions behind, of flat vectors.
+        #: The compiled functions of flat vectors.
         self.natural = prepared.natural
 
     @property
@@ -162,10 +162,9 @@ class Likelihood:
         return f"<Likelihood of {', '.join(self.var_names)}, {n} observations>"
 
     def __call__(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.DataArray:
-        """The likelihood itself, the product of the densities, in linear space.
+        """Return the likelihood itself, the product of the densities.
 
-        With many observations it underflows to 0 (or overflows), and a warning says so: use
-        `log`.
+        With many observations it underflows to 0 (or overflows), with a warning: use `log`.
         """
         log = self.log(values, **named)
         with np.errstate(over="ignore", under="ignore"):
@@ -183,7 +182,7 @@ class Likelihood:
         return linear.rename("likelihood")
 
     def log(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.DataArray:
-        """The log-likelihood ``log p(y | theta)``, all constants included.
+        """Return the log-likelihood ``log p(y | theta)``, all constants included.
 
         Returns
         -------
@@ -199,13 +198,13 @@ class Likelihood:
         return points.label_scalars(self._log(points.flat), "log_likelihood")
 
     def pointwise(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.Dataset:
-        """``log p(y_i | theta)`` for each observation; they sum to `log`.
+        """Return ``log p(y_i | theta)`` per observation; the sum is `log`.
 
         Returns
         -------
         xarray.Dataset
-            One variable an observed variable (and a ``pm.Potential`` that counts as likelihood),
-            the dims of the batch, then the variable's own (without those of one multivariate
+            One variable per observed variable (and per ``pm.Potential`` that counts as
+            likelihood), with the dims of the batch, then the variable's own (without those of one multivariate
             observation).
         """
         points = self._read(values, named)
@@ -230,7 +229,7 @@ class Likelihood:
         reduction: Reduction = "sum",
         **named: Any,
     ) -> xr.DataArray | xr.Dataset:
-        """The negative log-likelihood as a loss.
+        """Return the negative log-likelihood as a loss.
 
         Parameters
         ----------
@@ -251,12 +250,12 @@ class Likelihood:
         return points.label_scalars(total, "nll")
 
     def gradient(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.Dataset:
-        """Gradient of the log-likelihood in the user's units; NaN outside the support.
+        """Return the gradient of the log-likelihood in the user's units; NaN outside the support.
 
         Returns
         -------
         xarray.Dataset
-            One variable a parameter, the dims of the batch, then the parameter's own.
+            One variable per parameter, with the dims of the batch, then the parameter's own.
         """
         points = self._read(values, named)
         with steps(self._progressbar and len(points.flat) > 1) as say:
@@ -269,7 +268,7 @@ class Likelihood:
         )
 
     def hessian(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.DataArray:
-        """Hessian of the log-likelihood in the user's units; NaN outside the support.
+        """Return the Hessian of the log-likelihood in the user's units; NaN outside the support.
 
         Returns
         -------
@@ -295,7 +294,7 @@ class Likelihood:
         )
 
     def relative(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> xr.DataArray:
-        """``L(theta) / L(MLE)``, from logarithms, so that it never underflows as a whole.
+        """Return ``L(theta) / L(MLE)``, computed from logarithms so that it does not underflow.
 
         Raises
         ------
@@ -315,7 +314,7 @@ class Likelihood:
         others: Literal["mle", "profile"] = "mle",
         **named: Any,
     ) -> xr.DataArray:
-        """The log-likelihood on a grid.
+        """Return the log-likelihood on a grid.
 
         Parameters
         ----------
@@ -323,14 +322,14 @@ class Likelihood:
             By the name of a scalar parameter, or the label of an element (``"beta[age]"``): a
             1-d array makes an axis, a scalar is held.
         others : {"mle", "profile"}
-            Hold the parameters that are not given at the MLE, or maximise over them at each
-            point of the grid (which works where the likelihood has no maximum, too).
+            Hold the parameters that are not given at the MLE, or maximize over them at each
+            point of the grid (which also works if the likelihood has no maximum).
 
         Returns
         -------
         xarray.DataArray
-            One dim a grid, with the grid as its coordinates. ``-inf`` outside the support, NaN
-            where ``others="profile"`` could not certify a maximum.
+            One dim per grid, with the grid as its coordinates. ``-inf`` outside the support, NaN
+            if ``others="profile"`` could not certify a maximum.
 
         Raises
         ------
@@ -376,7 +375,7 @@ class Likelihood:
 
     @cached_property
     def _anchor(self) -> FloatArray:
-        """Where a walk over a profile begins: at the MLE, or what comes nearest to one."""
+        """The point where profiles begin: the MLE, or else the MAP or the start."""
         if self.mle.trusted:
             return self.mle.unconstrained
         with steps(self._progressbar) as say:
@@ -385,14 +384,14 @@ class Likelihood:
         return joint.unconstrained if joint.trusted else self._prepared.start
 
     def _flat(self, estimate: PointEstimate) -> FloatArray:
-        """All natural values, those that are reported as unidentified among them."""
+        """Return all constrained values, also of unidentified parameters, reported as NaN."""
         return self._prepared.problem.values(estimate.unconstrained)[: self._space.size]
 
-    def _maximum(self, asker: str) -> PointEstimate:
+    def _maximum(self, purpose: str) -> PointEstimate:
         if not self.mle.trusted:
             reasons = [str(f) for f in self.mle.flags if f.severity is Severity.ERROR]
             raise EstimationError(
-                f"{asker}: the likelihood has no maximum that could be certified. "
+                f"{purpose}: the likelihood has no maximum that could be certified. "
                 f"{' '.join(reasons)} Give all parameters, or use `log`."
             )
         return self.mle
@@ -434,7 +433,7 @@ class Likelihood:
 
 
 def _spread(base: FloatArray, places: list[int], columns: list[FloatArray]) -> FloatArray:
-    """All combinations of the columns' values, put in their places of ``base``."""
+    """Return all combinations of the columns' values, at their places in ``base``."""
     mesh = np.meshgrid(*columns, indexing="ij")
     flat = np.tile(base, (mesh[0].size, 1))
     for place, values in zip(places, mesh, strict=True):

@@ -1,4 +1,4 @@
-"""A model made ready to be estimated: roles, compiled functions, a start, a seed."""
+"""A model prepared for estimation: roles, compiled functions, a start, a seed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SLOWEST_HESSIAN = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A model made ready: one problem serves every estimate and evaluation.
+    """A prepared model: it is compiled once for all estimates and evaluations.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Prepared:
 
     @property
     def potentials(self) -> Potentials:
-        """What ``pm.Potential`` terms count as."""
+        """The part that ``pm.Potential`` terms count as."""
         return self.arguments.potentials
 
     @property
@@ -73,11 +73,11 @@ class Prepared:
 
     @cached_property
     def natural(self) -> ConstrainedLikelihood:
-        """The likelihood as a function of the user's values."""
+        """The likelihood as a function of constrained values."""
         return ConstrainedLikelihood(self.problem)
 
     def latents_at(self, x: FloatArray) -> LatentModes | None:
-        """Conditional modes of the latents at ``x`` (n,); None for a model without latents."""
+        """Return the conditional modes of the latents at ``x`` (n,); None without latents."""
         problem, likelihood = self.problem, self.problem.likelihood
         if not likelihood.is_integral:
             return None
@@ -85,12 +85,12 @@ class Prepared:
         return LatentModes(*found)
 
     def unconstrained(self, values: xr.Dataset) -> FloatArray:
-        """The unconstrained vectors (b, n) of a Dataset of draws, chain by chain.
+        """Return the unconstrained vectors (b, n) of a Dataset of draws, chain by chain.
 
         Parameters
         ----------
         values : xarray.Dataset
-            The parameters among other variables, natural units.
+            The parameters among other variables, in the user's units.
         """
         space = self.problem.parameters
         flat = read_points({name: values[name] for name in space.names}, space).flat
@@ -98,17 +98,17 @@ class Prepared:
 
     @cached_property
     def start(self) -> FloatArray:
-        """A point (n,) with a likelihood that is not zero; raises StartError if there is none."""
+        """A point (n,) with a non-zero likelihood; raises StartError if there is none."""
         return usable_start(self.problem, self.seed)
 
 
 def prepare(arguments: Arguments) -> Prepared:
-    """Read the model and build its problem.
+    """Read the model and compile it.
 
     Raises
     ------
     ModelError
-        For models, names and seeds that can't be worked on.
+        For models, names and seeds that are not supported.
     ValuesError
         For a start that does not fit the model.
     """
@@ -161,10 +161,10 @@ def prepared_of(estimate: PointEstimate, purpose: str) -> Prepared:
 
 
 def prepare_joint(prepared: Prepared) -> Prepared | None:
-    """The same model with its latents as parameters; None where that is too much to maximise.
+    """Return the model with its latents as parameters, or None if that is too large.
 
-    That is, where they are too many, or where a Hessian takes so long that a search, which may
-    take hundreds, would not end.
+    It is if they are too many, or if a Hessian, of which a search may take hundreds, takes too
+    long.
     """
     roles = prepared.roles
     everything = roles.parameters + roles.latents
@@ -185,7 +185,7 @@ def prepare_joint(prepared: Prepared) -> Prepared | None:
 
 
 def _hessian_seconds(problem: CompiledModel) -> float:
-    """Of likelihood times prior, this process's time, as other work on the machine only adds."""
+    """Return the processor time of a Hessian of likelihood times prior."""
     x = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
     unit = np.zeros(len(x))
     unit[0] = 1.0
@@ -196,7 +196,7 @@ def _hessian_seconds(problem: CompiledModel) -> float:
 
 
 def _start_from(prepared: Prepared, start: Mapping[str, Any]) -> CompiledModel:
-    """The problem with the user's start, in natural units, as its initial point."""
+    """Return the compiled model with the user's start as its initial point."""
     problem = prepared.problem
     check_names(start, problem.parameters, complete=False)
     initial = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
