@@ -204,8 +204,8 @@ class Likelihood:
         -------
         xarray.Dataset
             One variable per observed variable (and per ``pm.Potential`` that counts as
-            likelihood), with the dims of the batch, then the variable's own (without those of one multivariate
-            observation).
+            likelihood), with the dims of the batch, then the variable's own (without those of one
+            multivariate observation).
         """
         points = self._read(values, named)
         with steps(self._progressbar and len(points.flat) > 1) as say:
