@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Status(StrEnum):
-    """What kind of point a scalar of an estimate is at."""
+    """The kind of point that a scalar of an estimate is at."""
 
     INTERIOR = "interior"
     LOWER_BOUNDARY = "at the lower boundary"
@@ -131,7 +131,7 @@ class LatentModes:
 
 
 class Fitted(Protocol):
-    """What records may ask of the fit that they were made from."""
+    """The questions that records may ask of the fit that they were made from."""
 
     def latents_at(self, x: FloatArray) -> LatentModes | None:
         """Return the conditional modes of the latents at ``x`` (n,); None without latents."""
