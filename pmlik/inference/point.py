@@ -127,7 +127,7 @@ def _certificate(fit: PointFit, before: tuple[int, int], error: float) -> Certif
         start=optimum.start,
         gradient_agrees=agrees_with_differences(error),
         searches=tuple(
-            SearchEnd(end.start, -end.value, end.usable, number) for end, number in fit.outcome.ends
+            SearchEnd(end.start, -end.value, end.usable, number) for end, number in fit.outcome.runs
         ),
     )
 

@@ -122,7 +122,7 @@ class PointFit:
 
     @property
     def _ends(self) -> Sequence[LimitDirection]:
-        return self.outcome.limit.ends if self.outcome.limit else ()
+        return self.outcome.limit.directions if self.outcome.limit else ()
 
     def _any(self, masks: Iterable[BoolArray]) -> BoolArray:
         return np.any([np.zeros(len(self.labels), bool), *masks], axis=0)
@@ -137,7 +137,7 @@ class PointFit:
 
         Only where several coordinates end together; one alone holds all that it moves.
         """
-        if end.place is not None or end.ending is not LimitKind.BOUNDARY:
+        if end.coordinate is not None or end.kind is not LimitKind.BOUNDARY:
             return np.ones(len(self.labels), bool)
         free = np.random.default_rng(0).uniform(1, 2, size=len(self.optimum.z))
         return np.asarray(self.problem.values.jvp(self.x)(self.part.lift(free)) == 0)
@@ -246,4 +246,4 @@ class PointFit:
 
 
 def _is_infinite(end: LimitDirection) -> bool:
-    return end.ending is LimitKind.INFINITY
+    return end.kind is LimitKind.INFINITY

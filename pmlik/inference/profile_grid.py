@@ -1,4 +1,4 @@
-"""The likelihood maximised over all but a few natural values: profiles."""
+"""The profile likelihood on a grid of constrained values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.inference.natural import ConstrainedLikelihood
-from pmlik.optimize.affine import Rounded
+from pmlik.optimize.affine import AffineObjective
 from pmlik.optimize.boundary import BEYOND
 from pmlik.optimize.constrained import ConstrainedStatus, Point, solve_constrained
 from pmlik.optimize.multistart import minimize
@@ -21,23 +21,23 @@ from pmlik.optimize.profiled import Profiled
 __all__ = ["GridProfiler", "profile_grid"]
 
 
-# The shortest step of a walk, of the whole of it, and the share of its speed at which a value
-# that is held counts as not moving any more.
+# Shortest step as a share of the whole, and the relative rate below which a fixed value counts as
+# saturated.
 _SHORTEST = 1e-6
 _SATURATED = 1e-3
 
 
 class GridProfiler:
-    """Maximises the likelihood with some of the parameters' scalars held.
+    """Maximise the likelihood with some scalars fixed.
 
-    Where the transform gives a held value a coordinate of its own, that is held and the others
-    are free. Otherwise (an element of a simplex, a derived quantity) it is a constraint.
+    If the transform gives a fixed value a coordinate of its own, that is fixed and the others are
+    free. Otherwise (an element of a simplex, a derived quantity) it is a constraint.
 
     Parameters
     ----------
     natural : ConstrainedLikelihood
     places : sequence of int
-        The held scalars, among all natural values, parameters first.
+        Indices of the fixed scalars among all constrained values, parameters first.
     optimum : array (n,)
         The MLE.
     """
@@ -55,17 +55,17 @@ class GridProfiler:
         touched = np.array(rows) != 0
         parameters = all(place < problem.parameters.size for place in self._places)
         alone = (touched.sum(axis=1) == 1).all() and touched.sum(axis=0).max() == 1
-        self._own = bool(alone and parameters)
+        self._has_own = bool(alone and parameters)
         self._held: BoolArray = touched.any(axis=0)
 
     def __call__(self, held: FloatArray, near: FloatArray) -> tuple[float, FloatArray]:
-        """The highest log-likelihood with the given values held, and where.
+        """Return the highest log-likelihood with the given values fixed, and its point.
 
         Parameters
         ----------
         held : array (q,)
         near : array (n,)
-            Where to start.
+            A start.
 
         Returns
         -------
@@ -75,7 +75,7 @@ class GridProfiler:
         """
         if np.isnan(held).any():
             return np.nan, self._optimum
-        if not self._own:
+        if not self._has_own:
             return self._constrained(held, near)
         theta = self._naturals(near)
         theta[self._places] = held
@@ -83,25 +83,25 @@ class GridProfiler:
         x[self._held] = self._natural.to_unconstrained(theta)[self._held]
         if np.isnan(x).any() or (np.isfinite(x).all() and not self._is_inside(self._naturals(x))):
             return -np.inf, near
-        return self._climb(x)
+        return self._maximize(x)
 
     @property
-    def own(self) -> bool:
-        """Whether every held value has a coordinate of its own."""
-        return self._own
+    def has_own_coordinates(self) -> bool:
+        """True if every fixed value has a coordinate of its own."""
+        return self._has_own
 
     def at_border(self, held: FloatArray, near: FloatArray) -> BoolArray:
-        """Which of the held values are at a border of their support, zero or infinity, say."""
-        if not self._own:
+        """Return a mask (q,) of the fixed values at a border of their support."""
+        if not self._has_own:
             return np.zeros(len(held), bool)
         theta = self._naturals(near)
         theta[self._places] = held
         x = self._natural.to_unconstrained(theta)
-        coordinates = [own for own in self._ground.owns if own is not None]
+        coordinates = [own for own in self._profiled.coordinates if own is not None]
         return np.asarray(np.isinf(x[coordinates]))
 
     def borders(self) -> list[float]:
-        """The ends of the support of the one held value that has a coordinate of its own."""
+        """Return both ends of the support of the one fixed value with its own coordinate."""
         x = self._optimum.copy()
         ends = []
         for far in (-BEYOND, BEYOND):
@@ -113,9 +113,9 @@ class GridProfiler:
         return ends
 
     def held_at(self, held: FloatArray, near: FloatArray, far: float) -> Objective:
-        """The objective with values that have coordinates of their own held.
+        """Return the objective with values that have coordinates of their own fixed.
 
-        Those at a border of their support are held ``far`` out.
+        Values at a border of their support are fixed at a coordinate of size ``far``.
         """
         theta = self._naturals(near)
         theta[self._places] = held
@@ -132,7 +132,7 @@ class GridProfiler:
     def _is_inside(self, theta: FloatArray) -> bool:
         return bool(self._natural.inside(theta[None])[0])
 
-    def _climb(self, x: FloatArray) -> tuple[float, FloatArray]:
+    def _maximize(self, x: FloatArray) -> tuple[float, FloatArray]:
         problem = self._natural.problem
         objective = Objective((problem.likelihood,), problem.values, x, self._held)
         if not np.isfinite(x).all():
@@ -145,22 +145,24 @@ class GridProfiler:
         return -optimum.value, objective.expand(optimum.z)
 
     def _constrained(self, held: FloatArray, near: FloatArray) -> tuple[float, FloatArray]:
-        """By a walk from near by, straight in the held values, in steps that can be followed."""
-        ground, u = self._ground, self._ground.rounded.find(near[self._active])
-        begin = ground.quantities(u)[0]
+        """Maximise under constraints, in steps along a straight line of the fixed values."""
+        profiled, u = self._profiled, self._profiled.affine.find(near[self._active])
+        begin = profiled.quantities(u)[0]
         wanted = self._in_own_coordinates(held, near)
-        here, share, step = solve_constrained(ground, u, begin), 0.0, 1.0
+        here, share, step = solve_constrained(profiled, u, begin), 0.0, 1.0
         while isinstance(here, Point) and share < 1 and step > _SHORTEST:
             further = min(1.0, share + step)
             goal = begin + further * (wanted - begin)
-            there = solve_constrained(ground, here.u + here.tangents @ (goal - here.helds), goal)
+            there = solve_constrained(
+                profiled, here.u + here.tangents @ (goal - here.constraint_values), goal
+            )
             if isinstance(there, ConstrainedStatus):
                 step /= 2
             else:
                 here, share, step = there, further, 1.5 * step
         if not isinstance(here, Point):
             return np.nan, self._optimum
-        x, value = ground.rounded.expand(here.u), here.height + ground.rounded.level
+        x, value = profiled.affine.expand(here.u), here.delta_nll + profiled.affine.level
         if share < 1:
             return (-np.inf if self._is_border(here) else np.nan), self._optimum
         return (-np.inf if self._falls_to_border(x, held, value) else -value), x
@@ -168,21 +170,21 @@ class GridProfiler:
     def _in_own_coordinates(self, held: FloatArray, near: FloatArray) -> FloatArray:
         theta = self._natural.problem.values(near)[: self._natural.problem.parameters.size]
         wanted = held.copy()
-        alone = [i for i, own in enumerate(self._ground.owns) if own is not None]
+        alone = [i for i, own in enumerate(self._profiled.coordinates) if own is not None]
         if alone:
             theta[[self._places[i] for i in alone]] = held[alone]
             x = self._natural.to_unconstrained(theta)
-            wanted[alone] = x[[own for own in self._ground.owns if own is not None]]
+            wanted[alone] = x[[own for own in self._profiled.coordinates if own is not None]]
         return wanted
 
     def _is_border(self, here: Point) -> bool:
-        """Whether a walk was stopped where the held values do not move any more."""
-        normals, first = (self._ground.quantities(u)[1] for u in (here.u, np.zeros(len(here.u))))
+        """Return True if the search stopped because the fixed values no longer move."""
+        normals, first = (self._profiled.quantities(u)[1] for u in (here.u, np.zeros(len(here.u))))
         least, before = (np.linalg.svd(n, compute_uv=False).min() for n in (normals, first))
         return bool(least < _SATURATED * before)
 
     def _falls_to_border(self, x: FloatArray, held: FloatArray, value: float) -> bool:
-        """Whether the held values are those of a border, where the likelihood is zero."""
+        """Return True if the fixed values are those of a border with zero likelihood."""
         far = self._optimum + 20 * (x - self._optimum)
         at = self._natural.problem.values(far)[self._places]
         beyond = -self._natural.problem.likelihood.value_and_gradient(far)[0]
@@ -193,15 +195,15 @@ class GridProfiler:
         return self._natural.problem.likelihood.active
 
     @cached_property
-    def _ground(self) -> Profiled:
+    def _profiled(self) -> Profiled:
         problem, x = self._natural.problem, self._optimum
         objective = Objective((problem.likelihood,), problem.values, x)
-        rounded = Rounded(objective, x[self._active], self._root)
-        return Profiled(rounded, self._places, problem.parameters.size)
+        affine = AffineObjective.relative(objective, x[self._active], self._standard_errors)
+        return Profiled(affine, self._places, problem.parameters.size)
 
     @cached_property
-    def _root(self) -> FloatArray:
-        """Coordinates in which the likelihood is round: a unit is a standard error."""
+    def _standard_errors(self) -> FloatArray:
+        """Directions of one standard error, one per column."""
         problem, active = self._natural.problem, self._active
         hessian = -problem.likelihood.hessian(self._optimum)[np.ix_(active, active)]
         values, vectors = np.linalg.eigh(hessian)
@@ -216,24 +218,24 @@ def profile_grid(
     optimum: FloatArray,
     say: ProgressCallback,
 ) -> FloatArray:
-    """The profile log-likelihood on a grid.
+    """Return the profile log-likelihood on a grid.
 
     Parameters
     ----------
     natural : ConstrainedLikelihood
     places : sequence of int
-        Which scalars of the parameters the grid is of, one an axis.
+        Indices of the profiled scalars, one per axis.
     grids : sequence of array
         Their values.
     optimum : array (n,)
-        The MLE on the unconstrained scale, where the walk over the grid begins.
+        The MLE on the unconstrained scale; the grid is filled from there outward.
     say : callable
-        Told how far it is.
+        Receives progress messages.
 
     Returns
     -------
     array
-        One axis a grid; NaN where no maximum could be certified.
+        One axis per grid; NaN where no maximum could be certified.
     """
     profiler = GridProfiler(natural, places, optimum)
     at_optimum = natural.problem.values(optimum)[list(places)]

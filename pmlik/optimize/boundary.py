@@ -1,4 +1,4 @@
-"""Borders of the support, where natural values come to rest while coordinates run off."""
+"""Borders of the support, at which constrained values converge as coordinates diverge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEYOND = 1e3
 def border_values(
     objective: Objective, z: FloatArray, place: int, sign: float
 ) -> FloatArray | None:
-    """The natural values that a coordinate moves, at the border that it runs to.
+    """Return the constrained values moved by a coordinate, at the border it diverges to.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ def border_values(
     place : int
         The coordinate.
     sign : float
-        Which way.
+        Sign of the direction.
 
     Returns
     -------
     array or None
-        None where the support is the whole line.
+        None if the support is the whole line.
     """
     beyond = objective.expand(z)
     coordinate = np.flatnonzero(objective.active)[place]
@@ -45,7 +45,7 @@ def border_values(
 
 
 def is_short_of_border(objective: Objective, z: FloatArray, direction: FloatArray) -> bool:
-    """Whether a direction leads to a border that the natural values have as good as reached."""
+    """Return True if a direction leads to a border that the values have nearly reached."""
     value = objective.value_and_gradient(z)[0]
     there = joint_border(objective, z, direction, 1e-6 * (1 + abs(value)))
     if there is None:
@@ -58,10 +58,10 @@ def is_short_of_border(objective: Objective, z: FloatArray, direction: FloatArra
 def joint_border(
     objective: Objective, z: FloatArray, travelled: FloatArray, slack: float
 ) -> FloatArray | None:
-    """A point on the border that several coordinates run to together; None if there is none.
+    """Return the point on a border that several coordinates reach together, or None.
 
-    As those of a simplex do, one of whose elements goes to zero: all natural values that they
-    move come to rest, at no cost.
+    For example, one element of a simplex goes to zero: all constrained values that the coordinates
+    move converge, and the objective does not rise.
     """
     longest = float(np.max(np.abs(travelled), initial=0.0))
     if longest == 0:

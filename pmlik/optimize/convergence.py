@@ -20,38 +20,37 @@ _SATURATED = 1e-6
 _JUMPS = 5
 
 
-def is_inside(examiner: CachedObjective, optimum: SearchPoint) -> bool:
-    """Whether the objective bends up around the point as around a regular optimum.
+def is_inside(cached: CachedObjective, optimum: SearchPoint) -> bool:
+    """Return True if the objective rises around the point as around a regular optimum.
 
-    Without a dense Hessian only the slope beyond the point is looked at.
+    Without a dense Hessian only the gradient beyond the point is checked.
     """
-    if not _pulls_back(examiner, optimum):
+    if not _pulls_back(cached, optimum):
         return False
     if not isinstance(optimum.curvature, HessianEigen):
         return True
     return (
-        _rises(examiner, optimum)
-        and not _is_saturated(examiner.objective, optimum)
-        and not _jumps(examiner, optimum)
+        _rises(cached, optimum)
+        and not _is_saturated(cached.objective, optimum)
+        and not _jumps(cached, optimum)
     )
 
 
-def find_lower(examiner: CachedObjective, optimum: SearchPoint) -> FloatArray | None:
-    """A point one standard error away where the objective is lower, if there is one."""
+def find_lower(cached: CachedObjective, optimum: SearchPoint) -> FloatArray | None:
+    """Return a lower point one standard error away, if there is one."""
     if not isinstance(optimum.curvature, HessianEigen):
         return None
     margin = 1e-6 * (1 + abs(optimum.value))
     for step in _around(optimum.curvature, optimum.z):
-        if examiner.value_and_gradient(optimum.z + step)[0] < optimum.value - margin:
+        if cached.value_and_gradient(optimum.z + step)[0] < optimum.value - margin:
             return np.asarray(optimum.z + step)
     return None
 
 
 def _around(curvature: HessianEigen, z: FloatArray) -> FloatArray:
-    """One standard error either way along the eigenvectors, and straight outwards.
+    """Return steps of one standard error along the eigenvectors and straight outwards.
 
-    Far out in a narrow cone where nothing changes any more all eigenvectors may lead out of it;
-    outwards does not.
+    Far out in a narrow flat cone all eigenvectors may lead out of it; outwards does not.
     """
     steps = curvature.unit_errors(_DIRECTIONS)
     along = curvature.eigenvectors.T @ (z / curvature.scale)
@@ -61,29 +60,29 @@ def _around(curvature: HessianEigen, z: FloatArray) -> FloatArray:
     return np.concatenate([steps, -steps])
 
 
-def _pulls_back(examiner: CachedObjective, optimum: SearchPoint) -> bool:
-    """Whether a hundred Newton steps further the slope points back, 99 times as steep.
+def _pulls_back(cached: CachedObjective, optimum: SearchPoint) -> bool:
+    """Return True if a hundred Newton steps further the gradient points back, 99 times as large.
 
-    It does wherever the curvature holds; on a tail the slope has died out by then.
+    It does wherever the curvature holds; on a tail the gradient has vanished there.
     """
     slope = float(optimum.step @ optimum.gradient)
     if slope == 0:
         return True
-    value, gradient = examiner.objective.value_and_gradient(optimum.z + _OVERSHOOT * optimum.step)
+    value, gradient = cached.objective.value_and_gradient(optimum.z + _OVERSHOOT * optimum.step)
     return bool(np.isinf(value) or optimum.step @ gradient / slope < -_OVERSHOOT / 10)
 
 
-def _rises(examiner: CachedObjective, optimum: SearchPoint) -> bool:
-    """Whether the objective is really higher one standard error away, in every direction.
+def _rises(cached: CachedObjective, optimum: SearchPoint) -> bool:
+    """Return True if the objective is really higher one standard error away, in every direction.
 
-    Where a side is outside the support it is asked of a shorter step, which has to be higher by
-    its square; steps of less than a hundredth tell nothing.
+    If a side is outside the support, a shorter step is checked, which has to be higher by its
+    square; steps of less than a hundredth are not informative.
     """
     assert isinstance(optimum.curvature, HessianEigen)
     return all(
         any(
             _RISE * share**2
-            <= examiner.value_and_gradient(optimum.z + share * step)[0] - optimum.value
+            <= cached.value_and_gradient(optimum.z + share * step)[0] - optimum.value
             < np.inf
             for share in (1.0, 0.3, 0.1, 0.03, 0.01)
         )
@@ -92,9 +91,9 @@ def _rises(examiner: CachedObjective, optimum: SearchPoint) -> bool:
 
 
 def _is_saturated(objective: ObjectiveLike, optimum: SearchPoint) -> bool:
-    """Whether a flat direction is one in which the natural values no longer move.
+    """Return True if a flat direction is one in which the constrained values no longer move.
 
-    Then the parameter sits on the border of its support, and its transform is exhausted.
+    Then the parameter is on the border of its support, and its transform is saturated.
     """
     assert isinstance(optimum.curvature, HessianEigen)
     flat = optimum.curvature.flat_directions()
@@ -108,10 +107,10 @@ def _is_saturated(objective: ObjectiveLike, optimum: SearchPoint) -> bool:
     )
 
 
-def _jumps(examiner: CachedObjective, optimum: SearchPoint) -> bool:
-    """Whether coordinates without any derivative change the objective all the same.
+def _jumps(cached: CachedObjective, optimum: SearchPoint) -> bool:
+    """Return True if coordinates without any derivative change the objective all the same.
 
-    A step function of a parameter has no slope to follow; its optimum is not known.
+    A step function of a parameter has no gradient; its optimum is not known.
     """
     assert isinstance(optimum.curvature, HessianEigen)
     empty = optimum.curvature.empty
@@ -120,7 +119,7 @@ def _jumps(examiner: CachedObjective, optimum: SearchPoint) -> bool:
     rng = np.random.default_rng(0)
     for width in np.geomspace(0.1, 10, _JUMPS):
         moved = optimum.z + np.where(empty, rng.uniform(-width, width, len(empty)), 0.0)
-        change = examiner.value_and_gradient(moved)[0] - optimum.value
+        change = cached.value_and_gradient(moved)[0] - optimum.value
         if np.isfinite(change) and abs(change) > 1e-9 * (1 + abs(optimum.value)):
             return True
     return False

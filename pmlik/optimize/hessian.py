@@ -20,19 +20,19 @@ __all__ = ["DENSE_LIMIT", "HessianEigen", "HessianOperator", "Variances", "varia
 #: Above this many coordinates no dense matrix is formed.
 DENSE_LIMIT = 2000
 
-#: A natural value counts as moved by a flat direction if the direction has at least this
+#: A constrained value counts as moved by a flat direction if the direction has at least this
 #: share (squared) of the value's whole sensitivity.
 _FLAT_SHARE = 1e-10
 
-# Random products a round when a large Hessian is scaled.
+# Random products per round when a large Hessian is scaled.
 _PROBES = 8
 
 
 class Variances(NamedTuple):
-    """Delta-method variances of ``m`` values and what could not be had.
+    """Delta-method variances of ``m`` values.
 
     ``variance`` (m,) is NaN where ``unidentified`` (m,) is true. ``root`` (rows, n) satisfies
-    ``root @ root.T = covariance`` of the first values, or is None where it was not asked for.
+    ``root @ root.T = covariance`` of the first values, or is None if it was not requested.
     """
 
     variance: FloatArray
@@ -44,7 +44,7 @@ class Variances(NamedTuple):
 class HessianEigen:
     """Eigendecomposition of a Hessian, scaled to a unit diagonal first.
 
-    The scaling makes every question asked of it independent of the parameters' units. An
+    The scaling makes all results independent of the parameters' units. An
     eigenvalue is zero when it is within rounding error, ``10 n eps``, of it.
 
     Parameters
@@ -74,7 +74,7 @@ class HessianEigen:
 
     @property
     def tolerance(self) -> float:
-        """Below this an eigenvalue is rounding error."""
+        """Size below which an eigenvalue is rounding error."""
         n = len(self.eigenvalues)
         return float(10 * n * np.finfo(float).eps * max(np.abs(self.eigenvalues).max(initial=0), 1))
 
@@ -94,7 +94,7 @@ class HessianEigen:
 
     @property
     def is_indefinite(self) -> bool:
-        """Whether the curvature is negative in some direction."""
+        """Return True if the curvature is negative in some direction."""
         return self.signs.negative > 0
 
     def steepest_negative(self) -> FloatArray:
@@ -102,13 +102,13 @@ class HessianEigen:
         return self.scale * self.eigenvectors[:, 0]
 
     def unit_errors(self, most: int) -> FloatArray:
-        """Steps of one standard error along the eigenvectors, longest first, one a row."""
+        """Steps of one standard error along the eigenvectors, longest first, one per row."""
         keep = self.eigenvalues > self.tolerance
         steps = (self.eigenvectors[:, keep] / np.sqrt(self.eigenvalues[keep])).T * self.scale
         return steps[np.argsort(-np.linalg.norm(steps, axis=1))][:most]
 
     def flat_directions(self) -> FloatArray:
-        """Directions without curvature, one a row."""
+        """Directions without curvature, one per row."""
         flat = np.abs(self.eigenvalues) <= self.tolerance
         return (self.eigenvectors[:, flat]).T * self.scale
 
@@ -120,7 +120,7 @@ class HessianEigen:
         tangent : callable
             ``v (n,) -> J v (m,)``; called ``n`` times.
         n_root : int
-            Of how many values, from the first, to keep the root of the covariance.
+            Number of values, from the first, for which to keep the root of the covariance.
 
         Notes
         -----
@@ -146,7 +146,7 @@ class HessianEigen:
 
 @dataclass(frozen=True, eq=False)
 class HessianOperator:
-    """The same questions answered by conjugate gradients, with no matrix ever formed.
+    """The interface of `HessianEigen` by conjugate gradients, without a dense matrix.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ class HessianOperator:
 
     @property
     def is_indefinite(self) -> bool:
-        """Whether negative curvature was found in some direction."""
+        """Return True if negative curvature was found in some direction."""
         return self._least[0] < -1e-8
 
     def steepest_negative(self) -> FloatArray:
@@ -248,9 +248,9 @@ def variances_by_solves(
     cotangents : callable
         ``i -> J[i] (n,)``, the gradient of value ``i``.
     indices : sequence of int
-        The values asked for; the variance of every other is NaN, and of those whose solve fails.
+        The requested values; the variance of every other is NaN, and of those whose solve fails.
     m : int
-        How many values there are.
+        Number of values.
     """
     variance = np.full(m, np.nan)
     for i in indices:

@@ -1,8 +1,8 @@
-"""Where an objective ends that has no optimum inside: borders, edges, infinity, no bound.
+"""Limits of an objective without an optimum inside: borders, edges, infinity, no bound.
 
-A search that runs off leaves a trace: the curvature along some directions has faded to nothing
-against the curvature where it began. Those directions are held far out, the others optimised
-given them, and how the objective behaves out there says what kind of end it is.
+Where a search diverges, the curvature along some directions has vanished relative to the curvature
+at the start. Those directions are fixed far out and the others optimised given them. The behaviour
+of the objective there tells the kind of limit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from scipy import linalg
 
 from pmlik._typing import FloatArray
-from pmlik.optimize.affine import Restricted
+from pmlik.optimize.affine import AffineObjective
 from pmlik.optimize.boundary import BEYOND, border_values, joint_border
 from pmlik.optimize.multistart import minimize
 from pmlik.optimize.objective import CachedObjective, Objective, ObjectiveLike, SearchPoint
@@ -41,7 +41,7 @@ _MOST_ROUNDS = 8
 
 
 class LimitKind(StrEnum):
-    """What is at the end of a direction."""
+    """Kinds of limits."""
 
     BOUNDARY = "boundary"
     EDGE = "edge"
@@ -55,16 +55,16 @@ class LimitDirection:
 
     Parameters
     ----------
-    ending : LimitKind
+    kind : LimitKind
     direction : array (k,)
         Outward, in the active coordinates of the objective.
-    place : int or None
-        The coordinate, where it is one alone.
+    coordinate : int or None
+        The coordinate, if the direction moves only one.
     """
 
-    ending: LimitKind
+    kind: LimitKind
     direction: FloatArray
-    place: int | None
+    coordinate: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,79 +73,79 @@ class Limit:
 
     Parameters
     ----------
-    ends : tuple of LimitDirection
-    objective : Restricted
-        The objective with those directions held.
+    directions : tuple of LimitDirection
+    objective : AffineObjective
+        The objective with those directions fixed.
     optimum : SearchPoint
-        Of the rest, given them.
+        The optimum of the rest, given them.
     border : array (n,)
         The full vector ``x`` with the held coordinates beyond any transform's reach, so that
-        natural values are exactly at the border of their support.
+        constrained values are exactly at the border of their support.
     """
 
-    ends: tuple[LimitDirection, ...]
-    objective: Restricted
+    directions: tuple[LimitDirection, ...]
+    objective: AffineObjective
     optimum: SearchPoint
     border: FloatArray
 
     @property
     def is_unbounded(self) -> bool:
-        """Whether there is no supremum at all."""
-        return any(end.ending is LimitKind.UNBOUNDED for end in self.ends)
+        """Return True if there is no supremum at all."""
+        return any(end.kind is LimitKind.UNBOUNDED for end in self.directions)
 
     @property
     def is_attained(self) -> bool:
-        """Whether the limit is a point: on a border or an edge, not at infinity."""
-        return all(end.ending in (LimitKind.BOUNDARY, LimitKind.EDGE) for end in self.ends)
+        """Return True if the limit is a point: on a border or an edge, not at infinity."""
+        return all(end.kind in (LimitKind.BOUNDARY, LimitKind.EDGE) for end in self.directions)
 
 
 def find_limit(objective: Objective, start: FloatArray, stopped: SearchPoint) -> Limit | None:
-    """What lies where a search stopped without an optimum, None if that can't be told.
+    """Return the limit at which a search without an optimum stopped; None if unknown.
 
     Parameters
     ----------
     objective : Objective
     start : array (k,)
-        Where the search began; gives the scale of every coordinate.
+        The start of the search; gives the scale of every coordinate.
     stopped : SearchPoint
     """
     scale = _scale(objective, start)
-    z, ends = _come_back(objective, stopped.z), list[LimitDirection]()
+    z, fixed = _come_back(objective, stopped.z), list[LimitDirection]()
     for _ in range(min(_MOST_ROUNDS, len(z))):
-        z, found = _find_edges(objective, z, scale, ends)
+        z, found = _find_edges(objective, z, scale, fixed)
         if not found:
-            z, found = _find_faded(objective, start, z, scale, ends)
+            z, found = _find_faded(objective, start, z, scale, fixed)
         if not found:
             return None
         for chosen in _choices(found):
-            held = [*ends, *chosen]
+            held = [*fixed, *chosen]
             limit = _hold(objective, z, held, scale, stopped.start)
             if limit.optimum.usable:
                 return limit
-        ends, z = held, limit.objective.place(limit.optimum.z)
+        fixed, z = held, limit.objective.place(limit.optimum.z)
     return None
 
 
 def _choices(found: Sequence[LimitDirection]) -> list[list[LimitDirection]]:
-    """What to hold: borders first, as what has faded beside them may have an optimum given them.
+    """Return the directions to fix, borders first: the others may have an optimum given them.
 
-    A heavy-tailed prior's curvature is faint far out, and still holds a parameter.
+    The curvature of a heavy-tailed prior is small far out, and still determines a parameter.
     """
-    borders = [end for end in found if end.ending is LimitKind.BOUNDARY]
+    borders = [end for end in found if end.kind is LimitKind.BOUNDARY]
     return [borders, list(found)] if 0 < len(borders) < len(found) else [list(found)]
 
 
 def _hold(
     objective: Objective,
     z: FloatArray,
-    ends: Sequence[LimitDirection],
+    fixed: Sequence[LimitDirection],
     scale: FloatArray,
     start: str,
 ) -> Limit:
     """The optimum of the rest with the ends held at ``z``; none is sought without a bound."""
-    restricted = Restricted(objective, z, _complement(ends, scale))
+    restricted = AffineObjective(objective, z, _complement(fixed, scale))
     origin = np.zeros(restricted.size)
-    if any(end.ending is LimitKind.UNBOUNDED for end in ends) or not restricted.size:
+    if any(end.kind is LimitKind.UNBOUNDED for end in fixed) or not restricted.size:
         value, gradient = restricted.value_and_gradient(origin)
         optimum = SearchPoint(
             origin, value, gradient, None, origin, 0.0, converged=True, start=start
@@ -153,15 +153,15 @@ def _hold(
     else:
         optimum = minimize(restricted, origin, start)
         z = restricted.place(optimum.z)
-    return Limit(tuple(ends), restricted, optimum, _border(objective, z, ends))
+    return Limit(tuple(fixed), restricted, optimum, _border(objective, z, fixed))
 
 
 def _come_back(objective: Objective, z: FloatArray) -> FloatArray:
-    """Nearer, on transforms that are exhausted where the density overflows."""
+    """Return a nearer point with the same values, where transforms are saturated."""
     nearer = z.copy()
-    for place in np.flatnonzero(np.abs(z) > _FAR):
-        if border_values(objective, z, int(place), z[place]) is not None:
-            nearer[place] = np.sign(z[place]) * _FAR
+    for coordinate in np.flatnonzero(np.abs(z) > _FAR):
+        if border_values(objective, z, int(coordinate), z[coordinate]) is not None:
+            nearer[coordinate] = np.sign(z[coordinate]) * _FAR
     value = objective.value_and_gradient(nearer)[0]
     if not objective.value_and_gradient(z)[0] <= value < np.inf:
         return z
@@ -171,35 +171,35 @@ def _come_back(objective: Objective, z: FloatArray) -> FloatArray:
 
 
 def _scale(objective: Objective, start: FloatArray) -> FloatArray:
-    """A unit of each coordinate: one over the root of the curvature where the search began."""
+    """Return a unit of each coordinate: one over the root of the curvature at the start."""
     hessian = objective.hessian(start)
     diagonal = np.abs(np.diag(hessian)) if np.isfinite(hessian).all() else np.ones(len(start))
     return np.asarray(1 / np.sqrt(np.where(diagonal > 1e-8, diagonal, 1.0)))
 
 
-def _complement(ends: Sequence[LimitDirection], scale: FloatArray) -> FloatArray:
-    """The directions left, orthogonal to the held ones in units of the start's curvature."""
-    held = np.array([end.direction / scale for end in ends]).T
-    if all(end.place is not None for end in ends):
+def _complement(fixed: Sequence[LimitDirection], scale: FloatArray) -> FloatArray:
+    """Return the free directions, orthogonal to the fixed ones in units of the start."""
+    held = np.array([end.direction / scale for end in fixed]).T
+    if all(end.coordinate is not None for end in fixed):
         free = np.ones(len(scale), bool)
-        free[[end.place for end in ends if end.place is not None]] = False
+        free[[end.coordinate for end in fixed if end.coordinate is not None]] = False
         return np.asarray(np.eye(len(scale))[:, free])
     return np.asarray(linalg.null_space(held.T) * scale[:, None])
 
 
 def _find_edges(
-    objective: Objective, z: FloatArray, scale: FloatArray, ends: Sequence[LimitDirection]
+    objective: Objective, z: FloatArray, scale: FloatArray, fixed: Sequence[LimitDirection]
 ) -> tuple[FloatArray, list[LimitDirection]]:
-    """Coordinates whose descent is cut off by a jump to zero density, moved right up to it."""
+    """Find coordinates whose descent ends in a jump to zero density; move up to the jump."""
     gradient = objective.value_and_gradient(z)[1]
-    held = {end.place for end in ends}
-    for place in np.argsort(-np.abs(gradient * scale)):
-        slope = gradient[place] * scale[place]
-        if int(place) in held or abs(slope) < FALLING:
+    held = {end.coordinate for end in fixed}
+    for coordinate in np.argsort(-np.abs(gradient * scale)):
+        slope = gradient[coordinate] * scale[coordinate]
+        if int(coordinate) in held or abs(slope) < FALLING:
             continue
         outward = np.zeros(len(z))
-        outward[place] = -np.sign(slope)
-        near = 1e-3 * scale[place]
+        outward[coordinate] = -np.sign(slope)
+        near = 1e-3 * scale[coordinate]
         if np.isfinite(objective.value_and_gradient(z + near * outward)[0]):
             continue
         inside, outside = 0.0, near
@@ -212,17 +212,17 @@ def _find_edges(
         edge = z + inside * outward
         if _slides(objective, edge, outward, scale):
             continue
-        return edge, [LimitDirection(LimitKind.EDGE, outward, int(place))]
+        return edge, [LimitDirection(LimitKind.EDGE, outward, int(coordinate))]
     return z, []
 
 
 def _slides(objective: Objective, edge: FloatArray, outward: FloatArray, scale: FloatArray) -> bool:
     """Whether, along an edge that is not straight, the objective falls further."""
     value = objective.value_and_gradient(edge)[0]
-    for place in np.flatnonzero(outward == 0):
+    for coordinate in np.flatnonzero(outward == 0):
         for sign in (1.0, -1.0):
             beside = edge.copy()
-            beside[place] += sign * 1e-3 * scale[place]
+            beside[coordinate] += sign * 1e-3 * scale[coordinate]
             # Where one can go on outward beside it, the edge bends that way.
             for length in (1e-4, 1e-5, 1e-6):
                 further = beside + length * np.max(scale * np.abs(outward)) * outward
@@ -236,10 +236,10 @@ def _find_faded(
     start: FloatArray,
     z: FloatArray,
     scale: FloatArray,
-    ends: Sequence[LimitDirection],
+    fixed: Sequence[LimitDirection],
 ) -> tuple[FloatArray, list[LimitDirection]]:
-    """Directions whose curvature has faded, with the point where they are held."""
-    basis = _complement(ends, scale) if ends else np.diag(scale)
+    """Return directions whose curvature has vanished, and the point to fix them at."""
+    basis = _complement(fixed, scale) if fixed else np.diag(scale)
     before, now = objective.hessian(start), objective.hessian(z)
     directions = _faded(now, basis)
     if np.isfinite(before).all() and len(directions):
@@ -263,34 +263,34 @@ def _find_faded(
         slope = float(gradient @ direction)
         away = float((direction / scale) @ ((z - start) / scale))
         sign = -np.sign(slope) if abs(slope) > FALLING else np.sign(away) or 1.0
-        place = _alone(direction, scale)
+        coordinate = _alone(direction, scale)
         if abs(slope) > FALLING:
             ahead = objective.value_and_gradient(z + sign * direction)[0]
             if not ahead < value - abs(slope) / 2:
                 return z, []  # it does not go on like this
-            ending = LimitKind.UNBOUNDED
-        elif place is None:
-            ending = LimitKind.INFINITY if oblique is None else LimitKind.BOUNDARY
+            kind = LimitKind.UNBOUNDED
+        elif coordinate is None:
+            kind = LimitKind.INFINITY if oblique is None else LimitKind.BOUNDARY
         else:
-            borders = border_values(objective, z, place, sign * direction[place])
-            ending = LimitKind.INFINITY if borders is None else LimitKind.BOUNDARY
-        if place is not None:
+            borders = border_values(objective, z, coordinate, sign * direction[coordinate])
+            kind = LimitKind.INFINITY if borders is None else LimitKind.BOUNDARY
+        if coordinate is not None:
             outward = np.zeros(len(z))
-            outward[place] = sign * np.sign(direction[place])
-            found.append(LimitDirection(ending, outward, place))
+            outward[coordinate] = sign * np.sign(direction[coordinate])
+            found.append(LimitDirection(kind, outward, coordinate))
         else:
-            found.append(LimitDirection(ending, sign * direction, None))
+            found.append(LimitDirection(kind, sign * direction, None))
     return z if oblique is None else oblique, found
 
 
 def _alone(direction: FloatArray, scale: FloatArray) -> int | None:
-    """The coordinate that a direction moves, if it is one alone."""
-    place = int(np.argmax(np.abs(direction / scale)))
-    return place if abs(direction[place] / scale[place]) > _ALIGNED else None
+    """Return the coordinate that a direction moves, if it moves only one."""
+    coordinate = int(np.argmax(np.abs(direction / scale)))
+    return coordinate if abs(direction[coordinate] / scale[coordinate]) > _ALIGNED else None
 
 
 def _faded(hessian: FloatArray, basis: FloatArray) -> FloatArray:
-    """The faded directions of a Hessian, one a row, of unit length in the basis' units."""
+    """Return the flat directions of a Hessian, one per row, of unit length in the basis' units."""
     hessian = basis.T @ hessian @ basis
     if not np.isfinite(hessian).all():
         return np.zeros((0, len(basis)))
@@ -303,7 +303,7 @@ def _faded(hessian: FloatArray, basis: FloatArray) -> FloatArray:
 
 
 def _align(vectors: FloatArray) -> FloatArray:
-    """The same subspace, by coordinates as far as it contains them."""
+    """Return a basis of the same subspace that uses coordinate axes where possible."""
     if vectors.shape[1] < 2:
         return vectors
     orthonormal = linalg.orth(vectors)
@@ -324,7 +324,7 @@ def _retreat(
     directions: FloatArray,
     scale: FloatArray,
 ) -> FloatArray:
-    """Back along the faded directions until the objective is more than rounding error.
+    """Go back along the flat directions until the objective is more than rounding error.
 
     Densities lose their digits far out (differences of log-gammas of a huge argument).
     """
@@ -349,7 +349,7 @@ def _retreat(
 def _travelled(
     start: FloatArray, z: FloatArray, directions: FloatArray, scale: FloatArray
 ) -> FloatArray:
-    """The part of the way from the start that lies along the faded directions."""
+    """Return the part of the displacement from the start along the flat directions."""
     units = (directions / scale).T
     shares = np.linalg.lstsq(units, (z - start) / scale)[0]
     return np.asarray(directions.T @ shares)
@@ -358,7 +358,7 @@ def _travelled(
 def rounding_noise(
     objective: ObjectiveLike | CachedObjective, z: FloatArray, directions: FloatArray | None = None
 ) -> float:
-    """Second differences over steps so small that they can only be rounding error.
+    """Return the largest second difference over steps too small to be more than rounding.
 
     Parameters
     ----------
@@ -387,26 +387,26 @@ def is_noisy_between(
     *,
     large: bool = False,
 ) -> bool:
-    """Whether the objective is rounding error somewhere on the straight way between two points.
+    """Return True if the objective is rounding error somewhere on a line between two points.
 
     Far out, differences of log-gammas and the like lose all their digits and can have any
-    value, constant as it may be there: it shows on the way. With ``large`` data, where each
-    evaluation takes long, fewer points are asked.
+    value: it shows between the points. With ``large`` data, where each evaluation takes long,
+    fewer points are checked.
     """
-    examiner = CachedObjective(objective)
+    cached = CachedObjective(objective)
     for share in _FEW_SHARES if large else _SHARES:
         there = one + share * (other - one)
-        value = examiner.value_and_gradient(there)[0]
+        value = cached.value_and_gradient(there)[0]
         if not np.isfinite(value):
             continue
-        if rounding_noise(examiner, there, directions) > _MOST_NOISE * (1 + abs(value)):
+        if rounding_noise(cached, there, directions) > _MOST_NOISE * (1 + abs(value)):
             return True
     return False
 
 
-def _border(objective: Objective, z: FloatArray, ends: Sequence[LimitDirection]) -> FloatArray:
+def _border(objective: Objective, z: FloatArray, fixed: Sequence[LimitDirection]) -> FloatArray:
     border = z.copy()
-    for end in ends:
-        if end.ending is LimitKind.BOUNDARY and end.place is not None:
-            border[end.place] = np.sign(end.direction[end.place]) * BEYOND
+    for end in fixed:
+        if end.kind is LimitKind.BOUNDARY and end.coordinate is not None:
+            border[end.coordinate] = np.sign(end.direction[end.coordinate]) * BEYOND
     return objective.expand(border)

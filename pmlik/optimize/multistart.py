@@ -1,8 +1,8 @@
-"""From a starting point to an optimum with a certificate.
+"""Minimisation from one or several starts to certified optima.
 
 The objective is minimised on the unconstrained scale: a negative log-density, over those
-coordinates that it depends on. A trust region brings a start near (see `descent`), and Newton
-steps with exact derivatives finish.
+coordinates that it depends on. A trust region approaches the optimum (see `trust_region`), and
+Newton steps with exact derivatives finish.
 """
 
 from __future__ import annotations
@@ -50,87 +50,87 @@ _POLISHED = 1e-12
 _NEWTON_STEPS = 20
 _ROUNDS = 8
 
-# So many other climbs have to end as low before an optimum that is not regular is believed.
+# Number of other searches that must end as low before a singular optimum is accepted.
 _WITNESSES = 2
 _TRUST_STEPS = 60
 _BESIDE, _SAME = 0.3, 1e-3
 
 
 class Start(NamedTuple):
-    """Where to search from and how.
+    """A start and the options of its search.
 
     Parameters
     ----------
     name : str
     point : callable
-        Gives a full vector ``x``, or None; called only when its turn comes.
-    way : TrustRegionOptions
+        Returns a full vector ``x`` or None; called only when it is needed.
+    options : TrustRegionOptions
     """
 
     name: str
     point: Callable[[], FloatArray | None]
-    way: TrustRegionOptions = TRUST_REGION_OPTIONS[0]
+    options: TrustRegionOptions = TRUST_REGION_OPTIONS[0]
 
 
 def minimize(
     objective: ObjectiveLike,
     z: FloatArray,
     start: str,
-    way: TrustRegionOptions = TRUST_REGION_OPTIONS[0],
+    options: TrustRegionOptions = TRUST_REGION_OPTIONS[0],
     known: Sequence[SearchPoint] = (),
 ) -> SearchPoint:
-    """Go from ``z`` to a certified optimum, or as far as it goes.
+    """Minimise from ``z`` to a certified optimum, or as far as possible.
 
     Newton steps are tried first, since many starts are close. Where they fail, rounds of a
     trust region take over; saddles are left along their direction of negative curvature,
-    lesser optima for a lower point beside them. At an optimum that is ``known`` already, nothing
-    is asked again.
+    worse optima for a lower point beside them. An optimum that is ``known`` already is not checked
+    again.
     """
-    examiner = CachedObjective(objective)
-    began = examiner.examine(z)
-    best = _newton(examiner, z)
+    cached = CachedObjective(objective)
+    began = cached.examine(z)
+    best = _newton(cached, z)
     if not best.converged and isinstance(best.curvature, HessianEigen):
-        scales = find_scales(examiner, z)
+        scales = find_scales(cached, z)
         if scales.where.size:  # from here on it does not matter where they started
-            best = examiner.examine(scales.place(examiner, z))
+            best = cached.examine(scales.place(cached, z))
     met = False
     for i in range(_ROUNDS):
         met = best.converged and any(_is_same(other, best) for other in known)
         if met:
             break
-        best.contracted = best.contracted or _contracts(examiner, best)
+        best.contracted = best.contracted or _contracts(cached, best)
         if best.curvature is None or (best.usable and not best.converged and i > 0):
             break
         if best.converged:
-            moved = find_lower(examiner, best)
+            moved = find_lower(cached, best)
         elif isinstance(best.curvature, HessianEigen):
-            moved = run_trust_region(examiner, best.z, way, NEAR / 100**i)
+            moved = run_trust_region(cached, best.z, options, NEAR / 100**i)
         else:
-            moved = _trust_region(examiner, best)
+            moved = _trust_region(cached, best)
         if best.is_saddle and moved is not None and np.array_equal(moved, best.z):
-            moved = _leave_saddle(examiner, best)
+            moved = _leave_saddle(cached, best)
         if moved is None or np.array_equal(moved, best.z):
             break
-        best = _newton(examiner, moved)
+        best = _newton(cached, moved)
     best.start = start
-    if best.usable and not met and not is_inside(examiner, best):
+    if best.usable and not met and not is_inside(cached, best):
         best.converged = best.contracted = False
-    best.lowest, best.lowest_at = examiner.lowest, examiner.lowest_at
+    best.lowest, best.lowest_at = cached.lowest, cached.lowest_at
     if began.is_saddle and began.is_stationary and began.curvature is not None:
         best.from_saddle = began.curvature.steepest_negative()
     return best
 
 
-def _newton(examiner: CachedObjective, z: FloatArray) -> SearchPoint:
-    """Full Newton steps while they bring the optimum nearer."""
-    here = examiner.examine(z)
+def _newton(cached: CachedObjective, z: FloatArray) -> SearchPoint:
+    """Take full Newton steps while they reduce the Newton decrement."""
+    here = cached.examine(z)
     for _ in range(_NEWTON_STEPS):
         if here.is_saddle or not np.isfinite(here.distance):
             break
-        value, _ = examiner.value_and_gradient(here.z + here.step)
+        value, _ = cached.value_and_gradient(here.z + here.step)
         if not value <= here.value + 1e-10 * (1 + abs(here.value)):
             break
-        there = examiner.examine(here.z + here.step)
+        there = cached.examine(here.z + here.step)
         if there.is_saddle or not there.distance < here.distance:
             here.converged = here.converged or here.distance < _ROUNDING_FLOOR
             break
@@ -145,10 +145,10 @@ def _newton(examiner: CachedObjective, z: FloatArray) -> SearchPoint:
     return here
 
 
-def _contracts(examiner: CachedObjective, best: SearchPoint) -> bool:
-    """Whether two Newton steps come back from one standard error away.
+def _contracts(cached: CachedObjective, best: SearchPoint) -> bool:
+    """Return True if two Newton steps come back from one standard error away.
 
-    Asked where rounding stops the steps from near by: residuals of the last digits' size.
+    For points where rounding error stops the nearest steps.
     """
     if best.distance > NEAR or not isinstance(best.curvature, HessianEigen):
         return False
@@ -157,27 +157,27 @@ def _contracts(examiner: CachedObjective, best: SearchPoint) -> bool:
     steps = best.curvature.unit_errors(1)
     if not len(steps):
         return False
-    here = away = examiner.examine(best.z + steps[0])
+    here = away = cached.examine(best.z + steps[0])
     for _ in range(2):
         if here.is_saddle or not 0 < here.distance < 2:
             return False
-        here = examiner.examine(here.z + here.step)
+        here = cached.examine(here.z + here.step)
     return here.distance < CONTRACTION * away.distance
 
 
-def _trust_region(examiner: CachedObjective, start: SearchPoint) -> FloatArray:
-    """SciPy's trust region from ``start`` without any dense matrix, scaled to a unit diagonal."""
+def _trust_region(cached: CachedObjective, start: SearchPoint) -> FloatArray:
+    """Run SciPy's trust region from ``start`` without a dense matrix, in scaled coordinates."""
     assert start.curvature is not None
     scale, lowest, idle = start.curvature.scale, [np.inf], [0]
 
     def value(u: FloatArray) -> float:
-        return examiner.value_and_gradient(scale * u)[0]
+        return cached.value_and_gradient(scale * u)[0]
 
     def gradient(u: FloatArray) -> FloatArray:
-        return scale * examiner.value_and_gradient(scale * u)[1]
+        return scale * cached.value_and_gradient(scale * u)[1]
 
     def product(u: FloatArray, v: FloatArray) -> FloatArray:
-        return scale * examiner.objective.product(scale * u, scale * v)
+        return scale * cached.objective.product(scale * u, scale * v)
 
     def watch(intermediate_result: Any) -> None:
         idle[0] = 0 if intermediate_result.fun < lowest[0] else idle[0] + 1
@@ -201,13 +201,13 @@ def _trust_region(examiner: CachedObjective, start: SearchPoint) -> FloatArray:
     return np.asarray(scale * result.x) if result.fun < start.value else start.z
 
 
-def _leave_saddle(examiner: CachedObjective, saddle: SearchPoint) -> FloatArray:
+def _leave_saddle(cached: CachedObjective, saddle: SearchPoint) -> FloatArray:
     assert saddle.curvature is not None
     direction = saddle.curvature.steepest_negative()
     for length in (1.0, 0.1, 0.01):
         for sign in (1.0, -1.0):
             trial = saddle.z + sign * length * direction
-            if examiner.value_and_gradient(trial)[0] < saddle.value:
+            if cached.value_and_gradient(trial)[0] < saddle.value:
                 return np.asarray(trial)
     return saddle.z
 
@@ -215,12 +215,12 @@ def _leave_saddle(examiner: CachedObjective, saddle: SearchPoint) -> FloatArray:
 def search_from_starts(
     objective: ObjectiveLike, starts: Sequence[Start], n_starts: int
 ) -> list[SearchPoint]:
-    """Climb from one start after the other, and say where each ended.
+    """Minimise from one start after the other; return the end of each search.
 
     The first ``n_starts`` are all used; more only until an optimum is certified. An optimum
     with a direction that changes nothing may be a plateau, or a point where two terms of the
     model coincide, and one that rounding keeps from being certified may have a better one
-    beside it: these are believed when two more climbs end as low.
+    beside it: these are accepted when two more searches end as low.
 
     Raises
     ------
@@ -238,17 +238,17 @@ def search_from_starts(
         z = x[objective.active]
         if not np.isfinite(objective.value_and_gradient(z)[0]):
             continue
-        optimum = minimize(objective, z, start.name, start.way, reached)
+        optimum = minimize(objective, z, start.name, start.options, reached)
         regular = optimum.converged and not optimum.is_flat
         settled |= regular or sum(are_equal(optimum, other) for other in reached) == _WITNESSES
         reached.append(optimum)
     if not reached:
         raise StartError("No start has a finite log-density.")
-    return reached + _climb_lowest(objective, reached)
+    return reached + _minimize_from_lowest(objective, reached)
 
 
 def is_beside(optimum: SearchPoint, z: FloatArray) -> bool:
-    """Whether a point is within a fraction of a standard error of an optimum."""
+    """Return True if a point is within a fraction of a standard error of an optimum."""
     if not isinstance(optimum.curvature, HessianEigen):
         return False
     away = optimum.curvature.eigenvectors.T @ ((z - optimum.z) / optimum.curvature.scale)
@@ -256,15 +256,17 @@ def is_beside(optimum: SearchPoint, z: FloatArray) -> bool:
 
 
 def _is_same(known: SearchPoint, other: SearchPoint) -> bool:
-    """Whether a certified optimum has been met again, but for a thousandth of a standard error."""
+    """Return True if a point is a known certified optimum to a thousandth of an SE."""
     if not known.converged or known.is_flat or not isinstance(known.curvature, HessianEigen):
         return False
     away = known.curvature.eigenvectors.T @ ((other.z - known.z) / known.curvature.scale)
     return bool(np.abs(known.curvature.eigenvalues) @ away**2 < _SAME**2)
 
 
-def _climb_lowest(objective: ObjectiveLike, reached: Sequence[SearchPoint]) -> list[SearchPoint]:
-    """Minimize once more, from the lowest point met on any way if no optimum is as low."""
+def _minimize_from_lowest(
+    objective: ObjectiveLike, reached: Sequence[SearchPoint]
+) -> list[SearchPoint]:
+    """Minimise once more from the lowest point evaluated, if no optimum is as low."""
     usable = [optimum.value for optimum in reached if optimum.usable]
     lowest = min(reached, key=lambda optimum: optimum.lowest)
     if not usable or lowest.lowest_at is None:
@@ -275,6 +277,6 @@ def _climb_lowest(objective: ObjectiveLike, reached: Sequence[SearchPoint]) -> l
 
 
 def are_equal(one: SearchPoint, other: SearchPoint) -> bool:
-    """Whether two optima are as high as each other, as far as each is known."""
+    """Return True if two optima have equal values within their accuracy."""
     margin = 1e-6 * (1 + abs(one.value)) + one.distance + other.distance  # rounding's share
     return one.usable and other.usable and abs(one.value - other.value) <= margin

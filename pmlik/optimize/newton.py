@@ -15,8 +15,8 @@ from pmlik._typing import FloatArray
 __all__ = ["Criterion", "Refined", "never_rises", "refine"]
 
 Which = NDArray[np.intp]
-Slope = Callable[[FloatArray, Which], tuple[FloatArray, FloatArray]]
-Bend = Callable[[FloatArray, Which], FloatArray]
+ValueAndGradient = Callable[[FloatArray, Which], tuple[FloatArray, FloatArray]]
+Hessian = Callable[[FloatArray, Which], FloatArray]
 _MOST_STEPS = 60
 
 # A step that shortens the distance by less than this is followed by new second derivatives;
@@ -41,7 +41,7 @@ _LEVEL, _LONG = 1e-4, 1.0
 
 @dataclass(frozen=True, eq=False)
 class Criterion:
-    """When a point is an optimum.
+    """Criterion for an optimum.
 
     Parameters
     ----------
@@ -64,10 +64,11 @@ class Criterion:
 
 
 class Refined(NamedTuple):
-    """Where each of ``b`` replicates ended.
+    """Ends of the searches of ``b`` replicates.
 
-    The estimated ``distance`` to the optimum is in standard errors; the ``trail`` is the way since
-    it was first below a hundredth, and its ``length`` is in standard errors of a typical objective.
+    The estimated ``distance`` to the optimum is in standard errors. The ``trail`` is the
+    displacement since it was first below a hundredth, its ``length`` in standard errors of a
+    typical objective.
     """
 
     z: FloatArray
@@ -79,7 +80,7 @@ class Refined(NamedTuple):
     absent: NDArray[np.bool_]
 
     def keep(self, which: NDArray[np.bool_]) -> Refined:
-        """Some of the replicates."""
+        """Select some of the replicates."""
         return Refined(
             self.z[which],
             self.value[which],
@@ -92,8 +93,8 @@ class Refined(NamedTuple):
 
 
 def refine(
-    slope: Slope,
-    bend: Bend,
+    value_and_gradient: ValueAndGradient,
+    hessian: Hessian,
     start: FloatArray,
     criterion: Criterion,
     typical: FloatArray | None = None,
@@ -104,16 +105,16 @@ def refine(
 
     Parameters
     ----------
-    slope : callable
+    value_and_gradient : callable
         ``(z (c, k), which (c,)) -> values (c,), gradients (c, k)`` of the replicates ``which``.
-    bend : callable
+    hessian : callable
         Likewise, to the Hessians (c, k, k).
     start : array (b, k)
     criterion : Criterion
     typical : array (k, k), optional
         The Hessian of an objective like these; default the identity.
     near : bool
-        Whether the start is where the typical Hessian was taken: then it serves the first step.
+        True if the start is where the typical Hessian was taken: then it serves the first step.
 
     Notes
     -----
@@ -121,7 +122,7 @@ def refine(
     Where it is not positive definite, a multiple of the typical one is added.
     """
     typical = np.eye(start.shape[1]) if typical is None else typical
-    batch = _Batch(slope, bend, start, criterion, typical)
+    batch = _Batch(value_and_gradient, hessian, start, criterion, typical)
     batch.begin(near)
     for _ in range(_MOST_STEPS):
         if not batch.open.size:
@@ -135,27 +136,29 @@ def refine(
     )
 
 
-def never_rises(slope: Slope, refined: Refined, which: Which) -> NDArray[np.bool_]:
-    """Whether an objective goes on falling, or stays level, along the trail that steps left.
+def never_rises(
+    value_and_gradient: ValueAndGradient, refined: Refined, which: Which
+) -> NDArray[np.bool_]:
+    """Return a mask of objectives that go on falling, or stay level, along their trail.
 
     Parameters
     ----------
-    slope : callable
+    value_and_gradient : callable
         As in `refine`.
     refined : Refined
     which : array of int (c,)
-        The replicates to ask. A trail has to be longer than one standard error.
+        The replicates to check. A trail must be longer than one standard error.
 
     Returns
     -------
     array of bool (c,)
-        Asked up to sixteen trails further, where a regular objective has risen by far.
+        Checked up to sixteen trails further, where a regular objective has risen.
     """
     z, line, value = refined.z[which], refined.trail[which], refined.value[which]
     falls = np.isfinite(value) & (refined.length[which] > _LONG)
     before = value
     for far in (1.0, 2.0, 4.0, 8.0, 16.0):
-        here, _ = slope(z + far * line, which)
+        here, _ = value_and_gradient(z + far * line, which)
         falls &= np.isfinite(here) & (here <= before + _LEVEL)
         before = here
     return np.asarray(falls)
@@ -166,17 +169,21 @@ class _Batch:
 
     def __init__(
         self,
-        slope: Slope,
-        bend: Bend,
+        value_and_gradient: ValueAndGradient,
+        hessian: Hessian,
         start: FloatArray,
         criterion: Criterion,
         typical: FloatArray,
     ) -> None:
         self._typical = typical
-        self._slope, self._bend, self._criterion = slope, bend, criterion
+        self._value_and_gradient, self._hessian, self._criterion = (
+            value_and_gradient,
+            hessian,
+            criterion,
+        )
         b, k = start.shape
         self.z, self.open = start.copy(), np.arange(b)
-        self.value, self.gradient = slope(self.z, self.open)
+        self.value, self.gradient = value_and_gradient(self.z, self.open)
         self.direction, self.entered = np.zeros((b, k)), np.full((b, k), np.nan)
         self.distance, self.share = np.full(b, np.inf), np.ones(b)
         self.certified, self.shifted = np.zeros(b, bool), np.zeros(b, bool)
@@ -188,7 +195,7 @@ class _Batch:
         self.open = self.open[np.isfinite(self.value)]
 
     def begin(self, near: bool) -> None:
-        """The first steps, by the typical Hessian or by each replicate's own."""
+        """Compute the first steps, by the typical Hessian or by each replicate's own."""
         factor = _factor(self._typical) if near else None
         if factor is None:
             self._renew(self.open)
@@ -198,10 +205,10 @@ class _Batch:
             self._aim(i)
 
     def _renew(self, which: Which) -> None:
-        """New second derivatives; a replicate that has none is given up."""
+        """Compute new second derivatives; give up replicates that have none."""
         if not which.size:
             return
-        hessians = self._bend(self.z[which], which)
+        hessians = self._hessian(self.z[which], which)
         lost = []
         for i, hessian in zip(map(int, which), hessians, strict=True):
             factor = _factor(hessian)
@@ -219,14 +226,14 @@ class _Batch:
         self._drop(lost)
 
     def _fill(self, i: int, hessian: FloatArray) -> FloatArray | None:
-        """Give coordinates that nothing depends on a curvature, and no slope asks them to move."""
+        """Give a curvature to coordinates without any derivative, which then do not move."""
         self.absent[i] = ~hessian.any(axis=1) & (self.gradient[i] == 0)
         where = np.flatnonzero(self.absent[i])
         hessian[where, where] = np.diag(self._typical)[where]
         return _factor(hessian)
 
     def _aim(self, i: int) -> None:
-        """The next step from here, and how far it is estimated to be."""
+        """Compute the next step and the Newton decrement."""
         step, _ = lapack.dpotrs(self._factors[i], self.gradient[i], lower=0)
         self.direction[i] = -step
         self.distance[i] = np.sqrt(max(0.0, float(self.gradient[i] @ step)))
@@ -237,10 +244,10 @@ class _Batch:
             self.open = self.open[~np.isin(self.open, which)]
 
     def step(self) -> None:
-        """One step of every open replicate."""
+        """Take one step of every open replicate."""
         which, tolerance = self.open, self._criterion.tolerance
         trial = self.z[which] + self.share[which, None] * self.direction[which]
-        values, gradients = self._slope(trial, which)
+        values, gradients = self._value_and_gradient(trial, which)
         stale, done = [], []
         for i, z, value, gradient in zip(map(int, which), trial, values, gradients, strict=True):
             if not value <= self.value[i] + 1e-10 * (1 + abs(self.value[i])):
@@ -268,7 +275,7 @@ class _Batch:
         self._renew(np.array(stale, dtype=np.intp))
 
     def _is_stale(self, i: int, ratio: float) -> bool:
-        """Whether the next step needs second derivatives of its own."""
+        """Return True if the next step needs second derivatives of its own."""
         costly, own = self._criterion.costly, self._is_own[i]
         near = self.distance[i] < (_TAIL_END if costly else _FAR_OUT)
         late = near or (self.z.shape[1] <= _MANY and not costly)
@@ -277,7 +284,7 @@ class _Batch:
         return bool(borrowed or self.shifted[i] or (slow and not self.certified[i]))
 
     def _move(self, i: int, z: FloatArray, value: float, gradient: FloatArray) -> float:
-        """Take a step; returns to which share it has shortened the distance."""
+        """Move to ``z``; return the new distance as a share of the previous one."""
         before, full = self.distance[i], self.share[i] == 1.0
         self.z[i], self.value[i], self.gradient[i] = z, value, gradient
         self._aim(i)
@@ -290,24 +297,24 @@ class _Batch:
         return ratio
 
     def check(self) -> None:
-        """Whether a certified point has the curvature, and far beyond it the slope, it should."""
+        """Withdraw certificates without enough curvature, or with a wrong gradient far beyond."""
         which = np.flatnonzero(self.certified)
         if not which.size:
             return
         beyond = self.z[which] + _OVERSHOOT * self.direction[which]
-        values, gradients = self._slope(beyond, which)
+        values, gradients = self._value_and_gradient(beyond, which)
         for i, value, gradient in zip(which, values, gradients, strict=True):
             before = float(self.direction[i] @ self.gradient[i])
             after = float(self.direction[i] @ gradient)
             back = before == 0 or not np.isfinite(value) or after / before < -_OVERSHOOT / 10
             least = self._criterion.least * self._typical
-            bends = _factor(self._hessians[i] - least) is not None
-            self.certified[i] = back and bends
+            is_curved = _factor(self._hessians[i] - least) is not None
+            self.certified[i] = back and is_curved
             if self.certified[i]:  # its last step need not be looked at
                 self.z[i] += self.direction[i]
 
 
 def _factor(matrix: FloatArray) -> FloatArray | None:
-    """The Cholesky factor of a matrix that is positive definite, None for any other."""
+    """Return the Cholesky factor of a matrix; None if it is not positive definite."""
     factor, info = lapack.dpotrf(matrix, lower=0)
     return factor if info == 0 and np.isfinite(factor).all() else None

@@ -1,4 +1,4 @@
-"""What is minimised, and what is known of a point."""
+"""Objectives and the points that a search evaluates."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ Kind = Literal["mle", "map"]
 #: Nearer than this many standard errors to an optimum, Newton steps finish by themselves.
 NEAR = 1e-2
 
-#: With more observations than this an evaluation takes so long that fewer questions are asked.
+#: With more observations than this an evaluation takes so long that fewer checks are made.
 LARGE_DATA = 50_000
 
-# So many evaluations are kept: what is asked one standard error away is asked twice.
+# Number of cached evaluations: points one standard error away are evaluated twice.
 _REMEMBERED = 200
 
-# More slope than this along a direction without curvature, and nothing bounds the step.
+# With a larger gradient than this along a direction without curvature, no step is bounded.
 _FLAT_GRADIENT = 1e-6
 
 
@@ -70,7 +70,7 @@ class ValuesLike(Protocol):
 
 
 class ObjectiveLike(Protocol):
-    """What can be minimised: an `Objective`, or a part of one.
+    """An objective to minimise: an `Objective`, or a part of one.
 
     A flat vector ``z`` of its own stands for a full ``x``; see `Objective` for the members.
     """
@@ -101,7 +101,7 @@ class Objective:
     densities : tuple of DensityLike
         ``(likelihood,)`` for the MLE, ``(likelihood, prior)`` for the MAP.
     values : ValuesLike
-        The natural values.
+        Constrained values as a function of ``x``.
     base : array (n,)
         Supplies the coordinates that are not active, and a point inside the support.
     held : array of bool (n,), optional
@@ -115,34 +115,34 @@ class Objective:
 
     @cached_property
     def active(self) -> BoolArray:
-        """Which coordinates of ``x`` are optimised."""
+        """Mask (n,) of the coordinates of ``x`` that are optimised."""
         active: BoolArray = np.any([density.active for density in self.densities], axis=0)
         return active if self.held is None else active & ~self.held
 
     @property
     def is_integral(self) -> bool:
-        """Whether latents are integrated out, so that an evaluation takes a search of its own."""
+        """True if latents are integrated out, so that each evaluation is a search of its own."""
         return any(density.is_integral for density in self.densities)
 
     @property
     def size(self) -> int:
-        """How many coordinates are optimised."""
+        """Number of optimised coordinates."""
         return int(self.active.sum())
 
     def expand(self, z: FloatArray) -> FloatArray:
-        """The full vector ``x`` of the active coordinates ``z``."""
+        """Return the full vector ``x`` of the active coordinates ``z``."""
         x = self.base.copy()
         x[self.active] = z
         return x
 
     def lift(self, z: FloatArray) -> FloatArray:
-        """A direction in ``x``: zero where ``z`` has no coordinate."""
+        """Return a direction in ``x``: zero where ``z`` has no coordinate."""
         x = np.zeros(len(self.base))
         x[self.active] = z
         return x
 
     def value_and_gradient(self, z: FloatArray) -> tuple[float, FloatArray]:
-        """Objective and gradient; infinite wherever either is not a number."""
+        """Return objective and gradient; the value is infinite where either is not a number."""
         x = self.expand(z)
         parts = [density.value_and_gradient(x) for density in self.densities]
         value = -sum(part[0] for part in parts)
@@ -151,13 +151,13 @@ class Objective:
         return (value, gradient) if usable else (np.inf, np.zeros(len(z)))
 
     def hessian(self, z: FloatArray) -> FloatArray:
-        """The dense Hessian of the objective."""
+        """Return the dense Hessian of the objective."""
         x, active = self.expand(z), self.active
         parts = [density.hessian(x) for density in self.densities]
         return np.asarray(-np.sum(parts, axis=0)[np.ix_(active, active)])
 
     def product(self, z: FloatArray, v: FloatArray) -> FloatArray:
-        """Hessian-vector product of the objective."""
+        """Return a Hessian-vector product of the objective."""
         x, direction = self.expand(z), self.lift(v)
         parts = [density.product(x, direction) for density in self.densities]
         return -np.sum(parts, axis=0)[self.active]
@@ -165,7 +165,7 @@ class Objective:
 
 @dataclass(eq=False)
 class SearchPoint:
-    """A point, what is known about it, and whether that certifies it.
+    """A point with its derivatives and its certification.
 
     Parameters
     ----------
@@ -179,19 +179,19 @@ class SearchPoint:
     step : array (k,)
         The Newton step from here.
     distance : float
-        ``sqrt(g' H^-1 g)``: estimated distance to the optimum, in standard errors.
+        The Newton decrement ``sqrt(g' H^-1 g)``, in standard errors.
     converged : bool
         Certified.
     contracted : bool
-        Whether a Newton step has shortened the distance as it does at a regular optimum.
+        True if a Newton step has shortened the distance as it does at a regular optimum.
     start : str
-        Which start led here.
+        Name of the start.
     lowest : float
-        The lowest value of the objective met on the way,
+        The lowest value of the objective evaluated by the search,
     lowest_at : array (k,), optional
-        and where.
+        and its point.
     from_saddle : array (k,), optional
-        Where the start was a saddle, the direction that leads down from it.
+        If the start was a saddle, the direction that leads down from it.
     """
 
     z: FloatArray
@@ -214,17 +214,17 @@ class SearchPoint:
 
     @property
     def is_saddle(self) -> bool:
-        """Whether the curvature is negative in some direction."""
+        """Return True if the curvature is negative in some direction."""
         return self.curvature is not None and self.curvature.is_indefinite
 
     @property
     def is_flat(self) -> bool:
-        """Whether there is no curvature in some direction."""
+        """Return True if there is no curvature in some direction."""
         return isinstance(self.curvature, HessianEigen) and self.curvature.signs.zero > 0
 
     @property
     def is_stationary(self) -> bool:
-        """Whether the gradient is zero, in the units of the curvature."""
+        """Return True if the gradient is zero, in the units of the curvature."""
         if self.curvature is None:
             return False
         return bool(np.linalg.norm(self.curvature.scale * self.gradient) < NEAR)
@@ -232,15 +232,15 @@ class SearchPoint:
 
 @dataclass(eq=False)
 class CachedObjective:
-    """The objective with its last evaluations, since SciPy asks for each thing by itself.
+    """An objective that caches its last evaluations.
 
     Parameters
     ----------
     objective : Objective
     lowest : float
-        The lowest value met so far,
+        The lowest value so far,
     lowest_at : array (k,), optional
-        and where.
+        and its point.
     """
 
     objective: ObjectiveLike
@@ -251,7 +251,7 @@ class CachedObjective:
     _optimum: tuple[bytes, SearchPoint] | None = None
 
     def value_and_gradient(self, z: FloatArray) -> tuple[float, FloatArray]:
-        """Objective and gradient at ``z``."""
+        """Return objective and gradient at ``z``."""
         key = z.tobytes()
         if key not in self._at:
             if len(self._at) > (_REMEMBERED if len(z) <= DENSE_LIMIT else 8):
@@ -262,14 +262,14 @@ class CachedObjective:
         return self._at[key]
 
     def hessian(self, z: FloatArray) -> FloatArray:
-        """The dense Hessian at ``z``."""
+        """Return the dense Hessian at ``z``."""
         key = z.tobytes()
         if self._hessian is None or self._hessian[0] != key:
             self._hessian = (key, self.objective.hessian(z))
         return self._hessian[1]
 
     def examine(self, z: FloatArray) -> SearchPoint:
-        """Derivatives at ``z`` and what they say of the distance to the optimum."""
+        """Return the point at ``z`` with its derivatives, Newton step and decrement."""
         key = z.tobytes()
         if self._optimum is None or self._optimum[0] != key:
             self._optimum = (key, self._examine(z))
@@ -301,7 +301,7 @@ class CachedObjective:
 
 
 def _slopes_along_flat(curvature: HessianEigen, gradient: FloatArray) -> bool:
-    """Whether a direction without curvature still has a slope: then nothing bounds the step."""
+    """Return True if the gradient is not zero along a direction without curvature."""
     flat = np.abs(curvature.eigenvalues) <= curvature.tolerance
     slope = curvature.eigenvectors[:, flat].T @ (curvature.scale * gradient)
     return bool(np.linalg.norm(slope) > _FLAT_GRADIENT)

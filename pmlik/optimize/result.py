@@ -1,4 +1,4 @@
-"""What a search ended in: an optimum inside, a limit on a border or at infinity, or neither."""
+"""Result of a search: an optimum inside, a limit on a border or at infinity, or neither."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _MOST_INTEGRATED = 10_000
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """Where to take the estimate from, and what else there is.
+    """The chosen optimum or limit, and the other optima.
 
     Parameters
     ----------
     objective : ObjectiveLike
-        What ``optimum`` is an optimum of: the objective, or the part that a limit leaves.
+        The objective of ``optimum``: the whole, or the part that a limit leaves free.
     optimum : SearchPoint
     limit : Limit or None
-        Where the estimate is one.
+        Set if the estimate is a limit.
     unbounded : tuple of int
         Active coordinates along which the objective falls without bound.
     higher : float
-        By how much the density was seen to be higher elsewhere, unexplained.
+        Unexplained excess of the log-density elsewhere over that of the optimum.
     others : tuple of SearchPoint
         Other local optima, lowest objective first.
-    ends : tuple of (SearchPoint, int)
-        Where each start ended, with the number of the optimum that it found: 0 for
+    runs : tuple of (SearchPoint, int)
+        End of the search from each start, with the number of its optimum: 0 for
         ``optimum``, from 1 for ``others``, -1 for none.
     """
 
@@ -53,7 +53,7 @@ class SearchResult:
     unbounded: tuple[int, ...]
     higher: float
     others: tuple[SearchPoint, ...]
-    ends: tuple[tuple[SearchPoint, int], ...]
+    runs: tuple[tuple[SearchPoint, int], ...]
 
 
 def select_result(
@@ -64,37 +64,27 @@ def select_result(
     *,
     probe: bool = True,
 ) -> SearchResult:
-    """Choose among the ends of a search.
+    """Choose the estimate among the ends of all searches.
 
     Parameters
     ----------
     objective : Objective
     reached : sequence of SearchPoint
-        Where each start ended.
+        End of the search from each start.
     start : array (k,)
         The first start.
     n_observations : int
     probe : bool
-        Whether to ask if there is no bound elsewhere, where that can be.
+        True to search for directions without bound, if the objective may have any.
     """
-    usable = _rank([o for o in reached if o.usable])
-    found = _cluster(usable)
-    large, long = _is_large_integral(objective, n_observations), n_observations > LARGE_DATA
-    clusters = [o for o in found if large or _is_sound(objective, start, o, long)]
+    clusters, rejected = _sound_optima(objective, reached, start, n_observations)
     best = clusters[0] if clusters else None
-    stopped = [o for o in reached if not o.usable] + [o for o in found if o not in clusters]
+    stopped = [o for o in reached if not o.usable] + rejected
     limits = _limits(objective, stopped, start, best)
-    unbounded = {
-        end.place
-        for limit in limits
-        for end in limit.ends
-        if end.ending is LimitKind.UNBOUNDED and end.place is not None
-    }
+    unbounded = _unbounded_directions(limits)
     chosen = _choose(limits, best)
-    bounded = all(density.is_bounded for density in objective.densities)
-    probed = probe and len(start) <= _MOST_PROBED and not large and not bounded
-    if chosen is None and best is not None and probed:
-        unbounded |= set(find_unbounded(objective, best, n_observations))
+    if probe and chosen is None and best is not None:
+        unbounded |= _probe_unbounded(objective, best, n_observations)
     here = (
         chosen.optimum if chosen else best or replace(reached[0], converged=False, contracted=False)
     )
@@ -105,23 +95,54 @@ def select_result(
         unbounded=tuple(sorted(unbounded)),
         higher=0.0 if unbounded or chosen else _higher(objective, reached, here, start),
         others=tuple(_beside(chosen, clusters) if chosen else clusters[1:]),
-        ends=tuple((o, _number(o, clusters) + (1 if chosen and o.usable else 0)) for o in reached),
+        runs=tuple((o, _number(o, clusters) + (1 if chosen and o.usable else 0)) for o in reached),
     )
 
 
+def _sound_optima(
+    objective: Objective, reached: Sequence[SearchPoint], start: FloatArray, n_observations: int
+) -> tuple[list[SearchPoint], list[SearchPoint]]:
+    """Return the distinct optima, lowest first, and those rejected as rounding error."""
+    found = _cluster(_rank([o for o in reached if o.usable]))
+    if _is_large_integral(objective, n_observations):
+        return found, []
+    large = n_observations > LARGE_DATA
+    sound = [o for o in found if _is_sound(objective, start, o, large)]
+    return sound, [o for o in found if o not in sound]
+
+
+def _unbounded_directions(limits: Sequence[Limit]) -> set[int]:
+    """Return the coordinates along which a search found the objective to fall without bound."""
+    return {
+        end.coordinate
+        for limit in limits
+        for end in limit.directions
+        if end.kind is LimitKind.UNBOUNDED and end.coordinate is not None
+    }
+
+
+def _probe_unbounded(objective: Objective, best: SearchPoint, n_observations: int) -> set[int]:
+    """Return the coordinates without bound far from an optimum, if a probe pays for itself."""
+    large = _is_large_integral(objective, n_observations)
+    bounded = all(density.is_bounded for density in objective.densities)
+    if large or bounded or len(best.z) > _MOST_PROBED:
+        return set()
+    return set(find_unbounded(objective, best, n_observations))
+
+
 def _is_large_integral(objective: Objective, n_observations: int) -> bool:
-    """Whether asking whether a certified optimum is sound would take longer than the search."""
+    """Return True if further checks of an optimum would take longer than its search."""
     return objective.is_integral and n_observations > _MOST_INTEGRATED
 
 
 def _beside(limit: Limit, clusters: Sequence[SearchPoint]) -> list[SearchPoint]:
-    """The optima that are not just short of a limit."""
+    """Return the optima that are not just short of a limit."""
     value = limit.optimum.value
     return [o for o in clusters if abs(o.value - value) > 1e-4 * (1 + abs(value))]
 
 
 def _is_sound(objective: Objective, start: FloatArray, optimum: SearchPoint, large: bool) -> bool:
-    """Whether an optimum is one of the objective, and not of its rounding error."""
+    """Return True if an optimum is one of the objective, and not of its rounding error."""
     if isinstance(optimum.curvature, HessianEigen) and optimum.curvature.empty.any():
         at_start = objective.hessian(start)
         lost = optimum.curvature.empty & at_start.any(axis=1) & np.isfinite(at_start).all()
@@ -133,9 +154,9 @@ def _is_sound(objective: Objective, start: FloatArray, optimum: SearchPoint, lar
 
 
 def _is_adrift(objective: Objective, optimum: SearchPoint) -> bool:
-    """Whether a coordinate that runs to a border has hardly any curvature left.
+    """Return True if a coordinate that diverges to a border has hardly any curvature left.
 
-    A standard error of so many logarithms is a limit that the search has stopped short of.
+    With so large a standard error the search has stopped short of a limit.
     """
     diagonal = np.abs(np.diag(objective.hessian(optimum.z)))
     if optimum.is_flat and isinstance(optimum.curvature, HessianEigen):
@@ -150,7 +171,7 @@ def _is_adrift(objective: Objective, optimum: SearchPoint) -> bool:
 
 
 def _rank(usable: Sequence[SearchPoint]) -> list[SearchPoint]:
-    """Lowest first; of those that are equal but for rounding, certified and early ones first."""
+    """Sort by value; among optima equal within rounding, certified and early ones first."""
     lowest = min(usable, key=lambda o: o.value, default=None)
 
     def rank(optimum: SearchPoint) -> tuple[float, bool]:
@@ -167,7 +188,7 @@ def _limits(
     start: FloatArray,
     best: SearchPoint | None,
 ) -> list[Limit]:
-    """Where the climbs lead that ended lower than any optimum, or without there being one."""
+    """Return the limits of searches that stopped lower than the best optimum."""
     bar = np.inf if best is None else best.value - 1e-6 * (1 + abs(best.value))
     limits: list[Limit] = []
     tried: list[float] = []
@@ -186,8 +207,8 @@ def _limits(
 
 
 def _is_real(objective: Objective, limit: Limit, start: FloatArray) -> bool:
-    """Whether the objective at a limit is more than rounding error."""
-    z, directions = limit.objective.place(limit.optimum.z), [e.direction for e in limit.ends]
+    """Return True if the objective at a limit is more than rounding error."""
+    z, directions = limit.objective.place(limit.optimum.z), [e.direction for e in limit.directions]
     back = z.copy()
     moved = np.any(np.array(directions) != 0, axis=0)
     back[moved] = start[moved]  # along the held directions only: the others may sit on a spike
@@ -195,9 +216,9 @@ def _is_real(objective: Objective, limit: Limit, start: FloatArray) -> bool:
 
 
 def _choose(limits: Sequence[Limit], best: SearchPoint | None) -> Limit | None:
-    """The limit that is the estimate: attained and lower than the optimum, else any without one.
+    """Return the limit to report: attained and lower than the optimum, or any without an optimum.
 
-    One at infinity is only taken where there is nothing inside.
+    A limit at infinity is only taken if there is no optimum inside.
     """
     attained = [limit for limit in limits if limit.is_attained]
     if best is not None:
@@ -210,7 +231,7 @@ def _choose(limits: Sequence[Limit], best: SearchPoint | None) -> Limit | None:
 def _higher(
     objective: Objective, reached: Sequence[SearchPoint], here: SearchPoint, start: FloatArray
 ) -> float:
-    """How far below the optimum the objective was seen, rounding error aside."""
+    """Return the depth of the lowest value below the optimum, rounding error aside."""
     if not here.usable:
         return 0.0
     for seen in sorted(reached, key=lambda o: o.lowest):
@@ -223,7 +244,7 @@ def _higher(
 
 
 def _cluster(usable: Sequence[SearchPoint]) -> list[SearchPoint]:
-    """One optimum a cluster, lowest first."""
+    """Return one optimum per cluster, lowest first."""
     clusters: list[SearchPoint] = []
     for optimum in usable:
         if _number(optimum, clusters) < 0:
@@ -232,7 +253,7 @@ def _cluster(usable: Sequence[SearchPoint]) -> list[SearchPoint]:
 
 
 def _number(optimum: SearchPoint, clusters: Sequence[SearchPoint]) -> int:
-    """Which cluster an optimum belongs to, -1 for none."""
+    """Return the number of the cluster of an optimum, -1 for none."""
     if not optimum.usable:
         return -1
     for i, known in enumerate(clusters):

@@ -1,4 +1,4 @@
-"""Down a negative log-density from far away.
+"""A trust region for starts far from the optimum.
 
 Where a residual scale is far too small the objective is a narrow valley, and where it is far
 too large nothing matters. So the scales are found among the coordinates by how the objective
@@ -35,20 +35,20 @@ _IDLE_STEPS, _IDLE_GAIN = 25, 1e-6
 
 @dataclass(frozen=True)
 class TrustRegionOptions:
-    """How a trust region goes down.
+    """Options of a trust region.
 
     Parameters
     ----------
     saddle_free : bool
-        Whether the model of the objective takes the absolute values of the Hessian's
-        eigenvalues (Dauphin et al., 2014, arXiv:1406.2572): it leaves a plateau along its
-        gentle slopes, where the Hessian as it is leads to its edge.
-    reach : float
+        True if the model of the objective takes the absolute values of the Hessian's
+        eigenvalues (Dauphin et al., 2014, arXiv:1406.2572): it leaves a plateau along small
+        gradients, where the plain Hessian leads to its edge.
+    initial_radius : float
         The first radius, as a share of the distance from the origin.
     """
 
     saddle_free: bool = False
-    reach: float = 0.03
+    initial_radius: float = 0.03
 
 
 #: Each leads to optima that the other misses.
@@ -69,10 +69,8 @@ class Scales:
     where: NDArray[np.int_]
     slopes: FloatArray
 
-    def place(
-        self, examiner: CachedObjective, z: FloatArray, *, roughly: bool = False
-    ) -> FloatArray:
-        """``z`` with each scale where the objective is lowest along it.
+    def place(self, cached: CachedObjective, z: FloatArray, *, roughly: bool = False) -> FloatArray:
+        """Return ``z`` with each scale at the minimum of the objective along it.
 
         Between slope ``c`` far out and its exponential growth on the other side the objective
         is ``c t + a exp(-m t)``, or nearly: its minimum is solved for at once.
@@ -83,26 +81,26 @@ class Scales:
         unit[self.where] = 1.0
         most, tolerance = (_FEW_PLACINGS, 0.01) if roughly else (_PLACINGS, 1e-9)
         for _ in range(most):
-            value, gradient = examiner.value_and_gradient(z)
+            value, gradient = cached.value_and_gradient(z)
             slope = gradient[self.where]
             if not np.isfinite(value) or (np.abs(slope) <= tolerance * np.abs(c)).all():
                 break
-            bend = examiner.objective.product(z, unit)[self.where]
+            curvature = cached.objective.product(z, unit)[self.where]
             with np.errstate(all="ignore"):
                 excess = (c - slope) / c
-                step = np.log(excess) * (c - slope) / bend
+                step = np.log(excess) * (c - slope) / curvature
             # Too far out to see the other side: come closer.
             step = np.where(excess > 1e-10, step, -np.sign(c) * _FAR[0] / 2)
             moved = z.copy()
             moved[self.where] += np.clip(np.nan_to_num(step), -_FAR[1], _FAR[1])
-            if not np.isfinite(examiner.value_and_gradient(moved)[0]):
+            if not np.isfinite(cached.value_and_gradient(moved)[0]):
                 break
             z = moved
         return z
 
 
-def find_scales(examiner: CachedObjective, z: FloatArray) -> Scales:
-    """The coordinates along which the objective grows as along the logarithm of a scale.
+def find_scales(cached: CachedObjective, z: FloatArray) -> Scales:
+    """Find coordinates along which the objective grows as along the logarithm of a scale.
 
     That is, in proportion to the coordinate on one side, each observation adding its share, and
     on the other side at least as steeply.
@@ -110,10 +108,10 @@ def find_scales(examiner: CachedObjective, z: FloatArray) -> Scales:
     found, slopes = [], []
     for i in range(len(z)):
         for sign in (1.0, -1.0):
-            near = _slope(examiner, z, i, sign * _FAR[0])
+            near = _slope(cached, z, i, sign * _FAR[0])
             if not sign * near > 1e-6:
                 continue
-            far, other = (_slope(examiner, z, i, sign * t) for t in (_FAR[1], -_FAR[0]))
+            far, other = (_slope(cached, z, i, sign * t) for t in (_FAR[1], -_FAR[0]))
             if abs(far / near - 1) < 1e-6 and not sign * other > -sign * near:
                 found.append(i)
                 slopes.append(near)
@@ -121,67 +119,70 @@ def find_scales(examiner: CachedObjective, z: FloatArray) -> Scales:
     return Scales(np.array(found, dtype=int), np.array(slopes))
 
 
-def _slope(examiner: CachedObjective, z: FloatArray, i: int, t: float) -> float:
-    """Slope along a coordinate, ``t`` away; NaN where there is none."""
+def _slope(cached: CachedObjective, z: FloatArray, i: int, t: float) -> float:
+    """Return the derivative along a coordinate, ``t`` away; NaN where there is none."""
     moved = z.copy()
     moved[i] += t
-    value, gradient = examiner.objective.value_and_gradient(moved)
+    value, gradient = cached.objective.value_and_gradient(moved)
     return float(gradient[i]) if np.isfinite(value) else np.nan
 
 
 def run_trust_region(
-    examiner: CachedObjective, z: FloatArray, way: TrustRegionOptions, near: float = NEAR
+    cached: CachedObjective, z: FloatArray, options: TrustRegionOptions, near: float = NEAR
 ) -> FloatArray:
-    """As low as a trust region leads from ``z``, or to where Newton steps can take over.
+    """Minimise by a trust region from ``z`` until Newton steps can take over.
 
     The region is a ball in coordinates scaled by the largest curvature met so far along each,
     as in Moré (1978, doi:10.1007/BFb0067700).
 
     Parameters
     ----------
-    examiner : CachedObjective
+    cached : CachedObjective
     z : array (k,)
-    way : TrustRegionOptions
+    options : TrustRegionOptions
     near : float
-        How near is near enough, in standard errors.
+        Newton decrement at which to stop, in standard errors.
     """
-    values, widths, radius = [examiner.value_and_gradient(z)[0]], np.zeros(len(z)), 0.0
+    values, widths, radius = [cached.value_and_gradient(z)[0]], np.zeros(len(z)), 0.0
     for _ in range(_STEPS):
-        here = examiner.examine(z)
+        here = cached.examine(z)
         if here.curvature is None or (not here.is_saddle and here.distance < near):
             break
         if len(values) > _IDLE_STEPS and values[-_IDLE_STEPS] - values[-1] < _IDLE_GAIN:
             break
-        hessian = examiner.hessian(z)
+        hessian = cached.hessian(z)
         widths = np.maximum(widths, np.sqrt(np.abs(np.diag(hessian))))
         scale = 1 / np.where(widths > 0, widths, 1.0)
-        radius = radius or way.reach * max(1.0, float(np.linalg.norm(z / scale)))
+        radius = radius or options.initial_radius * max(1.0, float(np.linalg.norm(z / scale)))
         scaled = hessian * np.outer(scale, scale)
         if not np.isfinite(scaled).all():
             break
-        region = _Region.of(here.gradient * scale, scaled, way)
-        there, radius = _step(examiner, region, z, scale, radius)
+        region = _Region.of(here.gradient * scale, scaled, options)
+        there, radius = _step(cached, region, z, scale, radius)
         if there is None:
             break
         z = there
-        values.append(examiner.value_and_gradient(z)[0])
+        values.append(cached.value_and_gradient(z)[0])
     return z
 
 
 def _step(
-    examiner: CachedObjective,
+    cached: CachedObjective,
     region: _Region,
     z: FloatArray,
     scale: FloatArray,
     radius: float,
 ) -> tuple[FloatArray | None, float]:
-    """A point that is lower by a share of what the model promises, and the next radius."""
-    value = examiner.value_and_gradient(z)[0]
+    """Return a point with a share of the predicted decrease, and the next radius."""
+    value = cached.value_and_gradient(z)[0]
     while radius > 0:
         step = region.minimise(radius)
         length = float(np.linalg.norm(step))
         there = z + scale * step
-        gain, promised = value - examiner.value_and_gradient(there)[0], region.promise(step)
+        gain, promised = (
+            value - cached.value_and_gradient(there)[0],
+            region.predicted_decrease(step),
+        )
         if not promised > 0 or np.array_equal(there, z):
             return None, radius
         if gain > 0.75 * promised:
@@ -202,21 +203,21 @@ class _Region:
     gradient: FloatArray
 
     @classmethod
-    def of(cls, gradient: FloatArray, hessian: FloatArray, way: TrustRegionOptions) -> _Region:
+    def of(cls, gradient: FloatArray, hessian: FloatArray, options: TrustRegionOptions) -> _Region:
         values, vectors = linalg.eigh(hessian)
-        if way.saddle_free:
+        if options.saddle_free:
             values = np.maximum(np.abs(values), np.finfo(float).eps * np.abs(values).max())
             order = np.argsort(values)
             values, vectors = values[order], vectors[:, order]
         return cls(values, vectors, vectors.T @ gradient)
 
-    def promise(self, step: FloatArray) -> float:
-        """By how much the model falls."""
+    def predicted_decrease(self, step: FloatArray) -> float:
+        """Return the decrease predicted by the model."""
         along = self.eigenvectors.T @ step
         return -float(self.gradient @ along + self.eigenvalues @ along**2 / 2)
 
     def minimise(self, radius: float) -> FloatArray:
-        """The lowest point of the model in the ball."""
+        """Return the minimum of the model in the ball."""
 
         def along(shift: float) -> FloatArray:
             with np.errstate(all="ignore"):

@@ -1,7 +1,7 @@
-"""Whether an objective with an optimum inside has, elsewhere, no bound at all.
+"""Directions without bound of an objective that has an optimum inside.
 
-A scale that shrinks onto a single observation lets the density grow for ever, however good the
-optimum inside is. Each scale is followed towards zero with the others optimised.
+A scale that shrinks onto a single observation lets the density grow without bound, whatever the
+optimum inside. Each scale is followed towards zero with the others optimised.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from scipy import optimize
 
 from pmlik._typing import BoolArray, FloatArray
-from pmlik.optimize.affine import Restricted
+from pmlik.optimize.affine import AffineObjective
 from pmlik.optimize.boundary import border_values
 from pmlik.optimize.limits import FALLING, is_noisy_between
 from pmlik.optimize.multistart import minimize
@@ -24,12 +24,12 @@ _STEPS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _MOST_SCALES = 6
 _LEVEL = 1e-10
 
-# A rough walk needs the others this near to their optimum, in slope a standard error.
+# Gradient tolerance and iterations of a rough minimisation, in scaled units.
 _NEARLY, _MOST_STEPS = 1e-2, 40
 
 
 def find_unbounded(objective: Objective, optimum: SearchPoint, n_observations: int) -> list[int]:
-    """Coordinates along which the objective falls without bound, far from the optimum.
+    """Return coordinates along which the objective falls without bound, far from the optimum.
 
     Parameters
     ----------
@@ -37,27 +37,33 @@ def find_unbounded(objective: Objective, optimum: SearchPoint, n_observations: i
     optimum : SearchPoint
         The one inside.
     n_observations : int
-        How much a hopeless walk may cost before it is given up.
+        Sets the rise of the objective after which a direction is given up.
 
     Returns
     -------
     list of int
         Active coordinates; at most the first few scales are followed.
     """
-    hopeless = 20 * n_observations + 100
+    most_rise = 20 * n_observations + 100
     found = []
     for place, sign in _scales(objective, optimum.z)[:_MOST_SCALES]:
         held = np.zeros(len(optimum.z), bool)
         held[place] = True
-        # Second derivatives of an integral are dear: a rough walk comes before an exact one.
-        ways = (_descend, _climb) if objective.is_integral else (_climb,)
-        if all(_falls(objective, optimum, held, sign, hopeless, way) for way in ways):
+        # Second derivatives of an integral are expensive: minimise roughly first.
+        minimizers = (
+            (_minimize_roughly, _minimize_exactly)
+            if objective.is_integral
+            else (_minimize_exactly,)
+        )
+        if all(
+            _falls(objective, optimum, held, sign, most_rise, minimizer) for minimizer in minimizers
+        ):
             found.append(place)
     return found
 
 
 def _scales(objective: Objective, z: FloatArray) -> list[tuple[int, float]]:
-    """Coordinates with a finite border on one side and none on the other, and that side."""
+    """Return coordinates with a finite border on one side only, and the sign of that side."""
     scales = []
     for place in range(len(z)):
         sides = [border_values(objective, z, place, sign) for sign in (-1.0, 1.0)]
@@ -67,17 +73,17 @@ def _scales(objective: Objective, z: FloatArray) -> list[tuple[int, float]]:
     return scales
 
 
-_Way = Callable[[Restricted, FloatArray], tuple[float, FloatArray]]
+_Minimizer = Callable[[AffineObjective, FloatArray], tuple[float, FloatArray]]
 
 
-def _climb(restricted: Restricted, scale: FloatArray) -> tuple[float, FloatArray]:
-    """The value at the optimum of a restricted objective, and where that is."""
+def _minimize_exactly(restricted: AffineObjective, scale: FloatArray) -> tuple[float, FloatArray]:
+    """Return the minimum of a restricted objective, and its point."""
     there = minimize(restricted, np.zeros(restricted.size), "probe")
     return there.value, restricted.place(there.z)
 
 
-def _descend(restricted: Restricted, scale: FloatArray) -> tuple[float, FloatArray]:
-    """The same nearly, by gradients alone, in units of ``scale``."""
+def _minimize_roughly(restricted: AffineObjective, scale: FloatArray) -> tuple[float, FloatArray]:
+    """Return an approximate minimum by gradients alone, in units of ``scale``."""
 
     def value_and_gradient(u: FloatArray) -> tuple[float, FloatArray]:
         value, gradient = restricted.value_and_gradient(scale * u)
@@ -98,8 +104,8 @@ def _falls(
     optimum: SearchPoint,
     held: BoolArray,
     sign: float,
-    hopeless: float,
-    way: _Way,
+    most_rise: float,
+    minimizer: _Minimizer,
 ) -> bool:
     """Whether, walking outward, the objective turns down and keeps falling below the optimum."""
     z, last, slope = optimum.z, 0.0, np.inf
@@ -107,18 +113,18 @@ def _falls(
     scale = scale[~held]
     outward = np.where(held, sign, 0.0)
     for before, step in zip((0.0, *_STEPS), _STEPS, strict=False):
-        restricted = Restricted.hold(objective, z + (step - before) * outward, held)
+        restricted = AffineObjective.fix(objective, z + (step - before) * outward, held)
         origin = np.zeros(restricted.size)
         if not np.isfinite(restricted.value_and_gradient(origin)[0]):
             return False
-        value, z = way(restricted, scale)
+        value, z = minimizer(restricted, scale)
         rise = value - optimum.value
         gained, last = (rise - last) / (step - before), rise
-        if rise > hopeless or (gained > 0 and gained >= slope):
+        if rise > most_rise or (gained > 0 and gained >= slope):
             return False  # it gets ever steeper
         slope = gained
         if abs(gained) * step < _LEVEL * (1 + abs(value)):
-            return False  # it has come to rest on the border
+            return False  # it has converged at the border
     gradient = objective.value_and_gradient(z)[1]
     falls = last < 0 and float(gradient @ outward) < -FALLING
     back = np.where(held, optimum.z, z)

@@ -244,7 +244,7 @@ class _NullSearch:
     def _inside(self, values: FloatArray, far: float = 0) -> float:
         """Return the maximum with values held, by the search that finds the MLE."""
         x, inside = self.mle.unconstrained, self.prepared.start
-        if not self.profiler.own:
+        if not self.profiler.has_own_coordinates:
             maxima = [self.profiler(values, near)[0] for near in (x, inside)]
             return max((value for value in maxima if np.isfinite(value)), default=np.nan)
         objective = self.profiler.held_at(values, inside, far)
@@ -376,7 +376,7 @@ def _is_limit(full: PointEstimate, reduced: PointEstimate, label: str) -> bool:
     """True if the reduced model is the full one with a parameter at a border of its support."""
     inside = prepared_of(full, "likelihood_ratio_test").start
     search = _NullSearch.of(full, [places_of(full)[label]], inside)
-    if not search.profiler.own:
+    if not search.profiler.has_own_coordinates:
         return False
     slack = _SETTLED * (1 + abs(reduced.log_likelihood))
     with np.errstate(all="ignore"):

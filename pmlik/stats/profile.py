@@ -262,7 +262,7 @@ def trace_profiles(
                 say(f"Profiling {label}: {100 * done // len(labels)} %")
                 if np.isnan(values[label]) and label not in infinite:
                     continue
-                found[label] = tracer.ends(places[label], level, n_points, values[label])
+                found[label] = tracer.endpoints(places[label], level, n_points, values[label])
                 better = _restart(mle, found[label].better)
                 if better is not None:
                     break
@@ -343,7 +343,7 @@ def _flags(labels: Sequence[str], found: Mapping[str, ProfileEndpoints]) -> list
             flags.append(Flag(FlagCode.NO_PROFILE, Severity.WARNING, (label,)))
             continue
         sides = zip(
-            ("lower", "upper"), (ends.lower, ends.upper), ends.finishes, ends.rises, strict=True
+            ("lower", "upper"), (ends.lower, ends.upper), ends.statuses, ends.rises, strict=True
         )
         for side, end, finish, rises in sides:
             flags += _flag_side(label, f"It is the {side} side.", end, finish, rises)
@@ -367,13 +367,13 @@ def _flag_side(label: str, side: str, end: float, finish: TraceStatus, rises: bo
 def label_curve(mle: PointEstimate, label: str, ends: ProfileEndpoints) -> xr.Dataset:
     """Return the points of a profile, labelled, as in `Profile.curves`."""
     parameters = prepared_of(mle, "profile").problem.parameters
-    delta_nll = np.array([point.height for point in ends.curve])
-    value = ends.naturals[:, places_of(mle)[label]]
+    delta_nll = np.array([point.delta_nll for point in ends.curve])
+    value = ends.values[:, places_of(mle)[label]]
     return xr.Dataset(
         {
             "log_likelihood": ("value", mle.log_likelihood - delta_nll),
             "signed_root": ("value", ends.sides * np.sqrt(2 * np.maximum(delta_nll, 0.0))),
-            "parameters": (("value", "parameter"), ends.naturals[:, : parameters.size]),
+            "parameters": (("value", "parameter"), ends.values[:, : parameters.size]),
             "distance": ("value", np.array([point.distance for point in ends.curve])),
         },
         coords={"value": value, "parameter": list(parameters.labels)},

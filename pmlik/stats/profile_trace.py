@@ -1,4 +1,4 @@
-"""Along a profile: from an optimum outward, point by point, each a constrained optimum."""
+"""Trace a profile from an optimum outward through constrained optima."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from pmlik.optimize.constrained import (
     solve_constrained,
 )
 
-__all__ = ["TraceStatus", "ProfileTrace", "approach", "trace_profile"]
+__all__ = ["TraceStatus", "ProfileTrace", "trace_to_level", "trace_profile"]
 
 
-# The signed root is found to this.
+# Tolerance of the signed root,
 _ROOT_TOLERANCE = 1e-7
 
-# or, where rounding error is as large, to this.
+# and the one where rounding error is larger.
 _ROOT_ROUNDING = 1e-5
 _MOST_TRIED = 300
 
-# Steps of the signed root on the way, and how fast distances may grow where it hardly moves.
+# Step of the signed root, and the growth of steps where it hardly changes.
 _STRIDE = 1.0
 _GROWTH = 2.0
 _REGROWTH = 1.5
 
-# Speeds of the signed root, against that at the optimum, below which steps are shorter.
+# Rates of the signed root, relative to the optimum, below which steps are shorter.
 _SLOW, _RISING, _CAREFUL = 0.3, 1e-3, 0.5
 
-# A profile is flat when another distance like that walked would bring less than this share of
-# what is lacking; asked from so many standard errors on.
+# A profile is flat if as long a distance again would bring less than this share of the rest to the
+# level; checked from this many standard errors on.
 _FLAT_SHARE = 1e-3
 _FAR = 8.0
 
-# The tangent has to foretell the next point to this, in standard errors or of the step.
+# Largest error of the point predicted by the tangent, in standard errors or of the step.
 _MISSED, _MISSED_SHARE = 0.5, 0.5
 _SHORTEST = 1e-8
 _SATURATED = 1e-3
@@ -48,48 +48,48 @@ _BETTER = 1e-6
 
 
 class TraceStatus(StrEnum):
-    """How a walk along a profile ended."""
+    """Reasons for which the trace of a profile ended."""
 
     REACHED = "the level was reached"
     FLAT = "the profile levels off before the level is reached"
     EDGE = "the density jumps to zero before the level is reached"
     BRANCH = "the branch of constrained optima ends before the level is reached"
     BETTER = "the profile rises above the maximum again"
-    LOST = "the walk was given up"
+    LOST = "the trace was given up"
 
 
 @dataclass(eq=False)
 class ProfileTrace:
-    """A walk to one side.
+    """The points of a profile on one side.
 
     Parameters
     ----------
     side : int
         -1 or 1.
     points : list of Point
-        In the order of the walk, the optimum first.
-    finish : TraceStatus
+        From the optimum outward.
+    status : TraceStatus
     end : Point or None
         Where the level is reached; the last point before where it is not.
-    wall : float
-        Where the walk could not pass.
+    blocked_at : float
+        The value that the trace could not pass.
     """
 
     side: int
     points: list[Point] = field(default_factory=list)
-    finish: TraceStatus = TraceStatus.LOST
+    status: TraceStatus = TraceStatus.LOST
     end: Point | None = None
-    wall: float = np.inf
+    blocked_at: float = np.inf
 
 
 def trace_profile(
-    ground: ConstrainedObjective, start: Point, side: int, level: float
+    objective: ConstrainedObjective, start: Point, side: int, level: float
 ) -> ProfileTrace:
-    """Walk from an optimum to where the height first reaches a level.
+    """Trace from an optimum to where ``delta_nll`` first reaches a level.
 
     Parameters
     ----------
-    ground : ConstrainedObjective
+    objective : ConstrainedObjective
     start : Point
     side : int
         -1 for lower values of the quantity, 1 for higher ones.
@@ -101,144 +101,154 @@ def trace_profile(
     Steps are predicted from the tangent and from the slope of the signed root, which is nearly
     linear, and halved where there is no constrained optimum.
     """
-    walk = ProfileTrace(side, [start])
+    trace = ProfileTrace(side, [start])
     here, target = start, float(np.sqrt(2 * level))
-    step = start.reach * min(target, _STRIDE)
+    step = start.gradient_norm * min(target, _STRIDE)
     longest, flat = np.inf, False
     why = ConstrainedStatus.STALLED
     for _ in range(_MOST_TRIED):
         ahead = here.u + side * step * here.tangent
-        there = solve_constrained(ground, ahead, here.held + side * step)
+        there = solve_constrained(objective, ahead, here.constraint_value + side * step)
         if isinstance(there, Point) and _jumps(here, ahead, there):
-            there = ConstrainedStatus.SADDLE  # on another branch, or too long a step to tell
+            there = ConstrainedStatus.SADDLE  # on another branch, or too long a step
         if isinstance(there, ConstrainedStatus):
-            why, walk.wall = there, here.held + side * step
+            why, trace.blocked_at = there, here.constraint_value + side * step
             step = longest = step / 2
-            if step < _SHORTEST * max(start.reach, abs(here.held - start.held)):
-                return _stopped(walk, here, level, why)
+            if step < _SHORTEST * max(
+                start.gradient_norm, abs(here.constraint_value - start.constraint_value)
+            ):
+                return _stopped(trace, here, level, why)
             continue
-        walk.points.append(there)
-        if there.height < -_BETTER * (1 + abs(level)):
-            walk.finish, walk.end = TraceStatus.BETTER, there
-            return walk
-        if there.height >= level or abs(there.root - target) < _ROOT_TOLERANCE:
-            return _refine(ground, walk, here, there, target)
+        trace.points.append(there)
+        if there.delta_nll < -_BETTER * (1 + abs(level)):
+            trace.status, trace.end = TraceStatus.BETTER, there
+            return trace
+        if there.delta_nll >= level or abs(there.root_deviance - target) < _ROOT_TOLERANCE:
+            return _refine(objective, trace, here, there, target)
         still = _is_flat(there, start, level)
         if flat and still:
-            walk.finish, walk.end = TraceStatus.FLAT, there
-            return walk
+            trace.status, trace.end = TraceStatus.FLAT, there
+            return trace
         longest *= _REGROWTH
         flat, here = still, there
         step = min(_next_step(there, start, side, target), longest)
-    walk.end = here
-    return walk
+    trace.end = here
+    return trace
 
 
-def approach(ground: ConstrainedObjective, start: Point, side: int, level: float) -> ProfileTrace:
-    """Walk from a point below a level up to it, towards the supremum of the profile.
+def trace_to_level(
+    objective: ConstrainedObjective, start: Point, side: int, level: float
+) -> ProfileTrace:
+    """Trace from a point with less profile likelihood towards the supremum, up to a level.
 
     Parameters
     ----------
-    ground : ConstrainedObjective
+    objective : ConstrainedObjective
     start : Point
-        Whose height is above ``level``.
+        With ``delta_nll`` above ``level``.
     side : int
         Where the supremum is.
     level : float
     """
-    walk, here, step = ProfileTrace(side, [start]), start, start.reach
+    trace, here, step = ProfileTrace(side, [start]), start, start.gradient_norm
     for _ in range(_MOST_TRIED):
         there = solve_constrained(
-            ground, here.u + side * step * here.tangent, here.held + side * step
+            objective, here.u + side * step * here.tangent, here.constraint_value + side * step
         )
         if isinstance(there, ConstrainedStatus):
             step /= 2
-            if step < _SHORTEST * start.reach:
+            if step < _SHORTEST * start.gradient_norm:
                 break
             continue
-        walk.points.append(there)
-        if there.height <= level:
-            return _refine(ground, walk, there, here, float(np.sqrt(2 * level)))
+        trace.points.append(there)
+        if there.delta_nll <= level:
+            return _refine(objective, trace, there, here, float(np.sqrt(2 * level)))
         here, step = there, step * _REGROWTH
-    walk.end = here
-    return walk
+    trace.end = here
+    return trace
 
 
 def _jumps(here: Point, ahead: FloatArray, there: Point) -> bool:
-    """Whether a constrained optimum is so far from where it was expected that it may be another."""
+    """Return True if a constrained optimum is too far from its prediction to be on this branch."""
     missed = float(np.linalg.norm(there.u - ahead))
     return missed > max(_MISSED, _MISSED_SHARE * float(np.linalg.norm(ahead - here.u)))
 
 
 def _next_step(here: Point, start: Point, side: int, target: float) -> float:
-    """As far as the signed root is expected to grow by a stride, with care where it hardly does.
+    """Return a step over which the signed root should grow by a stride; less where it hardly does.
 
-    Where the profile rises again there may be another maximum, which is not stepped over.
+    Steps are short where the profile rises again, so that another maximum is not missed.
     """
-    rate = side * here.slope / here.root if here.root > 0 else 0.0
-    walked = max(abs(here.held - start.held), start.reach)
-    if rate * start.reach < -_RISING:
-        return _CAREFUL * start.reach
-    if rate * start.reach < _SLOW:
-        return _CAREFUL * walked
-    return float(min(_GROWTH * walked, min(target - here.root, _STRIDE) / rate))
+    rate = side * here.multiplier / here.root_deviance if here.root_deviance > 0 else 0.0
+    travelled = max(abs(here.constraint_value - start.constraint_value), start.gradient_norm)
+    if rate * start.gradient_norm < -_RISING:
+        return _CAREFUL * start.gradient_norm
+    if rate * start.gradient_norm < _SLOW:
+        return _CAREFUL * travelled
+    return float(min(_GROWTH * travelled, min(target - here.root_deviance, _STRIDE) / rate))
 
 
 def _is_flat(here: Point, start: Point, level: float) -> bool:
-    walked = abs(here.held - start.held)
+    travelled = abs(here.constraint_value - start.constraint_value)
     return bool(
-        walked > _FAR * start.reach
-        and abs(here.slope) * walked < _FLAT_SHARE * (level - here.height)
+        travelled > _FAR * start.gradient_norm
+        and abs(here.multiplier) * travelled < _FLAT_SHARE * (level - here.delta_nll)
     )
 
 
 def _stopped(
-    walk: ProfileTrace, here: Point, level: float, why: ConstrainedStatus | None
+    trace: ProfileTrace, here: Point, level: float, why: ConstrainedStatus | None
 ) -> ProfileTrace:
-    """What a wall is."""
-    walk.end = here
-    start = walk.points[0]
-    if here.reach < _SATURATED * start.reach or _is_flat(here, start, level):
-        walk.finish = TraceStatus.FLAT
+    """Classify the value that could not be passed."""
+    trace.end = here
+    start = trace.points[0]
+    if here.gradient_norm < _SATURATED * start.gradient_norm or _is_flat(here, start, level):
+        trace.status = TraceStatus.FLAT
     elif why is ConstrainedStatus.OUTSIDE:
-        walk.finish = TraceStatus.EDGE
+        trace.status = TraceStatus.EDGE
     else:
-        walk.finish = TraceStatus.BRANCH
-    return walk
+        trace.status = TraceStatus.BRANCH
+    return trace
 
 
 def _refine(
-    ground: ConstrainedObjective, walk: ProfileTrace, below: Point, above: Point, target: float
+    objective: ConstrainedObjective, trace: ProfileTrace, below: Point, above: Point, target: float
 ) -> ProfileTrace:
-    """Newton's method for the signed root, kept between two points by bisection."""
-    near = above if abs(above.root - target) < abs(below.root - target) else below
+    """Find the level by Newton's method for the signed root, safeguarded by bisection."""
+    near = above if abs(above.root_deviance - target) < abs(below.root_deviance - target) else below
     for _ in range(40):
-        if abs(near.root - target) < _ROOT_TOLERANCE:
-            walk.finish, walk.end = TraceStatus.REACHED, near
-            return walk
-        held = _aim(near, below, above, target)
-        there = solve_constrained(ground, near.u + (held - near.held) * near.tangent, held)
+        if abs(near.root_deviance - target) < _ROOT_TOLERANCE:
+            trace.status, trace.end = TraceStatus.REACHED, near
+            return trace
+        wanted = _aim(near, below, above, target)
+        there = solve_constrained(
+            objective, near.u + (wanted - near.constraint_value) * near.tangent, wanted
+        )
         if isinstance(there, ConstrainedStatus):
-            held = (below.held + above.held) / 2
-            there = solve_constrained(ground, below.u + (held - below.held) * below.tangent, held)
+            wanted = (below.constraint_value + above.constraint_value) / 2
+            there = solve_constrained(
+                objective, below.u + (wanted - below.constraint_value) * below.tangent, wanted
+            )
             if isinstance(there, ConstrainedStatus):
                 break
-        if there.root < target:
+        if there.root_deviance < target:
             below = there
         else:
             above = there
         near = there
-        walk.points.append(there)
-    walk.end = near
-    if abs(near.root - target) < _ROOT_ROUNDING:
-        walk.finish = TraceStatus.REACHED
-    return walk
+        trace.points.append(there)
+    trace.end = near
+    if abs(near.root_deviance - target) < _ROOT_ROUNDING:
+        trace.status = TraceStatus.REACHED
+    return trace
 
 
 def _aim(near: Point, below: Point, above: Point, target: float) -> float:
-    middle = (below.held + above.held) / 2
-    if near.root == 0 or near.slope == 0:
+    middle = (below.constraint_value + above.constraint_value) / 2
+    if near.root_deviance == 0 or near.multiplier == 0:
         return middle
-    held = near.held + (target - near.root) * near.root / near.slope
-    low, high = sorted((below.held, above.held))
-    return held if low < held < high else middle
+    wanted = (
+        near.constraint_value + (target - near.root_deviance) * near.root_deviance / near.multiplier
+    )
+    low, high = sorted((below.constraint_value, above.constraint_value))
+    return wanted if low < wanted < high else middle

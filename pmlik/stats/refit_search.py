@@ -145,7 +145,7 @@ class SingleRefitter:
 def _status_of(result: SearchResult) -> RefitStatus:
     """Return how a search ended."""
     limit, optimum = result.limit, result.optimum
-    if limit is not None and any(end.ending is LimitKind.INFINITY for end in limit.ends):
+    if limit is not None and any(end.kind is LimitKind.INFINITY for end in limit.directions):
         return RefitStatus.INFINITY
     if not optimum.usable:
         return RefitStatus.UNBOUNDED if result.unbounded else RefitStatus.NOT_CONVERGED

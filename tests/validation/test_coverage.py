@@ -35,11 +35,11 @@ def covered(model: pm.Model, data: np.ndarray, place: int, true: float) -> dict[
         shared.set_value(y)
         optimum = minimize(problem.objective("mle", start), start, "start")
         assert optimum.usable
-        walker = ProfileTracer(problem, optimum.z)
-        ends = walker.ends(place, LEVEL)
+        tracer = ProfileTracer(problem, optimum.z)
+        ends = tracer.endpoints(place, LEVEL)
         assert np.isfinite([ends.lower, ends.upper]).all()
         hits["profile"] += ends.lower <= true <= ends.upper
-        low, high = walker.symmetric(place, stats.norm.ppf(0.975))  # of an untransformed scalar
+        low, high = tracer.symmetric(place, stats.norm.ppf(0.975))  # of an untransformed scalar
         hits["wald"] += low <= true <= high
     return {kind: n / len(data) for kind, n in hits.items()}
 
