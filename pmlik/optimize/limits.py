@@ -217,7 +217,7 @@ def _find_edges(
 
 
 def _slides(objective: Objective, edge: FloatArray, outward: FloatArray, scale: FloatArray) -> bool:
-    """Whether, along an edge that is not straight, the objective falls further."""
+    """Return True if the objective falls further along an edge that is not straight."""
     value = objective.value_and_gradient(edge)[0]
     for coordinate in np.flatnonzero(outward == 0):
         for sign in (1.0, -1.0):

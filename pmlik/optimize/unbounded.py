@@ -107,7 +107,7 @@ def _falls(
     most_rise: float,
     minimizer: _Minimizer,
 ) -> bool:
-    """Whether, walking outward, the objective turns down and keeps falling below the optimum."""
+    """Return True if the objective, further out, keeps falling below the optimum."""
     z, last, slope = optimum.z, 0.0, np.inf
     scale = np.ones(len(z)) if optimum.curvature is None else optimum.curvature.scale
     scale = scale[~held]
