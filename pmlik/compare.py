@@ -16,7 +16,7 @@ from pmlik._runtime import ProgressCallback, Timer, steps
 from pmlik._typing import FloatArray
 from pmlik.inference.checks import check_joint, check_order
 from pmlik.inference.find import KINDS, estimate_kind, prepare_model
-from pmlik.inference.options import Arguments, CovarianceKind
+from pmlik.inference.options import CovarianceKind, FitOptions
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare_joint
 from pmlik.inference.sample import (
@@ -133,7 +133,7 @@ def compare(
     parameter
     p          0.2  0.25
     """
-    fit = Arguments(
+    fit = FitOptions(
         model=model,
         var_names=var_names,
         random_seed=random_seed,
@@ -155,7 +155,7 @@ def compare(
 class Options:
     """The keywords of `compare`: those of a fit, and its own."""
 
-    fit: Arguments
+    fit: FitOptions
     ci_kind: CiKind | None = None
     ci_prob: float | None = None
     sample: bool = True

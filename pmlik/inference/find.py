@@ -8,7 +8,7 @@ from typing import Any
 import pymc as pm
 
 from pmlik._runtime import ProgressCallback, Timer, steps
-from pmlik.inference.options import Arguments, CovarianceKind
+from pmlik.inference.options import CovarianceKind, FitOptions
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare
 from pmlik.inference.units import Cluster
@@ -107,22 +107,22 @@ def find_MLE(
     >>> print(f"{mle.values['p']:.4f} {mle.std_error['p']:.4f} {mle.log_likelihood:.4f}")
     0.2000 0.1265 -1.1974
     """
-    arguments = Arguments(
-        model,
-        var_names,
-        random_seed,
-        progressbar,
-        backend,
-        potentials,
-        start,
-        n_starts,
-        latent,
-        parameters,
-        quadrature,
-        covariance_kind,
-        cluster,
+    options = FitOptions(
+        model=model,
+        var_names=var_names,
+        random_seed=random_seed,
+        progressbar=progressbar,
+        backend=backend,
+        potentials=potentials,
+        start=start,
+        n_starts=n_starts,
+        latent=latent,
+        parameters=parameters,
+        quadrature=quadrature,
+        covariance_kind=covariance_kind,
+        cluster=cluster,
     )
-    return _one_point(arguments, "mle", strict)
+    return _one_point(options, "mle", strict)
 
 
 def find_MAP(
@@ -168,20 +168,20 @@ def find_MAP(
     >>> print(f"{pmlik.find_MAP(model, progressbar=False).values['p']:.4f}")  # 3 / 12
     0.2500
     """
-    arguments = Arguments(
-        model,
-        var_names,
-        random_seed,
-        progressbar,
-        backend,
-        potentials,
-        start,
-        n_starts,
-        latent,
-        parameters,
-        quadrature,
+    options = FitOptions(
+        model=model,
+        var_names=var_names,
+        random_seed=random_seed,
+        progressbar=progressbar,
+        backend=backend,
+        potentials=potentials,
+        start=start,
+        n_starts=n_starts,
+        latent=latent,
+        parameters=parameters,
+        quadrature=quadrature,
     )
-    return _one_point(arguments, "map", strict)
+    return _one_point(options, "map", strict)
 
 
 KINDS: dict[Kind, str] = {
@@ -190,25 +190,25 @@ KINDS: dict[Kind, str] = {
 }
 
 
-def prepare_model(arguments: Arguments, say: ProgressCallback, clock: Timer) -> Prepared:
-    """Compile the model, timed and told."""
+def prepare_model(options: FitOptions, say: ProgressCallback, clock: Timer) -> Prepared:
+    """Return the compiled model; report progress and time."""
     say("Building the likelihood")
     with clock("building"):
-        return prepare(arguments)
+        return prepare(options)
 
 
 def estimate_kind(
     prepared: Prepared, kind: Kind, say: ProgressCallback, clock: Timer
 ) -> PointEstimate:
-    """Return the MLE or the MAP, timed and told."""
+    """Return the MLE or the MAP; report progress and time."""
     say(KINDS[kind])
     with clock(kind.upper()):
         return estimate_point(prepared, kind)
 
 
-def _one_point(arguments: Arguments, kind: Kind, strict: bool) -> PointEstimate:
+def _one_point(options: FitOptions, kind: Kind, strict: bool) -> PointEstimate:
     clock = Timer()
-    with steps(arguments.progressbar) as say:
-        estimate = estimate_kind(prepare_model(arguments, say, clock), kind, say, clock)
+    with steps(options.progressbar) as say:
+        estimate = estimate_kind(prepare_model(options, say, clock), kind, say, clock)
     raise_if_strict(estimate.flags, strict)
     return estimate

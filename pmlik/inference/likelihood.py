@@ -14,7 +14,7 @@ import xarray as xr
 from pmlik._runtime import steps
 from pmlik._typing import FloatArray
 from pmlik.errors import EstimationError, UnderflowWarning, ValuesError
-from pmlik.inference.options import Arguments
+from pmlik.inference.options import FitOptions
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare, prepared_of
 from pmlik.inference.profile_grid import profile_grid
@@ -90,8 +90,8 @@ class Likelihood:
         parameters: Sequence[str] = (),
         quadrature: int | None = None,
     ) -> None:
-        arguments = Arguments(
-            model,
+        options = FitOptions(
+            model=model,
             random_seed=random_seed,
             progressbar=progressbar,
             backend=backend,
@@ -102,7 +102,7 @@ class Likelihood:
         )
         with steps(progressbar) as say:
             say("Building the likelihood")
-            self._begin(prepare(arguments), progressbar)
+            self._begin(prepare(options), progressbar)
 
     @classmethod
     def of(cls, estimate: PointEstimate | Comparison, *, progressbar: bool = True) -> Likelihood:

@@ -14,8 +14,8 @@ from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
 
 __all__ = [
-    "Arguments",
     "CovarianceKind",
+    "FitOptions",
     "seed_of",
     "JOINT_STARTS",
     "check_ci_prob",
@@ -32,9 +32,12 @@ JOINT_STARTS = 2
 CovarianceKind = Literal["observed", "robust"]
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """What `find_MLE`, `find_MAP` and `compare` have in common."""
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """The keywords that `find_MLE`, `find_MAP` and `compare` share, with their defaults.
+
+    It is built by keyword only. The fields are described in `find_MLE`.
+    """
 
     model: pm.Model | None = None
     var_names: Sequence[str] | None = None

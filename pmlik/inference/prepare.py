@@ -19,7 +19,7 @@ from pmlik.inference.compiled import CompiledModel, compile_model
 from pmlik.inference.natural import ConstrainedLikelihood
 from pmlik.inference.options import (
     JOINT_STARTS,
-    Arguments,
+    FitOptions,
     check_count,
     check_covariance,
     check_var_names,
@@ -52,14 +52,14 @@ class Prepared:
     roles : Roles
     problem : CompiledModel
     seed : int
-    arguments : Arguments
+    arguments : FitOptions
     """
 
     model: pm.Model
     roles: Roles
     problem: CompiledModel
     seed: int
-    arguments: Arguments
+    arguments: FitOptions
 
     @property
     def potentials(self) -> Potentials:
@@ -102,7 +102,7 @@ class Prepared:
         return usable_start(self.problem, self.seed)
 
 
-def prepare(arguments: Arguments) -> Prepared:
+def prepare(arguments: FitOptions) -> Prepared:
     """Read the model and compile it.
 
     Raises

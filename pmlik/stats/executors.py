@@ -23,7 +23,7 @@ from pytensor.graph.traversal import ancestors
 from threadpoolctl import threadpool_limits
 
 from pmlik._typing import FloatArray
-from pmlik.inference.options import Arguments
+from pmlik.inference.options import FitOptions
 from pmlik.inference.prepare import Prepared, prepare
 from pmlik.inference.simulate import Simulate, simulator
 from pmlik.inference.units import ResamplingUnits
@@ -61,7 +61,7 @@ class BootstrapPlan:
 
     Parameters
     ----------
-    arguments : Arguments
+    arguments : FitOptions
         With the model.
     estimate : {"mle", "map"}
         The estimate that is refitted.
@@ -79,7 +79,7 @@ class BootstrapPlan:
         True if many replicates can be refitted at once; None if that is not known yet.
     """
 
-    arguments: Arguments
+    arguments: FitOptions
     estimate: Kind
     x: FloatArray
     start: FloatArray

@@ -54,7 +54,7 @@ def fit(rows: int, family: str) -> None:
     import pymc as pm
     import xarray as xr
 
-    from pmlik.inference.options import Arguments
+    from pmlik.inference.options import FitOptions
     from pmlik.inference.point import estimate_point
     from pmlik.inference.prepare import prepare
 
@@ -70,7 +70,7 @@ def fit(rows: int, family: str) -> None:
             pm.Normal("y", eta, pm.HalfNormal("sigma", 2), observed=y)
     xr.DataArray(0.0)  # imports what xarray imports late: that is no part of a fit
     begin = time.perf_counter(), time.process_time()
-    prepared = prepare(Arguments(model, random_seed=1, n_starts=1))
+    prepared = prepare(FitOptions(model=model, random_seed=1, n_starts=1))
     prepared.problem.likelihood.value_and_gradient(prepared.start)  # compiles what is used
     built = time.perf_counter(), time.process_time()
     mle = estimate_point(prepared, "mle")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pymc as pm
 
-from pmlik.inference.options import Arguments
+from pmlik.inference.options import FitOptions
 from pmlik.inference.prepare import prepare
 
 RNG = np.random.default_rng(6)
@@ -15,7 +15,7 @@ Y = RNG.normal(size=140)
 
 
 def likelihood(model: pm.Model):
-    return prepare(Arguments(model, random_seed=1, progressbar=False)).problem.likelihood
+    return prepare(FitOptions(model=model, random_seed=1, progressbar=False)).problem.likelihood
 
 
 def test_hessian_of_groups_is_the_closed_form_from_a_handful_of_products() -> None:

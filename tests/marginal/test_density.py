@@ -241,7 +241,7 @@ def test_a_random_walk_has_the_kalman_likelihood_and_costs_three_products() -> N
 def test_the_same_walk_from_its_innovations_has_the_same_likelihood() -> None:
     model = random_walk(centred=False)
     prepared = pmlik.inference.prepare.prepare(
-        pmlik.inference.options.Arguments(model, latent=["start", "z"], random_seed=1)
+        pmlik.inference.options.FitOptions(model=model, latent=["start", "z"], random_seed=1)
     )
     value, gradient = prepared.problem.likelihood.value_and_gradient(np.log([0.5, 1.1]))
     assert value == pytest.approx(kalman(0.5, 1.1), abs=1e-9)

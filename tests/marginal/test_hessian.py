@@ -8,7 +8,7 @@ import pytest
 from scipy import optimize, sparse, stats
 
 import pmlik
-from pmlik.inference.options import Arguments
+from pmlik.inference.options import FitOptions
 from pmlik.inference.prepare import prepare
 from pmlik.logp.sparsity import SparsityPattern, colour_apart
 from pmlik.marginal.hessian import TermwiseHessian, find_incidence
@@ -38,7 +38,7 @@ def crossed(*, gaussian: bool) -> pm.Model:
 
 
 def likelihood(model: pm.Model):
-    return prepare(Arguments(model=model, random_seed=1)).problem.likelihood
+    return prepare(FitOptions(model=model, random_seed=1)).problem.likelihood
 
 
 def test_crossed_effects_are_a_multivariate_normal() -> None:
