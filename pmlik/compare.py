@@ -148,11 +148,21 @@ def compare(
         covariance_kind=covariance_kind,
         cluster=cluster,
     )
-    return _run(Options(fit, ci_kind, ci_prob, sample, sample_kwargs, reference, profile, strict))
+    options = CompareOptions(
+        fit=fit,
+        ci_kind=ci_kind,
+        ci_prob=ci_prob,
+        sample=sample,
+        sample_kwargs=sample_kwargs,
+        reference=reference,
+        profile=profile,
+        strict=strict,
+    )
+    return _run(options)
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
     """The keywords of `compare`: those of a fit, and its own."""
 
     fit: FitOptions
@@ -165,7 +175,7 @@ class Options:
     strict: bool = False
 
 
-def _run(options: Options) -> Comparison:
+def _run(options: CompareOptions) -> Comparison:
     """Estimate, sample, check by the draws, profile, explain: the steps of `compare`."""
     check_interval(options.ci_kind, options.ci_prob)
     sampler = check_sample_kwargs(options.sample_kwargs)
@@ -213,7 +223,7 @@ def _run(options: Options) -> Comparison:
         return _add_extras(comparison, options.sample, say, clock)
 
 
-def _names(prepared: Prepared, options: Options) -> list[str]:
+def _names(prepared: Prepared, options: CompareOptions) -> list[str]:
     """Return the variables in the table; refuse a reference to others before any work."""
     wanted = options.fit.var_names
     names = [name for name in prepared.names if wanted is None or name in wanted]
@@ -233,7 +243,7 @@ def _joint_mode(prepared: Prepared, say: ProgressCallback, clock: Timer) -> Poin
 
 
 def _sample(
-    prepared: Prepared, options: Options, sampler: Mapping[str, Any], clock: Timer
+    prepared: Prepared, options: CompareOptions, sampler: Mapping[str, Any], clock: Timer
 ) -> tuple[PosteriorEstimate | None, list[Flag]]:
     """Return the posterior, or the flag that says why there is none."""
     if not options.sample:
@@ -281,7 +291,7 @@ def _add_latents(
         )
 
 
-def _repeat(options: Options, seed: int) -> str:
+def _repeat(options: CompareOptions, seed: int) -> str:
     """Return the line of Python that gives the same numbers again."""
     fit = replace(options.fit, model=None, random_seed=seed)
     return format_call("pmlik.compare", "model", replace(options, fit=fit))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,8 @@ def _keywords(options: DataclassInstance) -> Iterator[tuple[str, str]]:
         value = getattr(options, field.name)
         if is_dataclass(value) and not isinstance(value, type):
             yield from _keywords(value)
-        elif format_literal(value) not in (format_literal(field.default), "{}"):
-            yield field.name, format_literal(value)
+        elif (literal := format_literal(value)) != format_literal(field.default):
+            yield field.name, literal
 
 
 def format_literal(value: Any) -> str:
@@ -46,16 +46,16 @@ def format_literal(value: Any) -> str:
         columns = {name: column.to_numpy() for name, column in value.items()}
         return f"pd.DataFrame({format_literal(columns)}, index={format_literal(list(value.index))})"
     if isinstance(value, pd.Series):
-        name = "" if value.name is None else f", name={value.name!r}"
+        name = "" if value.name is None else f", name={format_literal(value.name)}"
         index = format_literal(list(value.index))
         return f"pd.Series({format_literal(value.to_numpy())}, index={index}{name})"
     if isinstance(value, Mapping):
-        pairs = (f"{key!r}: {format_literal(v)}" for key, v in value.items())
+        pairs = (f"{format_literal(key)}: {format_literal(v)}" for key, v in value.items())
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, np.ndarray | np.generic | xr.DataArray | pd.Index):
         return format_literal(np.asarray(value).tolist())
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(format_literal, value)) + "]"
     if isinstance(value, float) and not np.isfinite(value):
-        return f"float({str(value)!r})"
+        return f"float({str(float(value))!r})"
+    if isinstance(value, Collection) and not isinstance(value, str | bytes):
+        return "[" + ", ".join(map(format_literal, value)) + "]"
     return repr(value)
