@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -309,13 +310,14 @@ def _add_extras(
 ) -> Comparison:
     """Add what pages and files show beside the estimates, and the timings."""
     share = _SHARE * sum(clock.seconds.values())
-    say("Computing curves")
-    with clock("curves"):
-        least = CURVES_PATIENCE if sampled else _QUICK_SECONDS
-        comparison = keep_curves(comparison, max(least, share))
-    say("Asking what data and prior say")
-    with clock("data and prior"):
-        comparison = keep_extras(comparison, max(EXTRAS_PATIENCE, share))
+    least = CURVES_PATIENCE if sampled else _QUICK_SECONDS
+    with suppress(KeyboardInterrupt):  # the estimates and the draws are not lost with it
+        say("Computing curves")
+        with clock("curves"):
+            comparison = keep_curves(comparison, max(least, share))
+        say("Computing the shares of data and prior")
+        with clock("data and prior"):
+            comparison = keep_extras(comparison, max(EXTRAS_PATIENCE, share))
     return replace(comparison, timings=dict(clock.seconds))
 
 
