@@ -1,4 +1,7 @@
-"""Compare the MLE, the MAP and the posterior of one model: the whole pipeline."""
+"""Compare the MLE, the MAP and the posterior of one model: the whole pipeline.
+
+`compare` collects its keywords in a record, and `_run` goes through the steps.
+"""
 
 from __future__ import annotations
 
