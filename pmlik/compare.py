@@ -198,7 +198,7 @@ def _run(options: CompareOptions) -> Comparison:
         say("Profiling the likelihood")
         with clock("intervals"):
             mle, intervals, noted = intervals_beside(
-                mle, posterior, names, options.ci_prob, options.profile
+                mle, posterior, names, ci_prob=options.ci_prob, wanted=options.profile
             )
         mle, map_estimate = _add_latents(prepared, mle, map_estimate, clock)
         dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)

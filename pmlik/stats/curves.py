@@ -154,7 +154,7 @@ def _trace(mle: PointEstimate, label: str) -> xr.Dataset | None:
     if mle.prepared is None or not can_profile(mle) or label not in places_of(mle):
         return None
     try:
-        same, found, _ = trace_profiles(mle, [label], _TRACED_PROB, _TRACED_POINTS, False)
+        same, found, _ = trace_profiles(mle, [label], ci_prob=_TRACED_PROB, n_points=_TRACED_POINTS)
     except PmlikError:
         return None
     return label_curve(mle, label, found[label]) if same is mle and label in found else None

@@ -35,8 +35,8 @@ from pmlik.stats.profile_endpoints import ProfileEndpoints
 __all__ = ["interval_profile", "interval_wald", "intervals_beside", "interval_bootstrap"]
 
 
-# A comparison has profiles by default of at most so many scalars, and only if they are expected to
-# take less than so many seconds: the time of about 20 Hessians per scalar.
+# By default a comparison has profiles only of this many scalars, and only if they are expected to
+# take less than this time. A scalar takes the time of about 20 Hessians.
 _MOST_SCALARS = 40
 _PATIENCE_SECONDS = 3.0
 _HESSIANS = 20
@@ -162,7 +162,9 @@ def interval_profile(
     """
     mle = mle_of(estimate, "interval_profile")
     template = select_scalars(mle, var_names, coords)
-    _, found, flags = trace_profiles(mle, list(labelled(template)), ci_prob, 0, progressbar)
+    _, found, flags = trace_profiles(
+        mle, list(labelled(template)), ci_prob=ci_prob, progressbar=progressbar
+    )
     return _label_ends(template, found, flags, ci_prob)
 
 
@@ -170,6 +172,7 @@ def intervals_beside(
     mle: PointEstimate,
     posterior: PosteriorEstimate | None,
     names: Sequence[str],
+    *,
     ci_prob: float | None,
     wanted: bool | None,
 ) -> tuple[PointEstimate, dict[str, xr.Dataset], list[Flag]]:
@@ -201,7 +204,7 @@ def intervals_beside(
     labels = list(labelled(template))
     profiled, flags = None, list[Flag]()
     if labels and can_profile(mle) and (wanted or (wanted is None and _is_cheap(mle, labels))):
-        mle, found, flags = trace_profiles(mle, labels, prob, 0, progressbar=False)
+        mle, found, flags = trace_profiles(mle, labels, ci_prob=prob)
         profiled = _label_ends(template, found, flags, prob)
     intervals = {"wald": interval_wald(mle, var_names=known, ci_prob=prob)}
     if profiled is not None:

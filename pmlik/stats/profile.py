@@ -43,7 +43,7 @@ __all__ = [
 # Derived variables with more elements than this are profiled only if they are named.
 _FEW_ELEMENTS = 8
 
-# Profiles start again from an optimum that is better by this, so many times at most.
+# Profiles start again from an optimum that is better by this, a few times at most.
 _BETTER = 1e-6
 _RESTARTS = 3
 
@@ -161,7 +161,11 @@ def profile(
     mle = mle_of(estimate, "profile")
     template = select_scalars(mle, var_names, coords)
     mle, found, flags = trace_profiles(
-        mle, list(labelled(template)), ci_prob, n_points, progressbar
+        mle,
+        list(labelled(template)),
+        ci_prob=ci_prob,
+        n_points=n_points,
+        progressbar=progressbar,
     )
     return Profile(
         estimate=mle,
@@ -236,9 +240,24 @@ def select_scalars(
 
 
 def trace_profiles(
-    mle: PointEstimate, labels: Sequence[str], ci_prob: float, n_points: int, progressbar: bool
+    mle: PointEstimate,
+    labels: Sequence[str],
+    *,
+    ci_prob: float,
+    n_points: int = 0,
+    progressbar: bool = False,
 ) -> tuple[PointEstimate, dict[str, ProfileEndpoints], list[Flag]]:
     """Trace the profiles of scalars, again from a better optimum if one is found.
+
+    Parameters
+    ----------
+    mle : PointEstimate
+    labels : sequence of str
+    ci_prob : float
+        Of the intervals at whose endpoints the profiles end.
+    n_points : int
+        Approximate number of points on each side; 0 for the endpoints alone.
+    progressbar : bool
 
     Returns
     -------
