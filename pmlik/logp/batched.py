@@ -1,10 +1,10 @@
-"""A graph of one flat vector, evaluated at many of them in chunks of bounded memory."""
+"""Graphs of one flat vector evaluated at many, in chunks of bounded memory."""
 
 from __future__ import annotations
 
 import tracemalloc
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,18 +19,52 @@ from pmlik._typing import FloatArray
 from pmlik.logp.compile import NO_VALUE, compile_quiet, plain_arrays
 from pmlik.model.transform import TermsModel
 
-__all__ = ["Batched"]
+__all__ = ["Batched", "compile_vectorized"]
 
 
-# Chunks of about this size stay in the processor's cache, which is also where they are fastest.
+# Chunks of about this size stay in the processor's cache, and are fastest.
 _CHUNK_BYTES = 2_000_000
 _MOST_POINTS = 10_000
+
+
+def compile_vectorized(
+    graphs: Sequence[Any],
+    inputs: Sequence[Any],
+    replace: Mapping[Any, Any],
+    model: TermsModel,
+    mode: Mode,
+) -> Callable[..., Any]:
+    """Compile graphs for batches of their inputs.
+
+    A check of parameters is made a term of the graph first: vectorized as a check it would fail
+    all points for one.
+
+    Parameters
+    ----------
+    graphs : sequence of variables
+    inputs : sequence of variables
+        Of the function, with batch axes first.
+    replace : mapping of variable to variable
+        Inputs of the graphs, and the batches that replace them.
+    model : TermsModel
+        Gives the context to compile in.
+    mode : Mode
+    """
+    bounds = (
+        "local_check_parameter_to_ninf_switch"
+        if model.check_bounds
+        else "local_remove_check_parameter"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = rewrite_graph(list(graphs), include=("canonicalize", bounds))
+        return compile_quiet(inputs, vectorize_graph(plain, replace=dict(replace)), model, mode)
 
 
 class Batched:
     """Graphs of one flat vector ``x``, evaluated at many.
 
-    The graphs are vectorised where PyTensor can do that and the result is the same, otherwise
+    The graphs are vectorized if PyTensor can do that and the result is the same, otherwise
     evaluated point by point. Functions are built on first use.
 
     Parameters
@@ -41,7 +75,7 @@ class Batched:
     model : TermsModel
         Gives the context to compile in.
     mode : Mode
-        How to compile.
+        Mode of compilation.
     """
 
     def __init__(self, graphs: Sequence[Any], x: Any, model: TermsModel, mode: Mode) -> None:
@@ -54,22 +88,13 @@ class Batched:
 
     @cached_property
     def _many(self) -> Callable[..., Any] | None:
-        """The vectorised function, None where there is none."""
+        """The vectorized function, None if there is none."""
         points = pt.matrix("points", dtype=self._x.dtype)
-        bounds = (
-            "local_check_parameter_to_ninf_switch"
-            if self._model.check_bounds
-            else "local_remove_check_parameter"
-        )
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                # A check of parameters is made a term of the graph first: vectorised as a
-                # check it would fail all points for one.
-                graphs = rewrite_graph(self._graphs, include=("canonicalize", bounds))
-                vectorised = vectorize_graph(graphs, replace={self._x: points})
-                return compile_quiet([points], vectorised, self._model, self._mode)
-        except Exception:  # noqa: BLE001 - many operations can't be vectorised; the loop can
+            return compile_vectorized(
+                self._graphs, [points], {self._x: points}, self._model, self._mode
+            )
+        except Exception:  # noqa: BLE001 - many operations can't be vectorized; the loop can
             return None
 
     def __call__(self, points: FloatArray, say: ProgressCallback | None = None) -> list[FloatArray]:
@@ -79,22 +104,22 @@ class Batched:
         ----------
         points : array (b, n)
         say : callable, optional
-            Told how far it is.
+            Receives the progress as text.
 
         Returns
         -------
         list of array (b, ...)
-            One a graph; NaN where an operation has no value.
+            One per graph; NaN at points without a value.
         """
         first = self._alone(points[:2] if len(points) else np.ones((1, points.shape[1])))
         if len(points) < 3:
             return [part[: len(points)] for part in first]
-        size, vectorised = self._chunk(points, first)
+        size, vectorized = self._chunk(points, first)
         chunks = [points[i : i + size] for i in range(0, len(points), size)]
         results = [np.empty((len(points), *part.shape[1:])) for part in first]
         done = 0
         for chunk in chunks:
-            parts = self._together(chunk) if vectorised else self._alone(chunk, first)
+            parts = self._together(chunk) if vectorized else self._alone(chunk, first)
             for result, part in zip(results, parts, strict=True):
                 result[done : done + len(chunk)] = part
             done += len(chunk)
@@ -103,10 +128,8 @@ class Batched:
         return results
 
     def _chunk(self, points: FloatArray, first: list[FloatArray]) -> tuple[int, bool]:
-        """How many points at once, and whether by the vectorised function."""
-        if self._many is None:
-            return max(1, len(points) // 100), False
-        if not self._agrees(points, first):
+        """Return the number of points per chunk, and True if the vectorized function is used."""
+        if self._many is None or not self._agrees(points, first):
             return max(1, len(points) // 100), False
         tracing = tracemalloc.is_tracing()
         if not tracing:
@@ -122,11 +145,11 @@ class Batched:
         return int(np.clip(_CHUNK_BYTES / max(peak, 1.0), 1, _MOST_POINTS)), True
 
     def _agrees(self, points: FloatArray, first: list[FloatArray]) -> bool:
-        """Whether the vectorised function gives what the plain one gives for two points."""
+        """Return True if the vectorized function gives the plain one's values at two points."""
         assert self._many is not None
         try:
             parts = self._many(points[:2])
-        except Exception:  # noqa: BLE001 - then the loop serves
+        except Exception:  # noqa: BLE001 - the loop is used then
             return False
         return all(
             np.shape(part) == alone.shape
@@ -138,7 +161,7 @@ class Batched:
         assert self._many is not None
         try:
             return list(self._many(chunk))
-        except NO_VALUE:  # some point has no value; find which
+        except NO_VALUE:  # at some point; find it one by one
             return self._alone(chunk)
 
     def _alone(self, chunk: FloatArray, like: list[FloatArray] | None = None) -> list[FloatArray]:

@@ -1,4 +1,4 @@
-"""Turn PyTensor graphs into functions: modes, backends, quiet compilation."""
+"""Compile PyTensor graphs: modes, backends, functions without warnings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-from numpy.typing import NDArray
 from pymc.pytensorf import compile as pm_compile
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.gradient import NullTypeGradError
@@ -40,30 +39,30 @@ __all__ = [
 ]
 
 
-#: PyMC's words for compiled backends.
+#: PyMC's names of compiled backends.
 BACKENDS = ("numba", "jax", "c")
 
-# A product with a side below the first and one above the second is long and thin.
+# A matrix with a side below the first and one above the second is long and thin.
 _THICK, _LONG = 64, 10_000
 
-#: How an operation says that it has no value at a point, and PyTensor that it has no derivative.
+#: Errors of operations without value at a point, and of graphs without derivative.
 NO_VALUE = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError, ValueError)
 NO_GRADIENT = (MethodNotDefined, NotImplementedError, NullTypeGradError, AttributeError, TypeError)
 
 
 def compile_mode(backend: str | None, *, for_start: bool = False, in_place: bool = False) -> Mode:
-    """PyTensor's mode for one of PyMC's backends; None interprets the graph with NumPy.
+    """Return PyTensor's mode for a backend of PyMC; None interprets the graph with NumPy.
 
-    Interpreting builds in a fraction of a second where compiling takes tens of seconds.
+    Interpreting takes a fraction of a second to build, compiling tens of seconds.
 
     Parameters
     ----------
     backend : {"numba", "jax", "c"}, optional
     for_start : bool
-        Build as fast as can be, for a start that is polished anyway. Else an interpreted graph
-        has all the rewrites that keep the numbers stable.
+        Build fast, for a start that is refined later. By default an interpreted graph has all
+        rewrites for numerical stability.
     in_place : bool
-        Whether operations may overwrite their inputs, for a function that is called very often.
+        Operations may overwrite their inputs, for a function that is called very often.
 
     Raises
     ------
@@ -75,7 +74,7 @@ def compile_mode(backend: str | None, *, for_start: bool = False, in_place: bool
         left_out = ["fusion", "BlasOpt", "blas_opt_inplace", "c_blas"]
         mode = Mode("py", optimizer=query).excluding(*left_out, *([] if in_place else ["inplace"]))
         return mode.register(whole_arrays)
-    if backend not in BACKENDS:  # PyTensor itself would take other spellings
+    if backend not in BACKENDS:  # PyTensor itself would accept other spellings
         raise ModelError(f"backend: got {backend!r}, need one of {', '.join(BACKENDS)}, or None.")
     if backend == "jax" and find_spec("jax") is None:
         raise ModelError("backend: got 'jax', which is not installed. Install it: pip install jax.")
@@ -109,9 +108,9 @@ def compile_quiet(
 
 
 def _is_better_alone(nodes: Iterable[Any]) -> bool:
-    """Whether all linear algebra is of small or of long thin matrices, and there is any.
+    """Return True if there is linear algebra, and only of small or of long thin matrices.
 
-    A long thin product waits for memory: one thread is hardly slower where the machine is idle.
+    A long thin product waits for memory: one thread is hardly slower if the machine is idle.
     """
     found = False
     for node in nodes:
@@ -127,37 +126,34 @@ def _is_better_alone(nodes: Iterable[Any]) -> bool:
 
 
 def _sides(matrix: Any) -> list[int]:
-    """The sides of a matrix that are known."""
+    """Return the known sides of a matrix."""
     if not matrix.type.ndim:
         return []
     return [size for size in matrix.type.shape[-2:] if size is not None]
 
 
 def plain_arrays(graphs: Sequence[Any]) -> list[Any]:
-    """PyMC's labelled arrays lowered to plain ones, which alone have gradients."""
+    """Lower PyMC's labelled arrays to plain ones, as only these have gradients."""
     if not any(hasattr(var.type, "dims") for var in ancestors(graphs)):
-        return list(graphs)  # asking for a rewrite that is not loaded would keep it from loading
+        return list(graphs)  # the rewrite exists only once PyTensor's labelled arrays are loaded
     return list(rewrite_graph(list(graphs), include=("lower_xtensor",)))
 
 
-Array = NDArray[np.float64]
-
-
-def softplus(x: Array) -> Array:
-    """``log(1 + exp(x))``, four times as fast as SciPy's ``log_expit`` and as exact."""
+def softplus(x: FloatArray) -> FloatArray:
+    """Return ``log(1 + exp(x))``, as exact as SciPy's ``log_expit`` and four times as fast."""
     small = np.log1p(np.exp(-np.abs(x)))
     return np.asarray(np.maximum(x, 0.0) + small)
 
 
-def log1mexp(x: Array) -> Array:
-    """``log(1 - exp(x))`` for ``x < 0``, as Maechler (2012) has it."""
+def log1mexp(x: FloatArray) -> FloatArray:
+    """Return ``log(1 - exp(x))`` for ``x < 0``, by the method of Maechler (2012)."""
     with np.errstate(all="ignore"):
         near, far = np.log(-np.expm1(x)), np.log1p(-np.exp(x))
     return np.where(x < -np.log(2), far, near)
 
 
-def trigamma(x: Array) -> Array:
-    """The second derivative of ``log gamma(x)``."""
+def trigamma(x: FloatArray) -> FloatArray:
+    """Return the second derivative of ``log gamma(x)``."""
     return np.asarray(special.polygamma(1, x))
 
 
@@ -173,5 +169,5 @@ def _with_function(fgraph: Any, node: Any) -> Any:
     return Elemwise(node.op.scalar_op, nfunc_spec=spec)(*node.inputs, return_list=True)
 
 
-#: The rewrite, and where it belongs among PyTensor's: after those that make such operations.
+#: The rewrite, and its position among PyTensor's: after those that create these operations.
 whole_arrays = (dfs_rewriter(_with_function), 48.9)

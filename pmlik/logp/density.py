@@ -29,7 +29,7 @@ from pmlik.model.validate import describe_not_finite
 __all__ = ["MANY", "LogDensity"]
 
 
-#: From so many coordinates it is asked whether the Hessian is mostly zeros.
+#: From this number of coordinates on, sparsity of the Hessian is looked for.
 MANY = 12
 
 # Products with many vectors are made in chunks of about this many numbers.
@@ -49,15 +49,15 @@ class LogDensity:
     Parameters
     ----------
     factors : mapping of str to variable
-        Its terms, elementwise, by the name of the model's variable.
+        Terms of the density, elementwise, by the name of the model's variable.
     x : vector variable
         Its argument.
     model : TermsModel
         Gives the context to compile in.
     mode : Mode
-        How to compile.
+        Mode of compilation.
     active : array of bool (n,)
-        Which coordinates the density depends on at all.
+        The coordinates that the density depends on.
     """
 
     is_integral: Literal[False] = False
@@ -75,7 +75,7 @@ class LogDensity:
     ) -> None:
         self._factors, self._x, self._model, self._mode = dict(factors), x, model, mode
         self.active = active
-        self.is_bounded = False  # whether it is known to have an upper bound
+        self.is_bounded = False  # True if it is known to have an upper bound
         self._same_products: bool | None = None
         self._pattern: SparsityPattern | None = None
         self.n_gradients = 0
@@ -94,12 +94,12 @@ class LogDensity:
         return rewrite_pregrad(total)
 
     def weighted(self, weights: Mapping[str, Any]) -> LogDensity:
-        """The same density with each entry of its terms counted ``weights`` times.
+        """Return the density with each entry of its terms multiplied by ``weights``.
 
         Parameters
         ----------
         weights : mapping of str to variable
-            By term, in its shape. An entry of weight 0 is left out, even where it is ``-inf``.
+            By term, in its shape. An entry of weight 0 is left out, even if it is ``-inf``.
         """
         factors = {
             name: pt.switch(pt.eq(weights[name], 0), 0.0, weights[name] * factor)
@@ -130,7 +130,7 @@ class LogDensity:
 
     @cached_property
     def _product_graph(self) -> tuple[Any, Any] | None:
-        """A vector and the Hessian times it, None where there is no second derivative."""
+        """A vector and the Hessian times it, None if there is no second derivative."""
         v = pt.vector("v", dtype=self._x.dtype)
         try:
             return v, grad((self._gradient * v).sum(), self._x, disconnected_inputs="ignore")
@@ -151,11 +151,11 @@ class LogDensity:
 
     @property
     def by_differences(self) -> bool:
-        """Whether an operation without second derivative forces finite differences."""
+        """True if an operation without second derivative makes finite differences necessary."""
         return bool(self.active.any()) and self._product_graph is None
 
     def value_and_gradient(self, x: FloatArray) -> tuple[float, FloatArray]:
-        """Log-density, with all constants, and its gradient (n,)."""
+        """Return the log-density, with all constants, and its gradient (n,)."""
         self.n_gradients += 1
         function = self._value_and_gradient
         try:
@@ -165,7 +165,7 @@ class LogDensity:
         return float(value), np.array(gradient, dtype=float)
 
     def product(self, x: FloatArray, v: FloatArray) -> FloatArray:
-        """Hessian of the log-density times ``v`` (n,).
+        """Return the Hessian of the log-density times ``v`` (n,).
 
         Exact, or by central differences of the exact gradient (see `by_differences`).
         """
@@ -181,10 +181,10 @@ class LogDensity:
             return np.full(len(x), np.nan)
 
     def pointwise(self, x: FloatArray, *, check_bounds: bool = True) -> dict[str, FloatArray]:
-        """The terms before they are summed: one array a variable, one entry an observation.
+        """Return the terms before they are summed: an array per variable, an entry per observation.
 
-        With ``check_bounds=False`` a parameter outside its bounds gives any number at its own
-        place, where otherwise all terms of the variable are ``-inf``.
+        If a parameter is outside its bounds, all terms of its variable are ``-inf``; with
+        ``check_bounds=False`` only the entries that depend on it are, or any other number.
         """
         values = map(np.asarray, self._pointwise(check_bounds)(x))
         return dict(zip(self._factors, values, strict=True))
@@ -201,30 +201,30 @@ class LogDensity:
     def many(
         self, what: What, points: FloatArray, say: ProgressCallback | None = None
     ) -> list[FloatArray]:
-        """The log-density, its gradient or its terms at each row of ``points`` (b, n).
+        """Return the log-density, its gradient or its terms at each row of ``points`` (b, n).
 
         Parameters
         ----------
         what : {"value", "gradient", "pointwise"}
         points : array (b, n)
         say : callable, optional
-            Told how far it is.
+            Receives the progress as text.
 
         Returns
         -------
         list of array (b, ...)
-            One array, and for ``"pointwise"`` one a term.
+            One array, and for ``"pointwise"`` one per term.
         """
         return self._batched(what)(points, say)
 
     @cached_property
     def _many_products(self) -> Callable[..., Any] | None:
-        """Products with many vectors at one point; None where PyTensor can't vectorise them."""
+        """Products with many vectors at one point; None if PyTensor can't vectorize them."""
         if self._product_graph is None:
             return None
         v, image = self._product_graph
         if any(isinstance(node.owner and node.owner.op, Blockwise) for node in ancestors([image])):
-            return None  # linear algebra takes many seconds to vectorise again
+            return None  # linear algebra takes many seconds to vectorize again
         many = pt.matrix("many", dtype=self._x.dtype)
         try:
             images = vectorize_graph(image, {v: many})
@@ -234,18 +234,18 @@ class LogDensity:
 
     @cached_property
     def _at_once(self) -> int:
-        """How many products together stay in the processor's cache."""
+        """Number of products that together stay in the processor's cache."""
         sizes = [np.prod([n or 1000 for n in f.type.shape]) for f in self._factors.values()]
         return int(np.clip(_PRODUCT_ELEMENTS / max(1.0, float(np.sum(sizes))), 1, 1000))
 
     def hessian(self, x: FloatArray) -> FloatArray:
-        """The dense (n, n) Hessian of the log-density."""
+        """Return the dense (n, n) Hessian of the log-density."""
         n = len(x)
         if self._may_be_sparse:
             hessian = self._sparse_hessian(x)
             if hessian is not None:
                 return hessian
-        if not self._vectorises(x):
+        if not self._can_vectorize(x):
             return hessian_from_products(lambda v: self.product(x, v), n)
         self.n_products += n
         function, basis = self._many_products, np.eye(n)
@@ -261,18 +261,18 @@ class LogDensity:
 
     @cached_property
     def _may_be_sparse(self) -> bool:
-        """Whether it is worth a look: parameters are picked by an index, or never mixed."""
+        """True if the Hessian may be sparse: parameters are indexed, or never mixed."""
         if len(self.active) < MANY or self._product_graph is None:
             return False
         ops = {type(node.owner.op).__name__ for node in ancestors([self._graph]) if node.owner}
         return bool(ops & _PICKS) or not ops & _MIXES
 
     def _sparse_hessian(self, x: FloatArray) -> FloatArray | None:
-        """The Hessian from a few products; None if it is dense, and then never asked again.
+        """Return the Hessian from a few products; None if it is dense, then and from then on.
 
-        Another product, with random numbers, shows that no entry was forgotten.
+        One more product, with random numbers, checks that no entry is missing.
         """
-        if self._pattern is None:  # beside x: at a round value an entry may vanish by chance
+        if self._pattern is None:  # beside x: at a round value an entry may be zero by chance
             beside = x + np.random.default_rng(0).uniform(-0.01, 0.01, size=len(x))
             self._pattern = find_pattern(lambda v: self.product(beside, v), [len(x)])
         pattern = self._pattern
@@ -292,14 +292,14 @@ class LogDensity:
         hessian = pattern.fill(entries)
         return np.asarray((hessian + hessian.T) / 2)
 
-    def _vectorises(self, x: FloatArray) -> bool:
-        """Whether products with many vectors are those with each, seen once."""
+    def _can_vectorize(self, x: FloatArray) -> bool:
+        """Return True if products with many vectors equal those with each; checked once."""
         if self._same_products is None:
             self._same_products = self._compare_products(x)
         return self._same_products
 
     def _compare_products(self, x: FloatArray) -> bool:
-        """Whether they are near differences of the gradient, or else equal to single products."""
+        """Return True if they are near differences of the gradient, or equal single products."""
         function = self._many_products if len(x) > 1 else None
         if function is None:
             return False
@@ -318,7 +318,7 @@ class LogDensity:
         return False
 
     def _differences(self, x: FloatArray, v: FloatArray) -> FloatArray:
-        """The Hessian times ``v`` by central differences of the exact gradient."""
+        """Return the Hessian times ``v`` by central differences of the exact gradient."""
         widths, step = np.maximum(np.abs(x), 1.0), np.cbrt(np.finfo(float).eps)
         return product_by_differences(lambda at: self.value_and_gradient(at)[1], x, v, widths, step)
 

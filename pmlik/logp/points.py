@@ -1,4 +1,4 @@
-"""Values that a user gives for the parameters: names, shapes and labels to flat points and back."""
+"""Parameter values given by a user: names, shapes and labels to flat points and back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Points:
     Parameters
     ----------
     flat : array (b, n)
-        One point a row.
+        One point per row.
     template : xarray.DataArray
         Dims, coords and shape of the batch, ``b`` elements in all.
     """
@@ -33,7 +33,7 @@ class Points:
     template: xr.DataArray
 
     def label(self, array: FloatArray, space: ParameterSpace, name: str) -> xr.DataArray:
-        """Label results (b, ...) of a variable of ``space``: batch dims first, then its own."""
+        """Label results (b, ...) of a variable: dims of the batch first, then its own."""
         own = space.empty(name)
         self.refuse(own.dims, name)
         return xr.DataArray(
@@ -44,7 +44,7 @@ class Points:
         )
 
     def refuse(self, dims: Iterable[Hashable], name: str) -> None:
-        """Raise if a dim of the batch is one of the given dims, too."""
+        """Raise if a dim of the batch is also one of the given dims."""
         clash = [dim for dim in dims if dim in self.template.dims]
         if clash:
             raise ValuesError(
@@ -73,7 +73,7 @@ def check_names(
     ignored : iterable of str
         Other names that may be given.
     complete : bool
-        Whether none may lack.
+        Raise also if one is missing.
 
     Raises
     ------
@@ -86,27 +86,27 @@ def check_names(
         raise ValuesError(
             f"{', '.join(unknown)}: not a parameter of the likelihood, which has {known}."
         )
-    lacking = [name for name in space.names if name not in given]
-    if complete and lacking:
-        raise ValuesError(f"{', '.join(lacking)}: no value given. The likelihood needs {known}.")
+    missing = [name for name in space.names if name not in given]
+    if complete and missing:
+        raise ValuesError(f"{', '.join(missing)}: no value given. The likelihood needs {known}.")
 
 
 def read_points(values: Mapping[Any, Any], space: ParameterSpace) -> Points:
-    """Flat points of values given by name, broadcast against each other.
+    """Return flat points of values given by name, broadcast against each other.
 
-    Plain arrays have the parameter's own shape last and broadcast over the axes before it, by
-    NumPy's rules; labelled ones over the dims that the parameter does not have, by name.
+    Plain arrays end with the parameter's own shape and broadcast over the axes before it, by
+    NumPy's rules. Labelled arrays broadcast by name over the dims that the parameter lacks.
 
     Parameters
     ----------
     values : mapping of str to array-like
-        All of the space's variables, and no others.
+        Exactly the space's variables.
     space : ParameterSpace
 
     Raises
     ------
     ValuesError
-        Naming the variable, what was got, and what is needed.
+        Naming the variable, what was given, and what is needed.
     """
     arrays = {name: _read(name, values[name], space) for name in space.names}
     batch_shape = _batch_shape(arrays, space)
@@ -152,12 +152,12 @@ def _is_numbered(series: pd.Series) -> bool:
 
 
 def read_numbers(name: str, value: Any) -> FloatArray:
-    """An array of numbers.
+    """Return an array of numbers.
 
     Raises
     ------
     ValuesError
-        For anything else, text and None among them.
+        For all else, such as text and None.
     """
     try:
         array = np.asarray(value)
@@ -173,7 +173,7 @@ def read_numbers(name: str, value: Any) -> FloatArray:
 def _batch_shape(
     arrays: Mapping[str, xr.DataArray | FloatArray], space: ParameterSpace
 ) -> tuple[int, ...]:
-    """The common shape of the axes of plain arrays before the parameters' own."""
+    """Return the common shape of plain arrays' axes before the parameters' own."""
     shapes = {
         name: array.shape[: array.ndim - space.empty(name).ndim]
         for name, array in arrays.items()
@@ -187,7 +187,7 @@ def _batch_shape(
 
 
 def _align(name: str, value: xr.DataArray, own: xr.DataArray) -> xr.DataArray:
-    """A labelled value with the parameter's dims in the model's order of labels."""
+    """Return a labelled value with the parameter's dims in the model's order of labels."""
     lacking = [dim for dim in own.dims if dim not in value.dims]
     if lacking:
         raise ValuesError(f"{name}: got dims {value.dims}, need {own.dims} among them.")
@@ -214,7 +214,7 @@ def _align(name: str, value: xr.DataArray, own: xr.DataArray) -> xr.DataArray:
 def _label_axes(
     name: str, value: xr.DataArray | FloatArray, batch_shape: tuple[int, ...], space: ParameterSpace
 ) -> xr.DataArray:
-    """Name the batch axes of plain arrays alike."""
+    """Return a labelled value; axes of the batch have the same names in all of them."""
     if isinstance(value, xr.DataArray):
         return value
     own = space.empty(name)
@@ -223,7 +223,7 @@ def _label_axes(
     while any(str(dim).startswith(stem) for dims in space.dims for dim in dims):
         stem = f"_{stem}"
     names = [stem] if n == 1 else [f"{stem}_{i}" for i in range(n)]
-    if value.ndim == own.ndim:  # one value goes with any batch
+    if value.ndim == own.ndim:  # one value for the whole batch
         return own.copy(data=value)
     full = np.broadcast_to(value, (*batch_shape, *own.shape))
     return xr.DataArray(full, dims=(*names, *own.dims), coords=own.coords)

@@ -1,4 +1,4 @@
-"""One objective at many points at once, each with data or weights of its own."""
+"""One objective at a batch of points, each with data or weights of its own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.mode import Mode
 from pytensor.graph.replace import graph_replace, vectorize_graph
-from pytensor.graph.rewriting.utils import rewrite_graph
 
 from pmlik._typing import FloatArray
+from pmlik.logp.batched import compile_vectorized
 from pmlik.logp.compile import compile_quiet
 from pmlik.logp.density import MANY, LogDensity
 from pmlik.logp.sparsity import SparsityPattern, find_pattern
@@ -23,10 +23,10 @@ from pmlik.model.transform import TermsModel
 __all__ = ["Replicated"]
 
 
-# About so many numbers in an intermediate array stay in the processor's cache.
+# Intermediate arrays of about this many numbers stay in the processor's cache.
 _ELEMENTS = 100_000
 
-# And so many in the Hessians of all replicates at once take little memory.
+# Hessians of all replicates with at most this many numbers take little memory.
 _HESSIAN_ELEMENTS = 2_000_000
 
 
@@ -36,16 +36,16 @@ class Replicated:
     Parameters
     ----------
     densities : sequence of LogDensity
-        Of the same ``x``.
+        Densities of the same ``x``.
     values : ConstrainedValues
-        Of it, too.
+        Constrained values of the same ``x``.
     inputs : sequence of shared variable
-        What differs between replicates: data or weights.
+        Data or weights, which differ between replicates.
     model : TermsModel
         Gives the context to compile in.
     mode : Mode
     near : array (n,)
-        Where the replicates will be looked at.
+        A point near which the replicates will be evaluated.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class Replicated:
         value, gradient = -_total([p[1] for p in parts]), -_total([p[2] for p in parts])
         return x, v, value, gradient, -_total(images)
 
-    def _vectorise(self, graphs: Sequence[Any], x: Any, v: Any) -> Callable[..., Any]:
-        """Points (b, 1, n), vectors (1, q, n), inputs (b, 1, ...): outputs (b, q, ...)."""
+    def _vectorize(self, graphs: Sequence[Any], x: Any, v: Any) -> Callable[..., Any]:
+        """Compile for points (b, 1, n), vectors (1, q, n), inputs (b, 1, ...)."""
         n = self._densities[0].active.size
         points = pt.tensor("points", shape=(None, 1, n), dtype=x.dtype)
         vectors = pt.tensor("vectors", shape=(1, None, n), dtype="float64")
@@ -83,31 +83,22 @@ class Replicated:
             pt.tensor(f"batch_{i}", shape=(None, 1, *one.type.shape), dtype=one.dtype)
             for i, one in enumerate(self._inputs)
         ]
-        bounds = (
-            "local_check_parameter_to_ninf_switch"
-            if self._model.check_bounds
-            else "local_remove_check_parameter"
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # As in `Batched`: a check of parameters must not fail all replicates for one.
-            plain = rewrite_graph(list(graphs), include=("canonicalize", bounds))
-            replace = {x: points, v: vectors, **dict(zip(self._inputs, batches, strict=True))}
-            together = vectorize_graph(plain, replace=replace)
-            return compile_quiet([points, vectors, *batches], together, self._model, self._mode)
+        inputs = [points, vectors, *batches]
+        replace = dict(zip([x, v, *self._inputs], inputs, strict=True))
+        return compile_vectorized(graphs, inputs, replace, self._model, self._mode)
 
     @cached_property
-    def _slope(self) -> Callable[..., Any]:
+    def _value_and_gradient(self) -> Callable[..., Any]:
         x, v, value, gradient, _ = self._graphs
-        return self._vectorise([value, gradient], x, v)
+        return self._vectorize([value, gradient], x, v)
 
     @cached_property
-    def _bend(self) -> Callable[..., Any]:
+    def _products(self) -> Callable[..., Any]:
         x, v, _, _, image = self._graphs
-        return self._vectorise([image], x, v)
+        return self._vectorize([image], x, v)
 
     @cached_property
-    def _naturals(self) -> Callable[..., Any]:
+    def _constrained(self) -> Callable[..., Any]:
         x, graphs = self._values.graphs
         points = pt.matrix("points", dtype=x.dtype)
         with warnings.catch_warnings():
@@ -116,20 +107,20 @@ class Replicated:
             return compile_quiet([points], together, self._model, self._mode)
 
     def values(self, points: FloatArray) -> FloatArray:
-        """The natural values (b, m) of points (b, n)."""
+        """Return the constrained values (b, m) of points (b, n)."""
         b = len(points)
-        parts = self._naturals(points)
+        parts = self._constrained(points)
         wide = [np.broadcast_to(p, (b, *np.shape(p)[1:])).reshape(b, -1) for p in parts]
         return np.concatenate([np.zeros((b, 0)), *wide], axis=1)
 
     @property
     def width(self) -> int:
-        """How many replicates at once are fast."""
+        """Number of replicates per batch that is fast."""
         return int(np.clip(_HESSIAN_ELEMENTS // self._n**2, 1, self._width))
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the Hessian is mostly zeros."""
+        """True if most entries of the Hessian are zero."""
         return self._pattern is not None
 
     @property
@@ -139,7 +130,9 @@ class Replicated:
     def value_and_gradient(
         self, points: FloatArray, inputs: Sequence[FloatArray]
     ) -> tuple[FloatArray, FloatArray]:
-        """Objective (b,) and gradient (b, n); infinite where either is not a number.
+        """Return the objective (b,) and its gradient (b, n).
+
+        The objective is infinite if it or its gradient is not finite.
 
         Parameters
         ----------
@@ -148,7 +141,7 @@ class Replicated:
         """
         b, n = points.shape
         vector = np.zeros((1, 1, n))
-        out = self._slope(points[:, None], vector, *(one[:, None] for one in inputs))
+        out = self._value_and_gradient(points[:, None], vector, *(one[:, None] for one in inputs))
         values = np.array(out[0], dtype=float).reshape(b)
         gradients = np.array(out[1], dtype=float).reshape(b, n)
         bad = ~(np.isfinite(values) & np.isfinite(gradients).all(axis=1))
@@ -158,10 +151,16 @@ class Replicated:
     def hessian(
         self, points: FloatArray, inputs: Sequence[FloatArray], basis: FloatArray
     ) -> FloatArray:
-        """The dense Hessians (b, k, k) in the coordinates of ``k`` directions (k, n).
+        """Return the dense Hessians (b, k, k) in the coordinates of ``k`` directions (k, n).
 
-        Where most second derivatives are zero, few products tell all (see `sparsity`), and one
-        more, with random numbers, that no entry was forgotten.
+        If most second derivatives are zero, a few products give all of them (see `sparsity`). One
+        more product, with random numbers, checks that no entry is missing.
+
+        Parameters
+        ----------
+        points : array (b, n)
+        inputs : sequence of array (b, ...)
+        basis : array (k, n)
         """
         pattern = self._pattern
         if pattern is None:
@@ -188,7 +187,7 @@ class Replicated:
 
     @cached_property
     def _units(self) -> FloatArray:
-        """One over the root of the curvature along each coordinate, near the replicates."""
+        """Inverse square root of the curvature along each coordinate, near the replicates."""
         assert self._pattern is not None
         inputs = [one.get_value()[None] for one in self._inputs]
         entries = self._pattern.read(self._images(self._near[None], inputs, self._pattern.seeds)[0])
@@ -199,7 +198,7 @@ class Replicated:
     def _images(
         self, points: FloatArray, inputs: Sequence[FloatArray], vectors: FloatArray
     ) -> FloatArray:
-        """The Hessians times vectors (q, n): (b, q, n)."""
+        """Return the Hessians times vectors (q, n), an array (b, q, n)."""
         b, n = points.shape
         images = np.empty((b, len(vectors), n))
         at_once = min(self._width, len(vectors))
@@ -208,15 +207,14 @@ class Replicated:
             part = [points[i : i + step, None]], [one[i : i + step, None] for one in inputs]
             for j in range(0, len(vectors), at_once):
                 some = vectors[None, j : j + at_once]
-                images[i : i + step, j : j + at_once] = self._bend(*part[0], some, *part[1])[0]
+                images[i : i + step, j : j + at_once] = self._products(*part[0], some, *part[1])[0]
         return images
 
     @cached_property
     def _pattern(self) -> SparsityPattern | None:
-        """Which second derivatives are not zero; None where that saves little.
+        """Pattern of non-zero second derivatives; None if it saves few products.
 
-        Seen beside the point where the first replicates are, as at a round value a derivative
-        may vanish by chance.
+        It is read beside the given point, as a derivative may be zero by chance at a round value.
         """
         n = self._n
         if n < MANY:

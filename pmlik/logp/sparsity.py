@@ -1,9 +1,9 @@
-"""Which entries of a Hessian are not zero, and how few products with vectors give them all.
+"""Sparsity pattern of a Hessian, and its entries from few products with vectors.
 
-A Hessian of many latents is mostly zeros: effects of one grouping factor don't meet each other,
-a state meets its neighbours only. Columns that share no row are asked for in one product (Curtis,
-Powell and Reid, 1974, doi:10.1093/imamat/13.1.117); rows and columns that meet too many others
-are asked for by themselves, and by symmetry are then known (Powell and Toint, 1979,
+A Hessian of many latents is mostly zeros: effects of one grouping factor share no entry, a state
+shares entries with its neighbours only. Columns that share no row are read from one product
+(Curtis, Powell and Reid, 1974, doi:10.1093/imamat/13.1.117). Columns that are almost dense have a
+product each, and their rows are known by symmetry (Powell and Toint, 1979,
 doi:10.1137/0716078).
 """
 
@@ -22,22 +22,22 @@ from pmlik._typing import BoolArray, FloatArray, IntArray, Product
 __all__ = ["SparsityPattern", "colour_apart", "find_pattern"]
 
 
-# Products agree to this share of the largest entry.
+# Tolerance of products, relative to the largest entry.
 _COMPLETE = 1e-10
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SparsityPattern:
-    """The non-zero entries of a symmetric matrix, and the products that tell them.
+    """The non-zero entries of a symmetric matrix, and the products that give them.
 
     Parameters
     ----------
     n : int
-        Rows of the matrix.
+        Number of rows.
     rows, columns : array of int (e,)
         The entries, both triangles, the whole diagonal among them, sorted by row.
     colours : array of int (n,)
-        Columns of one colour are asked for in one product.
+        Columns of one colour are read from one product.
     dense_columns : array of bool (n,)
         Columns with a colour of their own, whose rows are known by symmetry.
     """
@@ -50,7 +50,7 @@ class SparsityPattern:
 
     @classmethod
     def of(cls, n: int, rows: IntArray, columns: IntArray) -> SparsityPattern:
-        """Colour the pattern with the given entries."""
+        """Return the coloured pattern of the given entries."""
         order = np.lexsort((columns, rows))
         rows, columns = rows[order], columns[order]
         dense_columns = _choose_dense_columns(n, rows, columns)
@@ -58,40 +58,45 @@ class SparsityPattern:
 
     @property
     def n_colours(self) -> int:
-        """How many products the matrix costs."""
+        """Number of products that give the matrix."""
         return int(self.colours.max(initial=-1)) + 1
 
     @cached_property
     def seeds(self) -> FloatArray:
-        """The vectors (n_colours, n) to multiply by."""
+        """The vectors (n_colours, n) of these products."""
         seeds = np.zeros((self.n_colours, self.n))
         seeds[self.colours, np.arange(self.n)] = 1.0
         return seeds
 
     @cached_property
     def _places(self) -> tuple[IntArray, IntArray]:
-        """Of each entry, the product and the row where it is read."""
+        """The product, and the row of it, that each entry is read from."""
         across = self.dense_columns[self.rows] & ~self.dense_columns[self.columns]
         column = np.where(across, self.rows, self.columns)
         row = np.where(across, self.columns, self.rows)
         return self.colours[column], row
 
     def read(self, images: FloatArray) -> FloatArray:
-        """The entries (..., e), from the products (..., n_colours, n) with the seeds."""
+        """Return the entries (..., e) from the products (..., n_colours, n) with the seeds."""
         return np.asarray(images[(..., *self._places)])
 
     def fill(self, entries: FloatArray) -> FloatArray:
-        """The dense matrices (..., n, n) with the given entries (..., e)."""
+        """Return the dense matrices (..., n, n) with the given entries (..., e)."""
         whole = np.zeros((*entries.shape[:-1], self.n, self.n))
         whole[..., self.rows, self.columns] = entries
         return whole
 
     def is_complete(self, entries: FloatArray, witness: FloatArray, image: FloatArray) -> BoolArray:
-        """Whether matrices (..., n, n) have no entries but these (..., e).
+        """Return True for matrices (..., n, n) that have no other entries than these (..., e).
 
-        Asked of their products ``image`` (..., n) with one vector ``witness`` (n,) that has no
-        zeros; rows are compared in its units, so that it should be about as long as the matrix
-        is flat in each direction.
+        Parameters
+        ----------
+        entries : array (..., e)
+        witness : array (n,)
+            A vector without zeros, of about one over the root of the matrix's diagonal: rows are
+            compared in its units.
+        image : array (..., n)
+            The products of the matrices with ``witness``.
         """
         whole = self.fill(entries)
         error = np.abs((whole @ witness - image) * witness).max(axis=-1)
@@ -99,7 +104,7 @@ class SparsityPattern:
         return np.asarray(error <= _COMPLETE * size)
 
     def spread(self, weights: FloatArray) -> FloatArray:
-        """Vectors ``w`` (n_colours, n) that weigh the entries.
+        """Return vectors ``w`` (n_colours, n) that weight the entries.
 
         ``sum_c w_c' H seed_c`` is the sum of the entries times ``weights`` (e,).
         """
@@ -109,7 +114,7 @@ class SparsityPattern:
 
     @cached_property
     def is_diagonal(self) -> bool:
-        """Whether no two of the latents meet."""
+        """True if all entries are on the diagonal."""
         return len(self.rows) == self.n
 
     @property
@@ -130,7 +135,7 @@ class SparsityPattern:
         return SparsityPattern.of(self.n, both // self.n, both % self.n)
 
     def entries_of_rows(self, begin: int, end: int) -> slice:
-        """Return where the entries of rows ``begin`` to ``end`` (excluded) are."""
+        """Return the slice of the entries of rows ``begin`` to ``end`` (excluded)."""
         return slice(int(self._starts[begin]), int(self._starts[end]))
 
     @cached_property
@@ -138,30 +143,29 @@ class SparsityPattern:
         return np.asarray(np.searchsorted(self.rows, np.arange(self.n + 1)))
 
     def locate(self, rows: IntArray, columns: IntArray) -> IntArray:
-        """Where the given entries are among the pattern's, -1 for those outside it."""
+        """Return the indices of the given entries in the pattern, -1 for those outside it."""
         keys, wanted = self.rows * self.n + self.columns, rows * self.n + columns
         place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         return np.where(keys[place] == wanted, place, -1)
 
     def to_sparse(self, entries: FloatArray) -> sparse.csr_array:
-        """The matrix with the given entries."""
+        """Return the sparse matrix with the given entries."""
         return sparse.csr_array((entries, self.columns, self._starts), shape=(self.n, self.n))
 
 
 def find_pattern(product: Product, sizes: Sequence[int], seed: int = 0) -> SparsityPattern:
     """Find the non-zero entries of a symmetric matrix from products with it.
 
-    Blocks of columns are bisected: at each level those that are not yet known to share a row
-    are multiplied together by random numbers, and the rows that are hit say which halves
-    meet which. A block-diagonal matrix costs two products a level, a dense one as many as it
-    has columns.
+    Blocks of columns are bisected. At each level, blocks that are not known to share a row are
+    multiplied together by random numbers, and the non-zero rows show which blocks share entries.
+    A block-diagonal matrix costs two products per level, a dense one as many as it has columns.
 
     Parameters
     ----------
     product : callable
         ``v (n,) -> H v (n,)``, with exact zeros where the matrix has them.
     sizes : sequence of int
-        Lengths of the arrays that the rows stand for, end to end.
+        Lengths of the arrays that the rows belong to, in order.
     seed : int
     """
     n, rng = int(np.sum(sizes)), np.random.default_rng(seed)
@@ -193,7 +197,7 @@ def _symmetric(n: int, rows: IntArray, columns: IntArray) -> tuple[IntArray, Int
 def _bisect(
     starts: IntArray, rows: IntArray, columns: IntArray
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Halve all blocks of more than one row; halves meet where the wholes did."""
+    """Halve all blocks of more than one row; halves share entries if their blocks did."""
     lengths = np.diff(starts)
     parts = np.where(lengths > 1, 2, 1)
     first = np.concatenate([[0], np.cumsum(parts)[:-1]])
@@ -209,7 +213,7 @@ def _bisect(
 
 
 def _choose_dense_columns(n: int, rows: IntArray, columns: IntArray) -> BoolArray:
-    """The columns that meet so many others that they are better asked for alone."""
+    """Return the columns with so many entries that a product each saves products in all."""
     degrees = np.bincount(rows, minlength=n)
     dense_columns, best = np.zeros(n, bool), int(degrees.max(initial=0))
     if best <= 4 or best <= 2 * np.median(degrees):
@@ -228,7 +232,7 @@ def _choose_dense_columns(n: int, rows: IntArray, columns: IntArray) -> BoolArra
 
 
 def _colour(n: int, rows: IntArray, columns: IntArray, dense_columns: BoolArray) -> IntArray:
-    """Colours such that columns of one colour share no row, but for the rows of dense_columns."""
+    """Return colours such that columns of one colour share no row, except dense ones."""
     colours = np.empty(n, dtype=np.int64)
     free = np.flatnonzero(~dense_columns)
     ordinary = ~dense_columns[rows] & ~dense_columns[columns]
@@ -243,7 +247,7 @@ def _colour(n: int, rows: IntArray, columns: IntArray, dense_columns: BoolArray)
 
 
 def colour_apart(members: sparse.csr_array) -> IntArray:
-    """Colours (n,) such that no row of ``members`` (m, n) has two columns of one colour."""
+    """Return colours (n,) such that no row of ``members`` (m, n) has a colour twice."""
     return _colour_graph(sparse.csr_array(members.T @ members))
 
 
@@ -253,7 +257,7 @@ def _colour_graph(meet: sparse.csr_array) -> IntArray:
         return np.zeros(0, dtype=np.int64)
     _, component = connected_components(meet, directed=False)
     sizes = np.bincount(component)
-    if (np.diff(meet.indptr) == sizes[component]).all():  # all meet all: number them
+    if (np.diff(meet.indptr) == sizes[component]).all():  # complete components
         order = np.argsort(component, kind="stable")
         rank = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         ranked = np.empty(n, dtype=np.int64)

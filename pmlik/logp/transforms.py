@@ -1,4 +1,4 @@
-"""The natural values of one flat vector, and their derivatives."""
+"""Constrained values of one flat vector, and their derivatives."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _STEPS = {"floor", "ceil", "trunc", "round_half_even", "round_half_away", "sign"
 
 
 def _is_step_function(graph: Any, x: Any) -> bool:
-    """Whether a graph depends on ``x`` only through roundings, comparisons and the like.
+    """Return True if a graph depends on ``x`` only through roundings, comparisons and the like.
 
-    PyTensor gives these a derivative of zero, which says nothing of their uncertainty.
+    PyTensor gives these a derivative of zero, which is no measure of their uncertainty.
     """
 
     def smooth_inputs(var: Any) -> list[Any]:
@@ -36,17 +36,17 @@ def _is_step_function(graph: Any, x: Any) -> bool:
 
 
 class ConstrainedValues:
-    """The natural values of ``x``, end to end: parameters first, then derived quantities.
+    """The constrained values of ``x`` in one vector: parameters, then derived quantities.
 
     Parameters
     ----------
     graphs : sequence of variables
-        One a variable.
+        One per variable.
     x : vector variable
     model : TermsModel
     mode : Mode
     n_parameters : int
-        How many of the variables are parameters.
+        Number of variables that are parameters.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ConstrainedValues:
 
     @property
     def graphs(self) -> tuple[Any, list[Any]]:
-        """``x`` and one graph a variable."""
+        """``x`` and one graph per variable."""
         return self._x, self._graphs
 
     @cached_property
@@ -66,15 +66,15 @@ class ConstrainedValues:
         return compile_quiet([self._x], self._graphs, self._model, self._mode)
 
     def arrays(self, x: FloatArray) -> list[FloatArray]:
-        """One array a variable, in its shape."""
+        """Return one array per variable, in its shape."""
         return [np.asarray(value, dtype=float) for value in self._function(x)]
 
     def __call__(self, x: FloatArray) -> FloatArray:
-        """All values (m,)."""
+        """Return all values (m,)."""
         return np.concatenate([np.zeros(0), *(array.ravel() for array in self.arrays(x))])
 
     def are_parameters(self, x: FloatArray) -> BoolArray:
-        """Which of the ``m`` values are parameters: the first ones."""
+        """Return a mask (m,) of the values that are parameters: the first ones."""
         arrays = self.arrays(x)
         parts = [np.full(a.size, i < self._n_parameters) for i, a in enumerate(arrays)]
         return np.concatenate([np.zeros(0, bool), *parts])
@@ -93,7 +93,7 @@ class ConstrainedValues:
         return True
 
     def smooth(self, x: FloatArray) -> BoolArray:
-        """Which of the ``m`` values have a derivative."""
+        """Return a mask (m,) of the values that have a derivative."""
         parts = [
             np.full(array.size, smooth)
             for array, smooth in zip(self.arrays(x), self._smooth, strict=True)
@@ -102,7 +102,7 @@ class ConstrainedValues:
 
     @cached_property
     def _vjp_graph(self) -> tuple[Any, Any]:
-        """``(u, J' u)`` as graphs, with nothing for values that have no derivative."""
+        """``(u, J' u)`` as graphs; values without derivative contribute nothing."""
         u = pt.vector("u", dtype="float64")
         total, start = pt.zeros(()) + 0 * self._x.sum(), pt.as_tensor(0)
         for graph, smooth in zip(self._graphs, self._smooth, strict=True):
@@ -118,7 +118,7 @@ class ConstrainedValues:
         return compile_quiet([self._x, u], [image], self._model, self._mode)
 
     def vjp(self, x: FloatArray, u: FloatArray) -> FloatArray:
-        """``J' u`` (n,) for the Jacobian ``J`` (m, n) at ``x``."""
+        """Return ``J' u`` (n,) for the Jacobian ``J`` (m, n) at ``x``."""
         return np.array(self._vjp_function(x, u)[0], dtype=float)
 
     @cached_property
@@ -127,10 +127,10 @@ class ConstrainedValues:
         u, image = self._vjp_graph
         v = pt.vector("v", dtype=self._x.dtype)
         try:
-            pushed = grad((image * v).sum() + 0 * u.sum(), u)
+            product = grad((image * v).sum() + 0 * u.sum(), u)
         except NO_GRADIENT:
             return None
-        return compile_quiet([self._x, v, u], [pushed], self._model, self._mode)
+        return compile_quiet([self._x, v, u], [product], self._model, self._mode)
 
     def jvp(self, x: FloatArray) -> Product:
         """Return the map ``v -> J v`` (m,) at ``x``."""

@@ -149,7 +149,7 @@ def refuse_latents(roles: Roles) -> None:
             f"{', '.join(roles.latents)}: latent (random effects, states or missing values), as "
             "its distribution depends on other free variables, or it is a standard draw that is "
             "multiplied by another free variable. The likelihood is the integral over it: "
-            "pmlik.marginal_model takes it, and this is of models without latents. Where it is "
+            "pmlik.marginal_model takes it, and this is of models without latents. If it is "
             "a parameter, name it in parameters=[...]."
         )
 
