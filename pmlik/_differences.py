@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from pmlik._typing import FloatArray
 
-__all__ = ["central_difference", "fourth_order_difference"]
-
 
 def central_difference[Value: (float, FloatArray)](
     function: Callable[[FloatArray], Value], x: FloatArray, step: FloatArray

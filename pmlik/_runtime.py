@@ -24,20 +24,6 @@ from rich.progress import (
 )
 from threadpoolctl import ThreadpoolController
 
-__all__ = [
-    "TimeBudget",
-    "Timer",
-    "least_seconds",
-    "ProgressCallback",
-    "counting",
-    "steps",
-    "SMALL",
-    "quiet_single_thread",
-    "one_thread",
-    "quiet_host",
-    "SINCE_PYMC_6_4",
-]
-
 ProgressCallback = Callable[[str], None]
 
 

@@ -23,8 +23,6 @@ from pmlik.results.files import check_replaceable, write_text
 from pmlik.results.flags import Severity
 from pmlik.results.table import to_text
 
-__all__ = ["SUFFIXES", "main", "write_report"]
-
 _FLAGGED, _USAGE = 1, 2
 
 

@@ -50,8 +50,6 @@ from pmlik.stats.fitted import PATIENCE_SECONDS as EXTRAS_PATIENCE
 from pmlik.stats.fitted import keep_extras
 from pmlik.stats.intervals import intervals_beside
 
-__all__ = ["compare", "audit"]
-
 
 def compare(
     model: pm.Model | None = None,

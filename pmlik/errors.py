@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "EstimationError",
-    "FileError",
-    "ModelError",
-    "NestingError",
-    "PmlikError",
-    "StartError",
-    "UnderflowWarning",
-    "ValuesError",
-]
-
 
 class PmlikError(Exception):
     """Base class of pmlik's errors."""

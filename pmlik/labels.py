@@ -17,16 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
 
-__all__ = [
-    "ParameterSpace",
-    "bounds_of",
-    "label_bounds",
-    "labelled",
-    "printable",
-    "select_variables",
-    "space_of",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class ParameterSpace:

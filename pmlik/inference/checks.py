@@ -18,25 +18,6 @@ from pmlik.results.directions import describe_direction
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import Certificate, PointEstimate
 
-__all__ = [
-    "agrees_with_differences",
-    "check_certificate",
-    "check_gradient",
-    "check_higher",
-    "check_identified",
-    "check_joint",
-    "check_laplace",
-    "check_latents",
-    "check_limit",
-    "check_optima",
-    "check_order",
-    "check_roles",
-    "check_standard_errors",
-    "check_unbounded",
-    "is_label_switched",
-]
-
-
 # An automatic gradient with a larger relative error is wrong.
 _GRADIENT_ERROR = 1e-3
 

@@ -37,9 +37,6 @@ from pmlik.model.transform import (
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.optimize.objective import LARGE_DATA, Kind, Objective
 
-__all__ = ["OpenModel", "CompiledModel", "compile_model", "compile_open_model", "sampled_prior"]
-
-
 # Compile when the work ahead would take longer than this if interpreted.
 _PATIENCE_SECONDS = 20.0
 

@@ -17,8 +17,6 @@ from pmlik.optimize.objective import Kind
 from pmlik.results.flags import raise_if_strict
 from pmlik.results.point import PointEstimate
 
-__all__ = ["find_MAP", "find_MLE", "KINDS", "prepare_model", "estimate_kind"]
-
 
 def find_MLE(
     model: pm.Model | None = None,

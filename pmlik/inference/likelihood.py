@@ -26,8 +26,6 @@ from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Severity
 from pmlik.results.point import PointEstimate
 
-__all__ = ["Likelihood"]
-
 Reduction = Literal["sum", "mean", "none"]
 
 

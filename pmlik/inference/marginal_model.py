@@ -23,8 +23,6 @@ from pmlik.model.roles import Latent, Potentials, Roles, read_roles
 from pmlik.model.transform import carry_over, graph_of
 from pmlik.model.validate import resolve_model
 
-__all__ = ["marginal_model", "parameters_model"]
-
 _NAME = "log_likelihood"
 
 

@@ -22,9 +22,6 @@ from pmlik.logp.density import LogDensity
 from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.transform import factor_graphs, untransformed_model
 
-__all__ = ["ConstrainedLikelihood", "ConstrainedMarginal"]
-
-
 # A value on the boundary of the support belongs to it: before it is transformed it is moved
 # inside by this share.
 _INWARD = 1e-12

@@ -13,18 +13,6 @@ from pmlik.errors import ModelError, PmlikError
 from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
 
-__all__ = [
-    "CovarianceKind",
-    "FitOptions",
-    "seed_of",
-    "JOINT_STARTS",
-    "check_ci_prob",
-    "check_count",
-    "check_covariance",
-    "check_var_names",
-]
-
-
 # The mode of parameters and latents together is shown for what it is; two starts will do.
 JOINT_STARTS = 2
 

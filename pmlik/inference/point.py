@@ -41,9 +41,6 @@ from pmlik.results.directions import describe_direction, simplify
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd, Status
 
-__all__ = ["estimate_point"]
-
-
 # Draws of the latents that check the Laplace approximation, fewer where the data are large.
 _LAPLACE_DRAWS, _LEAST_LAPLACE_DRAWS, _LAPLACE_TERMS = 1000, 100, 10_000_000
 

@@ -18,9 +18,6 @@ from pmlik.optimize.objective import Kind, Objective, ObjectiveLike, SearchPoint
 from pmlik.optimize.result import SearchResult
 from pmlik.results.point import Status
 
-__all__ = ["PointFit"]
-
-
 # Steps, in standard errors at the start, after which a scalar with a limit has reached it.
 _FAR = 1e8
 

@@ -35,9 +35,6 @@ from pmlik.model.validate import resolve_model
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.results.point import LatentModes, PointEstimate
 
-__all__ = ["Prepared", "prepare", "prepare_joint", "prepared_of"]
-
-
 # A Hessian that takes longer is not for a search.
 _SLOWEST_HESSIAN = 1.0
 

@@ -18,9 +18,6 @@ from pmlik.optimize.multistart import minimize
 from pmlik.optimize.objective import Objective
 from pmlik.optimize.profiled import Profiled
 
-__all__ = ["GridProfiler", "profile_grid"]
-
-
 # Shortest step as a share of the whole, and the relative rate below which a fixed value counts as
 # saturated.
 _SHORTEST = 1e-6

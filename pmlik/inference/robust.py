@@ -15,8 +15,6 @@ from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import PointEstimate
 
-__all__ = ["make_robust"]
-
 
 @np.errstate(all="ignore")
 def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEstimate:

@@ -22,24 +22,6 @@ from pmlik.model.validate import resolve_model
 from pmlik.results.flags import Flag, FlagCode, Severity, raise_if_strict
 from pmlik.results.posterior import PosteriorEstimate
 
-__all__ = [
-    "estimate_posterior",
-    "posterior_or_flag",
-    "sample_posterior",
-    "CiKind",
-    "check_sample_kwargs",
-    "diagnose",
-    "run_pymc_sample",
-    "n_requested_draws",
-    "interval_of",
-    "numeric_posterior",
-    "check_chains",
-    "check_draws",
-    "check_near",
-    "check_no_higher",
-    "check_interval",
-]
-
 
 def estimate_posterior(
     model: pm.Model,

@@ -18,8 +18,6 @@ from pmlik.model.graph import as_tensor
 from pmlik.model.roles import Roles
 from pmlik.model.transform import without_initial_values
 
-__all__ = ["Simulate", "simulator"]
-
 Simulate = Callable[[np.random.SeedSequence], dict[str, NDArray[Any]]]
 
 

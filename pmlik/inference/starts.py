@@ -33,19 +33,6 @@ from pmlik.optimize.trust_region import TRUST_REGION_OPTIONS, find_scales
 if TYPE_CHECKING:
     from pmlik.inference.prepare import Prepared
 
-__all__ = [
-    "FROM_DRAW",
-    "count_starts",
-    "first_start",
-    "list_starts",
-    "best_placed",
-    "describe_point",
-    "jitter",
-    "usable_start",
-    "find_MAP_point",
-    "prior_draws",
-]
-
 
 #: The name of a start that is a posterior draw.
 FROM_DRAW = "best posterior draw"

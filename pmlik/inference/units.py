@@ -24,9 +24,6 @@ from pmlik.model.observations import count_of
 from pmlik.model.transform import TermsModel
 from pmlik.model.validate import constant_data
 
-__all__ = ["Cluster", "ResamplingUnits", "read_units"]
-
-
 #: Clusters, as a user names them: a dim, a ``pm.Data``, labels, or labels by observed variable.
 Cluster = str | ArrayLike | Mapping[str, ArrayLike] | None
 _ADVICE = "Use bootstrap(kind='parametric'), or standard errors from the observed information."

@@ -19,9 +19,6 @@ from pmlik._typing import FloatArray
 from pmlik.logp.compile import NO_VALUE, compile_quiet, plain_arrays
 from pmlik.model.transform import TermsModel
 
-__all__ = ["Batched", "compile_vectorized"]
-
-
 # Chunks of about this size stay in the processor's cache, and are fastest.
 _CHUNK_BYTES = 2_000_000
 _MOST_POINTS = 10_000

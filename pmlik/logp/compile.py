@@ -28,17 +28,6 @@ from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
 from pmlik.model.transform import TermsModel
 
-__all__ = [
-    "BACKENDS",
-    "NO_GRADIENT",
-    "NO_VALUE",
-    "compile_mode",
-    "compile_quiet",
-    "plain_arrays",
-    "whole_arrays",
-]
-
-
 #: PyMC's names of compiled backends.
 BACKENDS = ("numba", "jax", "c")
 

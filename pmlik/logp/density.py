@@ -26,9 +26,6 @@ from pmlik.logp.sparsity import SparsityPattern, find_pattern
 from pmlik.model.transform import TermsModel
 from pmlik.model.validate import describe_not_finite
 
-__all__ = ["MANY", "LogDensity"]
-
-
 #: From this number of coordinates on, sparsity of the Hessian is looked for.
 MANY = 12
 

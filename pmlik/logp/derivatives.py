@@ -9,8 +9,6 @@ import numpy as np
 from pmlik._differences import central_difference
 from pmlik._typing import FloatArray, Product
 
-__all__ = ["hessian_from_products", "product_by_differences"]
-
 
 def hessian_from_products(product: Product, n: int) -> FloatArray:
     """Return the dense (n, n) Hessian from ``n`` Hessian-vector products, made symmetric."""

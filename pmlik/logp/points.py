@@ -14,8 +14,6 @@ from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
 from pmlik.labels import ParameterSpace
 
-__all__ = ["Points", "check_names", "read_numbers", "read_points"]
-
 
 @dataclass(frozen=True, eq=False)
 class Points:

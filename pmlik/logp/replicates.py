@@ -20,9 +20,6 @@ from pmlik.logp.sparsity import SparsityPattern, find_pattern
 from pmlik.logp.transforms import ConstrainedValues
 from pmlik.model.transform import TermsModel
 
-__all__ = ["Replicated"]
-
-
 # Intermediate arrays of about this many numbers stay in the processor's cache.
 _ELEMENTS = 100_000
 

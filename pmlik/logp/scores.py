@@ -16,8 +16,6 @@ from pmlik.logp.compile import NO_GRADIENT
 if TYPE_CHECKING:
     from pmlik.logp.density import LogDensity
 
-__all__ = ["unit_scores"]
-
 
 def unit_scores(
     density: LogDensity, x: FloatArray, codes: Mapping[str, IntArray], n_units: int

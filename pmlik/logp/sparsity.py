@@ -19,9 +19,6 @@ from scipy.sparse.csgraph import connected_components
 
 from pmlik._typing import BoolArray, FloatArray, IntArray, Product
 
-__all__ = ["SparsityPattern", "colour_apart", "find_pattern"]
-
-
 # Tolerance of products, relative to the largest entry.
 _COMPLETE = 1e-10
 

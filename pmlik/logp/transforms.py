@@ -16,8 +16,6 @@ from pmlik._typing import BoolArray, FloatArray, Product
 from pmlik.logp.compile import NO_GRADIENT, compile_quiet, plain_arrays
 from pmlik.model.transform import TermsModel
 
-__all__ = ["ConstrainedValues"]
-
 _STEPS = {"floor", "ceil", "trunc", "round_half_even", "round_half_away", "sign", "int_div"}
 
 

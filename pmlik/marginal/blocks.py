@@ -12,17 +12,6 @@ from scipy.sparse.csgraph import connected_components
 from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.marginal.laplace import Laplace, Mode
 
-__all__ = [
-    "BlockRule",
-    "Blocks",
-    "LaplaceByBlock",
-    "NotAloneError",
-    "Terms",
-    "Weighted",
-    "find_blocks",
-    "find_groups",
-]
-
 
 class NotAloneError(ValueError):
     """A term depends on several groups of latents, so that their integral is not a product."""

@@ -14,8 +14,6 @@ from scipy.sparse.linalg import splu, spsolve_triangular
 from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.logp.sparsity import SparsityPattern
 
-__all__ = ["BandPlan", "BlockPlan", "DensePlan", "Factor", "Plan", "SparsePlan", "make_plan"]
-
 _MAX_BLOCK = 40
 _MAX_BORDER = 1500
 _MAX_BAND = 100

@@ -20,8 +20,6 @@ from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.roles import Roles
 from pmlik.model.transform import TermsModel
 
-__all__ = ["ConditionalModes", "conditional_modes"]
-
 _MAX_ROWS = 2000
 
 

@@ -20,9 +20,6 @@ from pmlik.marginal.laplace import Laplace, Mode
 from pmlik.marginal.quadrature import Quadrature
 from pmlik.model.validate import describe_not_finite
 
-__all__ = ["MarginalLogLikelihood"]
-
-
 # Differences over this share of a standard error: truncation and rounding are then both about
 # 1e-9 of a second derivative.
 _STEP = 1e-4

@@ -22,17 +22,6 @@ from pmlik.logp.sparsity import SparsityPattern, colour_apart
 if TYPE_CHECKING:
     from pmlik.marginal.integrand import Integrand
 
-__all__ = [
-    "ColumnwiseHessian",
-    "Incidence",
-    "IntegrandLike",
-    "JointHessian",
-    "SparseHessian",
-    "TermwiseHessian",
-    "VectorizedHessian",
-    "find_incidence",
-    "hessians_agree",
-]
 
 _MOST_COLOURS = 6
 

@@ -11,9 +11,6 @@ from scipy.special import logsumexp
 from pmlik._typing import FloatArray
 from pmlik.marginal.laplace import Laplace, Mode
 
-__all__ = ["LaplaceError", "laplace_error"]
-
-
 #: Above this the importance sampling estimate cannot be trusted (Vehtari et al., 2024,
 #: jmlr.org/papers/v25/19-556.html).
 MOST_K = 0.7

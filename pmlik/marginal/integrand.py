@@ -29,9 +29,6 @@ from pmlik.marginal.hessian import (
 from pmlik.model.graph import in_double_precision, share_large_constants
 from pmlik.model.transform import TermsModel
 
-__all__ = ["Integrand"]
-
-
 # Up to this many vectors one function makes all Hessian-vector products.
 _MOST_JOINT = 6
 

@@ -19,9 +19,6 @@ from pmlik.logp.sparsity import SparsityPattern, find_pattern
 from pmlik.marginal.cholesky import Factor, Plan, make_plan
 from pmlik.marginal.hessian import IntegrandLike, SparseHessian
 
-__all__ = ["Laplace", "Mode"]
-
-
 # The mode is found after a Newton step from within a millionth of a standard deviation, or if the
 # next step would be shorter than rounding.
 _NEARLY, _EXACTLY = 1e-12, 1e-22

@@ -15,8 +15,6 @@ from pmlik.errors import ModelError
 from pmlik.marginal.blocks import Blocks, NotAloneError, Terms, find_groups
 from pmlik.marginal.laplace import Laplace, Mode
 
-__all__ = ["Quadrature"]
-
 
 class Quadrature:
     """The marginal log-likelihood by quadrature, with the interface of `Laplace`.

@@ -19,8 +19,6 @@ from pytensor.graph.traversal import ancestors
 from pmlik.model.graph import as_tensor
 from pmlik.model.transform import TermsModel
 
-__all__ = ["standardize_latents", "standard_terms", "StandardizedTerms"]
-
 _PRODUCTS = ("Dot", "Matmul", "MatMul")
 
 # Chains are left as they are: in standard units each state depends on all before it.

@@ -10,8 +10,6 @@ from rich.console import Console
 
 from pmlik._runtime import quiet_host
 
-__all__ = ["describe_edges", "describe_model"]
-
 _WIDTH = 100
 
 

@@ -10,8 +10,6 @@ from pmlik._typing import FloatArray
 from pmlik.labels import ParameterSpace
 from pmlik.model.transform import TermsModel
 
-__all__ = ["label_space", "default_dims"]
-
 
 def default_dims(name: str, ndim: int) -> tuple[str, ...]:
     """Return the dims of a variable that has none in the model, as ArviZ names them."""

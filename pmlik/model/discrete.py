@@ -13,8 +13,6 @@ from pytensor.graph.traversal import ancestors
 from pmlik.errors import ModelError
 from pmlik.model.transform import carry_over, without_initial_values
 
-__all__ = ["discrete_latents", "sum_out_discrete"]
-
 
 def discrete_latents(model: pm.Model) -> tuple[str, ...]:
     """Return the names of the discrete free variables that other variables depend on."""

@@ -19,18 +19,6 @@ from pytensor.tensor.variable import TensorConstant
 
 from pmlik._typing import FloatArray
 
-__all__ = [
-    "in_double_precision",
-    "share_large_constants",
-    "MATRIX_PRODUCTS",
-    "MOVES",
-    "operation_names",
-    "users_of",
-    "as_tensor",
-    "evaluate",
-]
-
-
 # Arrays of at least this size are passed as arguments: compiled into a function they cost minutes
 # and gigabytes.
 _LARGE = 10_000

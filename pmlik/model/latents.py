@@ -14,9 +14,6 @@ from pytensor.scan.op import Scan
 from pmlik.model.graph import MATRIX_PRODUCTS, MOVES, operation_names, users_of
 from pmlik.model.validate import constant_data
 
-__all__ = ["Noncentered", "find_noncentered", "find_coefficients"]
-
-
 # Distributions by class name, and the parameters of their standard form: "I" is the identity
 # matrix, None any value.
 _STANDARD: dict[str, tuple[Any, ...]] = {

@@ -12,8 +12,6 @@ from pmlik._typing import FloatArray
 from pmlik.model.graph import as_tensor, evaluate
 from pmlik.model.transform import TermsModel
 
-__all__ = ["count_of", "observed_values", "count_observations"]
-
 _SERIES = tuple(
     getattr(timeseries, name)
     for name in ("AutoRegressiveRV", "GARCH11RV", "RandomWalkRV", "EulerMaruyamaRV")

@@ -14,9 +14,6 @@ from pmlik.errors import ModelError
 from pmlik.model.latents import Noncentered, find_coefficients, find_noncentered
 from pmlik.model.validate import refuse_discrete, refuse_unusable, refuse_without_likelihood
 
-__all__ = ["Latent", "Potentials", "Roles", "read_roles", "refuse_latents"]
-
-
 #: The density that ``pm.Potential`` terms belong to.
 Potentials = Literal["likelihood", "prior"]
 

@@ -21,20 +21,6 @@ from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.roles import Potentials, Roles, read_roles, refuse_latents
 from pmlik.model.validate import resolve_model
 
-__all__ = [
-    "TermsModel",
-    "carry_over",
-    "factor_graphs",
-    "graph_of",
-    "likelihood_model",
-    "likelihood_terms",
-    "open_data",
-    "prior_terms",
-    "terms_model",
-    "untransformed_model",
-    "without_initial_values",
-]
-
 
 class TermsModel(pm.Model):
     """A ``pm.Model`` whose log-density is the sum of some of its terms.

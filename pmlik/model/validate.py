@@ -17,14 +17,6 @@ from pytensor.graph.traversal import ancestors, graph_inputs
 
 from pmlik.errors import ModelError
 
-__all__ = [
-    "describe_not_finite",
-    "refuse_discrete",
-    "refuse_unusable",
-    "refuse_without_likelihood",
-    "resolve_model",
-]
-
 
 def resolve_model(model: pm.Model | None) -> pm.Model:
     """Return the given model, or the one on the context stack.

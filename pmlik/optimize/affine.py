@@ -10,8 +10,6 @@ from pmlik._typing import BoolArray, FloatArray
 from pmlik.optimize.hessian import HessianEigen
 from pmlik.optimize.objective import DensityLike, ObjectiveLike, ValuesLike
 
-__all__ = ["AffineObjective"]
-
 
 class AffineObjective:
     """The objective at ``origin + basis @ u`` minus a level, as a function of ``u`` (r,).

@@ -7,9 +7,6 @@ import numpy as np
 from pmlik._typing import FloatArray
 from pmlik.optimize.objective import Objective
 
-__all__ = ["BEYOND", "border_values", "is_short_of_border", "joint_border"]
-
-
 #: A step this long in x takes any transform to the border of its support.
 BEYOND = 1e3
 

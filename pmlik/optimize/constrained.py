@@ -16,9 +16,6 @@ from scipy import linalg
 
 from pmlik._typing import FloatArray
 
-__all__ = ["ConstrainedStatus", "ConstrainedObjective", "Point", "solve_constrained", "first_point"]
-
-
 # A point of a profile is certified when it is estimated to be nearer than this to the constrained
 # optimum, in standard errors; the log-likelihood is then known to half its square.
 _TOLERANCE = 1e-6

@@ -9,9 +9,6 @@ from pmlik._typing import FloatArray
 from pmlik.optimize.hessian import HessianEigen
 from pmlik.optimize.objective import CachedObjective, ObjectiveLike, SearchPoint
 
-__all__ = ["find_lower", "is_inside", "gradient_error", "gradient_error_at"]
-
-
 # One standard error away from a regular optimum a log-density has fallen by about 1/2.
 _RISE = 0.01
 _DIRECTIONS = 30

@@ -14,9 +14,6 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh
 
 from pmlik._typing import EigenvalueSigns, FloatArray, Product
 
-__all__ = ["DENSE_LIMIT", "HessianEigen", "HessianOperator", "Variances", "variances_by_solves"]
-
-
 #: Above this many coordinates no dense matrix is formed.
 DENSE_LIMIT = 2000
 

@@ -20,9 +20,6 @@ from pmlik.optimize.boundary import BEYOND, border_values, joint_border
 from pmlik.optimize.multistart import minimize
 from pmlik.optimize.objective import CachedObjective, Objective, ObjectiveLike, SearchPoint
 
-__all__ = ["FALLING", "LimitDirection", "LimitKind", "Limit", "find_limit", "is_noisy_between"]
-
-
 # Curvature below this share of that at the start has faded.
 _FADED = 1e-3
 

@@ -25,17 +25,6 @@ from pmlik.optimize.trust_region import (
     run_trust_region,
 )
 
-__all__ = [
-    "CONTRACTION",
-    "TOLERANCE",
-    "Start",
-    "are_equal",
-    "minimize",
-    "is_beside",
-    "search_from_starts",
-]
-
-
 #: An optimum is certified when it is estimated to be nearer than this, in standard errors.
 TOLERANCE = 1e-6
 

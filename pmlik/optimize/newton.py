@@ -12,8 +12,6 @@ from scipy.linalg import lapack
 
 from pmlik._typing import FloatArray
 
-__all__ = ["Criterion", "Refined", "never_rises", "refine"]
-
 Which = NDArray[np.intp]
 ValueAndGradient = Callable[[FloatArray, Which], tuple[FloatArray, FloatArray]]
 Hessian = Callable[[FloatArray, Which], FloatArray]

@@ -13,18 +13,6 @@ import numpy as np
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen, HessianOperator
 
-__all__ = [
-    "LARGE_DATA",
-    "NEAR",
-    "DensityLike",
-    "CachedObjective",
-    "Kind",
-    "ObjectiveLike",
-    "Objective",
-    "SearchPoint",
-    "ValuesLike",
-]
-
 Kind = Literal["mle", "map"]
 
 #: Nearer than this many standard errors to an optimum, Newton steps finish by themselves.

@@ -12,9 +12,6 @@ from pmlik._differences import central_difference
 from pmlik._typing import FloatArray
 from pmlik.optimize.affine import AffineObjective
 
-__all__ = ["Profiled"]
-
-
 # Step of the differences of a quantity's gradient, in standard errors: their error is its square.
 _STEP = 1e-4
 

@@ -15,8 +15,6 @@ from pmlik.optimize.multistart import are_equal, is_beside
 from pmlik.optimize.objective import LARGE_DATA, Objective, ObjectiveLike, SearchPoint
 from pmlik.optimize.unbounded import find_unbounded
 
-__all__ = ["SearchResult", "select_result"]
-
 _MOST_LIMITS, _MOST_TRIED = 3, 8
 _MOST_PROBED = 50
 _ADRIFT = 100.0

@@ -16,15 +16,6 @@ from scipy import linalg, optimize
 from pmlik._typing import FloatArray
 from pmlik.optimize.objective import NEAR, CachedObjective
 
-__all__ = [
-    "TRUST_REGION_OPTIONS",
-    "Scales",
-    "TrustRegionOptions",
-    "run_trust_region",
-    "find_scales",
-]
-
-
 # Along a scale the slope is constant this far out, in logarithms.
 _FAR = (30.0, 40.0)
 _PLACINGS, _FEW_PLACINGS = 30, 6

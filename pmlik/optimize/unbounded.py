@@ -18,8 +18,6 @@ from pmlik.optimize.limits import FALLING, is_noisy_between
 from pmlik.optimize.multistart import minimize
 from pmlik.optimize.objective import Objective, SearchPoint
 
-__all__ = ["find_unbounded"]
-
 _STEPS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _MOST_SCALES = 6
 _LEVEL = 1e-10

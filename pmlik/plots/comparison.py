@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
     from pmlik.results.curves import Curves
 
-__all__ = ["choose_labels", "plot_attribution", "plot_compare", "plot_forest"]
 
 _MOST_ROWS = 40
 _ROW = 0.34

@@ -14,7 +14,6 @@ from pmlik.plots.style import COLOURS, HEIGHTS, add_legend, draw_curves, mark, p
 if TYPE_CHECKING:
     from pmlik.results.curves import Curves, JointCurves
 
-__all__ = ["CURVE_KINDS", "draw_likelihood"]
 
 CURVE_KINDS = {"profile": "profile", "wald": "Wald"}
 _REGIONS = (0.5, 0.95)

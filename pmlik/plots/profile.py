@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pmlik.results.curves import ProfileCurve
     from pmlik.results.point import PointEstimate, SearchEnd
 
-__all__ = ["draw_profiles", "plot_waterfall"]
-
 
 def draw_profiles(
     curves: Sequence[ProfileCurve],

@@ -15,19 +15,6 @@ from pmlik.labels import printable
 if TYPE_CHECKING:
     from pmlik.results.curves import Curves
 
-__all__ = [
-    "COLOURS",
-    "HEIGHTS",
-    "MARKERS",
-    "NAMES",
-    "STEP_COLOURS",
-    "add_legend",
-    "draw_curves",
-    "mark",
-    "panels",
-    "shorten",
-]
-
 
 #: Okabe and Ito's palette, which all kinds of colour vision can tell apart.
 COLOURS = {

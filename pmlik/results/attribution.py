@@ -13,9 +13,6 @@ import xarray as xr
 from pmlik._typing import FloatArray
 from pmlik.labels import labelled
 
-__all__ = ["STEPS", "Attribution", "lay_out"]
-
-
 #: The steps in order, each with the point that it leads to; the first begins at the MLE.
 STEPS = {
     "prior": "map",

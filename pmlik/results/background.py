@@ -15,8 +15,6 @@ from pmlik.results.information import InformationShares
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
 
-__all__ = ["Background", "ComputeCurves", "Extra", "Predictive"]
-
 
 @dataclass(frozen=True)
 class Predictive:

@@ -13,8 +13,6 @@ import xarray as xr
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["format_call", "format_literal"]
-
 
 def format_call(function: str, argument: str, options: DataclassInstance) -> str:
     """Return a call with the keywords whose values are not their defaults.

@@ -31,9 +31,6 @@ from pmlik.results.point import (
 )
 from pmlik.results.posterior import PosteriorEstimate
 
-__all__ = ["CLASSES", "decode", "encode", "encode_record", "plain_number", "read_number"]
-
-
 #: The parts of a comparison that may be read from a file, by name.
 CLASSES: dict[str, Any] = {
     cls.__name__: cls

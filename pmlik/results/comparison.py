@@ -43,8 +43,6 @@ from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.references import add_reference, reference_names
 from pmlik.results.table import Table, to_html, to_text
 
-__all__ = ["Comparison"]
-
 PathLike = str | os.PathLike[str]
 
 

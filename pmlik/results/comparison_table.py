@@ -19,8 +19,6 @@ from pmlik.results.table import Table, display_rows
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
 
-__all__ = ["build_frame", "cells_of", "headings_of", "interval_heading", "select_table", "tabulate"]
-
 
 def build_frame(comparison: Comparison) -> pd.DataFrame:
     """Return `Comparison.table`."""

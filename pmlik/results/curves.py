@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from pmlik._typing import FloatArray
 
-__all__ = ["Curves", "JointCurves", "ProfileCurve"]
-
 
 @dataclass(frozen=True, eq=False)
 class Curves:

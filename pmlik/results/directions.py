@@ -9,8 +9,6 @@ from scipy import linalg
 
 from pmlik._typing import FloatArray
 
-__all__ = ["describe_direction", "simplify"]
-
 _NEGLIGIBLE = 1e-3
 _MOST_TERMS = 6
 

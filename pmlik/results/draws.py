@@ -16,16 +16,6 @@ from pmlik.results.curves import Curves
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
 
-__all__ = [
-    "FINE",
-    "curves_of_draws",
-    "density_of",
-    "draws_of",
-    "finite_marks",
-    "span_of",
-    "widen",
-]
-
 
 #: Points of a curve.
 FINE = 300

@@ -24,8 +24,6 @@ from pmlik.results.flags import FlagCode, Severity
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
 
-__all__ = ["ReportFigure", "Key", "report_figures", "list_key", "in_page_style", "to_svg"]
-
 
 # With one of these flags the page shows where the searches ended.
 _SEARCH = {

@@ -15,17 +15,6 @@ from pathlib import Path
 from pmlik.errors import FileError
 from pmlik.labels import printable
 
-__all__ = [
-    "check_replaceable",
-    "write_text",
-    "ZARR",
-    "replace_file",
-    "as_file_error",
-    "new_beside",
-    "recover",
-    "replace_store",
-]
-
 try:
     import fcntl
 except ImportError:  # Windows has no such locks

@@ -18,19 +18,6 @@ from pmlik.results.point import Status
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
 
-__all__ = [
-    "DIFFER",
-    "OUTLIER",
-    "SHIFT",
-    "SPREAD",
-    "FindingInputs",
-    "Finding",
-    "differs",
-    "find_findings",
-    "gather_inputs",
-    "select_findings",
-]
-
 
 #: Beyond these likelihood and posterior are said to differ: posterior standard deviations
 #: between mean and MLE, and the factor (less one) between posterior sd and standard error.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
     from pmlik.results.point import PointEstimate
 
-__all__ = ["fit_section", "information_section"]
-
 
 # Where the data determine this much of each parameter, none is named.
 _NEARLY_ALL = 0.995

@@ -8,8 +8,6 @@ from enum import StrEnum
 
 from pmlik.errors import EstimationError
 
-__all__ = ["Flag", "FlagCode", "Severity", "raise_if_strict"]
-
 
 class Severity(StrEnum):
     """The weight of a flag: ``error`` means that its number can't be trusted."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["count", "format_fixed", "format_number", "format_to", "is_known"]
-
 MINUS = "\N{MINUS SIGN}"
 
 

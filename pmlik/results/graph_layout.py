@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["GraphLayout", "Edge", "Node", "lay_out_graph"]
-
 _HEIGHT, _GAP, _ROW, _LETTER, _MOST_LETTERS = 30, 18, 74, 7.6, 24
 
 

@@ -21,7 +21,6 @@ from pmlik.results.posterior import describe_chains
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
 
-__all__ = ["render_page"]
 
 _VERDICTS = {
     "agree": ("Likelihood and posterior agree", "agree"),

@@ -13,8 +13,6 @@ from pmlik.results.flags import Flag
 from pmlik.results.format import format_fixed
 from pmlik.results.table import Table, to_html, to_text
 
-__all__ = ["InformationShares", "describe_shares"]
-
 
 @dataclass(frozen=True, eq=False)
 class InformationShares:

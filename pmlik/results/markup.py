@@ -10,8 +10,6 @@ from pmlik.labels import printable
 from pmlik.results.format import MINUS
 from pmlik.results.table import Table
 
-__all__ = ["escape_latex", "escape_markdown", "to_latex", "to_markdown"]
-
 _NUMBER = re.compile(rf"[{MINUS}+]?[\d.]+(?:e[{MINUS}+]\d+)?|[{MINUS}]?\N{{INFINITY}}")
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -12,8 +12,6 @@ from pmlik.results.flags import Flag, Severity
 from pmlik.results.point import PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
 
-__all__ = ["merge_estimates"]
-
 
 def merge_estimates(
     mle: PointEstimate,

@@ -9,8 +9,6 @@ import pandas as pd
 
 from pmlik.results.format import format_number, format_to
 
-__all__ = ["Outlier", "describe_outlier", "describe_unbounded", "find_outlier"]
-
 _METHODS = ("MLE", "MAP", "joint mode", "posterior mean")
 
 

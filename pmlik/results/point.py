@@ -16,16 +16,6 @@ from pmlik.results.flags import Flag, Severity
 from pmlik.results.format import format_number, format_to
 from pmlik.results.table import Table, display_rows, to_html, to_text
 
-__all__ = [
-    "Certificate",
-    "FitStatistics",
-    "Fitted",
-    "LatentModes",
-    "PointEstimate",
-    "SearchEnd",
-    "Status",
-]
-
 
 class Status(StrEnum):
     """The kind of point that a scalar of an estimate is at."""

@@ -13,8 +13,6 @@ from pmlik.results.flags import Flag, Severity
 from pmlik.results.format import format_number, format_to
 from pmlik.results.table import Table, display_rows, to_html, to_text
 
-__all__ = ["PosteriorEstimate"]
-
 
 @dataclass(frozen=True, eq=False)
 class PosteriorEstimate:

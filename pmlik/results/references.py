@@ -13,9 +13,6 @@ from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
 from pmlik.labels import labelled
 
-__all__ = ["METHODS", "add_reference", "check_reference", "reference_names"]
-
-
 #: The methods that are pmlik's own; any other along the dim ``method`` is a reference.
 METHODS = ("mle", "map", "posterior", "joint")
 _ERRORS = {"std_error", "SE", "se", "std. error", "sd"}

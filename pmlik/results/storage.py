@@ -31,7 +31,6 @@ from pmlik.results.files import (
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
 
-__all__ = ["load", "save", "to_datatree", "to_json"]
 
 _FORMAT = 1
 _NETCDF = {".nc", ".netcdf", ".nc4", ".h5", ".hdf5"}

@@ -18,9 +18,6 @@ from pmlik._typing import FloatArray
 from pmlik.labels import ParameterSpace, printable
 from pmlik.results.format import is_known
 
-__all__ = ["Table", "to_html", "to_text"]
-
-
 # A label keeps at least this width before the columns beside it move to a table of their own.
 _LABEL_WIDTH = 24
 

@@ -19,8 +19,6 @@ from pmlik.results.background import Background
 from pmlik.results.point import PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
 
-__all__ = ["explain", "find_sampled_mode", "median_of"]
-
 
 def explain(
     prepared: Prepared,

@@ -24,9 +24,6 @@ from pmlik.results.table import Table, display_rows, to_html, to_text
 from pmlik.stats.executors import BootstrapKind, BootstrapPlan, refit_all
 from pmlik.stats.refit_status import Refits, RefitStatus
 
-__all__ = ["Bootstrap", "bootstrap"]
-
-
 # With a larger share of failures the others are no sample of the estimator.
 _MOST_FAILED = 0.1
 _KINDS = ("parametric", "nonparametric", "bayesian")

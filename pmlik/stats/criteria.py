@@ -22,15 +22,6 @@ from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.format import format_fixed
 from pmlik.results.table import Table, to_html, to_text
 
-__all__ = [
-    "ModelComparison",
-    "compare_models",
-    "loo_of",
-    "pointwise_log_likelihood",
-    "score_loo",
-    "sensitivity",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class ModelComparison:

@@ -30,15 +30,6 @@ from pmlik.results.point import PointEstimate
 from pmlik.stats.profile import can_profile, label_curve, places_of, trace_profiles
 from pmlik.stats.profile_curves import refine_roots
 
-__all__ = [
-    "PATIENCE_SECONDS",
-    "compute_curves",
-    "compute_joint",
-    "curves_of",
-    "keep_curves",
-]
-
-
 # Points where a profile is computed; a spline of the log-likelihood draws the curve.
 _KNOTS = 41
 _JOINT_KNOTS = 25

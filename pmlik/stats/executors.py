@@ -33,16 +33,6 @@ from pmlik.stats.refit import Refitter
 from pmlik.stats.refit_objective import BUILDING
 from pmlik.stats.refit_status import Refits
 
-__all__ = [
-    "BootstrapKind",
-    "BootstrapPlan",
-    "refit_all",
-    "Registration",
-    "read_registrations",
-    "register",
-]
-
-
 #: Where the data of a replicate come from.
 BootstrapKind = Literal["parametric", "nonparametric", "bayesian"]
 

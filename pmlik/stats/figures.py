@@ -18,8 +18,6 @@ from pmlik.stats.curves import compute_curves, compute_joint
 from pmlik.stats.profile import Profile
 from pmlik.stats.profile_curves import compute_profiles
 
-__all__ = ["plot_likelihood", "plot_profile"]
-
 
 def plot_likelihood(
     likelihood: Likelihood | Comparison,

@@ -23,9 +23,6 @@ from pmlik.results.information import InformationShares
 from pmlik.stats.criteria import pointwise_log_likelihood, score_loo, sensitivity
 from pmlik.stats.information import share_information
 
-__all__ = ["PATIENCE_SECONDS", "keep_extras"]
-
-
 # The most numbers, draws times observations, that are kept, and that are computed for PSIS-LOO.
 _MOST_KEPT = 1_000_000
 _MOST_TERMS = 4_000_000

@@ -15,9 +15,6 @@ from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.information import InformationShares, describe_shares
 from pmlik.results.point import PointEstimate
 
-__all__ = ["share_information"]
-
-
 # A direction with a smaller share of information from the data is the prior's alone.
 _PRIOR_ONLY = 1e-3
 _STEP = 1e-4

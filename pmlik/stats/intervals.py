@@ -32,9 +32,6 @@ from pmlik.stats.profile import (
 )
 from pmlik.stats.profile_endpoints import ProfileEndpoints
 
-__all__ = ["interval_profile", "interval_wald", "intervals_beside", "interval_bootstrap"]
-
-
 # By default a comparison has profiles only of this many scalars, and only if they are expected to
 # take less than this time. A scalar takes the time of about 20 Hessians.
 _MOST_SCALARS = 40

@@ -27,8 +27,6 @@ from pmlik.results.point import PointEstimate
 from pmlik.results.table import Table, to_html, to_text
 from pmlik.stats.profile import mle_of, places_of
 
-__all__ = ["LikelihoodRatioTest", "likelihood_ratio_test"]
-
 type Tested = PointEstimate | Comparison | pm.Model
 
 # A reduced model with a log-likelihood higher by more than this share is not nested.

@@ -27,19 +27,6 @@ from pmlik.results.table import Table, to_html, to_text
 from pmlik.stats.profile_endpoints import LimitInfo, ProfileEndpoints, ProfileTracer
 from pmlik.stats.profile_trace import TraceStatus
 
-__all__ = [
-    "Profile",
-    "can_profile",
-    "label_curve",
-    "mle_of",
-    "places_of",
-    "profile",
-    "select_scalars",
-    "trace_profiles",
-    "tracer_of",
-]
-
-
 # Derived variables with more elements than this are profiled only if they are named.
 _FEW_ELEMENTS = 8
 

@@ -17,8 +17,6 @@ from pmlik.results.point import PointEstimate
 from pmlik.stats.intervals import interval_wald
 from pmlik.stats.profile import Profile, profile
 
-__all__ = ["compute_profiles", "refine_roots"]
-
 _FINE = 300
 _MARGIN = 0.04
 

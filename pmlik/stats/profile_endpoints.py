@@ -17,9 +17,6 @@ from pmlik.optimize.constrained import ConstrainedStatus, Point, first_point, so
 from pmlik.optimize.profiled import Profiled
 from pmlik.stats.profile_trace import ProfileTrace, TraceStatus, trace_profile, trace_to_level
 
-__all__ = ["ProfileEndpoints", "LimitInfo", "ProfileTracer"]
-
-
 # Extent of a curve beyond an endpoint, and its number of steps there.
 _BEYOND_END, _MORE = 1.25, 2
 

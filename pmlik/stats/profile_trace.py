@@ -15,9 +15,6 @@ from pmlik.optimize.constrained import (
     solve_constrained,
 )
 
-__all__ = ["TraceStatus", "ProfileTrace", "trace_to_level", "trace_profile"]
-
-
 # Tolerance of the signed root,
 _ROOT_TOLERANCE = 1e-7
 

@@ -16,9 +16,6 @@ from pmlik.stats.refit_objective import RefitObjective
 from pmlik.stats.refit_search import SingleRefitter
 from pmlik.stats.refit_status import Refit, Refits
 
-__all__ = ["Refitter"]
-
-
 # The size of a block where replicates are refitted one by one.
 _BLOCK_ONE_BY_ONE = 25
 

@@ -20,9 +20,6 @@ from pmlik.optimize.newton import Criterion, Refined, never_rises, refine
 from pmlik.stats.refit_objective import RefitObjective
 from pmlik.stats.refit_status import Refit, RefitStatus
 
-__all__ = ["CRITERION", "BatchedNewton", "NewtonBasis"]
-
-
 # Curvature below a thousandth of that at the estimate has vanished: the optimum may not be regular.
 CRITERION = Criterion(TOLERANCE, CONTRACTION, least=1e-3)
 

@@ -18,9 +18,6 @@ from pmlik.inference.prepare import Prepared
 from pmlik.optimize.objective import Kind, Objective
 from pmlik.stats.refit_status import Refit, RefitStatus
 
-__all__ = ["BUILDING", "RefitObjective"]
-
-
 #: Held while anything may be compiled: PyTensor's rewrites and PyMC's contexts are not
 #: thread-safe.
 BUILDING = threading.RLock()

@@ -23,9 +23,6 @@ from pmlik.stats.refit_newton import CRITERION, NewtonBasis
 from pmlik.stats.refit_objective import BUILDING, RefitObjective
 from pmlik.stats.refit_status import Refit, RefitStatus
 
-__all__ = ["SingleRefitter"]
-
-
 _MOST_REMEMBERED = 10_000
 
 

@@ -10,8 +10,6 @@ import numpy as np
 
 from pmlik._typing import FloatArray
 
-__all__ = ["Refit", "RefitStatus", "Refits"]
-
 
 class RefitStatus(StrEnum):
     """How a refit ended."""
