@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
 
 
-_FORMAT = 1
+_FORMAT = 2
 _NETCDF = {".nc", ".netcdf", ".nc4", ".h5", ".hdf5"}
 
 # Parts of a name that one of the file formats can't have.
@@ -92,8 +92,11 @@ def from_datatree[Record](tree: xr.DataTree, record: type[Record]) -> Record:
     """
     if "pmlik" not in tree.attrs:
         raise FileError("It is not a comparison that pmlik has saved.")
-    if int(tree.attrs.get("pmlik_format", 0)) > _FORMAT:
+    version = int(tree.attrs.get("pmlik_format", 0))
+    if version > _FORMAT:
         raise FileError("It was saved by a newer pmlik. Update this one.")
+    if version < _FORMAT:
+        raise FileError("It was saved by an older pmlik. Compare the model again and save that.")
     layout = json.loads(tree.attrs["pmlik_layout"])
     stored = {name: _reordered(tree[name], kept) for name, kept in layout.items()}
     if _checksum(stored) != tree.attrs["pmlik_checksum"]:

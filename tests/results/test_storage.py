@@ -114,7 +114,7 @@ def test_a_lost_chunk_of_zarr_is_seen(tmp_path: Path) -> None:
         pmlik.load(path)
 
 
-@pytest.mark.parametrize("content", ["text", "netcdf", "folder", "newer"])
+@pytest.mark.parametrize("content", ["text", "netcdf", "folder", "newer", "older"])
 def test_a_foreign_file_is_one_clear_error(content: str, tmp_path: Path) -> None:
     path = tmp_path / "other.nc"
     if content == "text":
@@ -123,10 +123,11 @@ def test_a_foreign_file_is_one_clear_error(content: str, tmp_path: Path) -> None
         path.mkdir()
     else:
         tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"x": ("n", [1.0, 2.0])})})
-        if content == "newer":
-            tree.attrs = {"pmlik": "{}", "pmlik_format": 99}
+        if content in ("newer", "older"):
+            tree.attrs = {"pmlik": "{}", "pmlik_format": 99 if content == "newer" else 1}
         tree.to_netcdf(path, engine="h5netcdf")
-    with pytest.raises(FileError, match=r"other\.nc: "):
+    said = content if content in ("newer", "older") else ""
+    with pytest.raises(FileError, match=rf"other\.nc: .*{said}"):
         pmlik.load(path)
 
 
