@@ -210,7 +210,7 @@ def rewrite():
     found, evidence = {}, None
     for name, write in WRITINGS.items():
         model, grids, (prior_of_mean, prior_of_spread), read_back = write()
-        pair = pmlik.compare(model, sample=False, random_seed=1, progressbar=False)
+        pair = pmlik.compare(model, sample=False, extras=False, random_seed=1, progressbar=False)
         lik = pmlik.Likelihood.of(pair, progressbar=False)
         likelihood = np.exp(lik.surface(grids).to_numpy())
         first, second = grids.values()
@@ -251,7 +251,7 @@ def change_prior(surface):
     """MLE, MAP and draws by `compare`; the posterior also on the grid of the surface."""
     found = {}
     for prior in PRIORS:
-        comparison = pmlik.compare(darwin(prior), random_seed=1, progressbar=False)
+        comparison = pmlik.compare(darwin(prior), extras=False, random_seed=1, progressbar=False)
         joint = surface.to_numpy() + log_prior(prior, MU[:, None], SIGMA)
         found[prior] = ThreeWays(comparison, *summarise_grid(MU, SIGMA, joint))
     return found
@@ -269,7 +269,11 @@ def gather_data(prior="strong and wrong", times=(1, 10, 100, 1000)):
     rows = []
     for k in times:
         pair = pmlik.compare(
-            darwin(prior, np.tile(INCHES, k)), sample=False, random_seed=1, progressbar=False
+            darwin(prior, np.tile(INCHES, k)),
+            sample=False,
+            extras=False,
+            random_seed=1,
+            progressbar=False,
         )
         names = ("mu", "sigma")
         mle, mode, se = (
@@ -315,7 +319,7 @@ def toss(successes=2, n=10):
     with pm.Model() as logit_model:
         # The logit of a uniform probability has the logistic distribution.
         pm.Bernoulli("y", logit_p=pm.Logistic("logit", 0, 1), observed=y)
-    pair = pmlik.compare(model, sample=False, random_seed=1, progressbar=False)
+    pair = pmlik.compare(model, sample=False, extras=False, random_seed=1, progressbar=False)
     lik = pmlik.Likelihood.of(pair, progressbar=False)
     logit = pmlik.find_MAP(logit_model, progressbar=False).values["logit"]
     grid = np.linspace(0, 1, 1001)

@@ -144,6 +144,7 @@ def _compare(options: argparse.Namespace, model: pm.Model) -> Comparison:
         random_seed=options.seed,
         var_names=options.var_names,
         sample=not options.no_sample,
+        extras=options.output is not None,
         progressbar=sys.stdout.isatty(),  # pm.sample shows its own there
         sample_kwargs={key: value for key, value in sampler.items() if value is not None},
     )

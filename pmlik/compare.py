@@ -45,7 +45,7 @@ from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.references import add_reference, check_reference
 from pmlik.stats.attribution import explain
 from pmlik.stats.curves import PATIENCE_SECONDS as CURVES_PATIENCE
-from pmlik.stats.curves import keep_curves
+from pmlik.stats.curves import curves_of, keep_curves
 from pmlik.stats.fitted import PATIENCE_SECONDS as EXTRAS_PATIENCE
 from pmlik.stats.fitted import keep_extras
 from pmlik.stats.intervals import intervals_beside
@@ -70,6 +70,7 @@ def compare(
     quadrature: int | None = None,
     reference: Mapping[str, Any] | pd.Series | pd.DataFrame | None = None,
     profile: bool | None = None,
+    extras: bool = True,
     covariance_kind: CovarianceKind = "observed",
     cluster: Cluster = None,
     strict: bool = False,
@@ -107,6 +108,10 @@ def compare(
         Answers from elsewhere to lay beside these, see `Comparison.with_reference`.
     profile : bool, optional
         Add profile likelihood intervals. Default: where they take a few seconds at most.
+    extras : bool
+        Compute what pages and files show beside the numbers: the curves of likelihood, prior and
+        posterior, the terms of single observations, the shares of data and prior. False saves
+        their time where the table is enough; `plot_compare` computes the curves that it draws.
     covariance_kind, cluster
         Of the MLE, as in `find_MLE`; the MAP's standard errors are from its own curvature.
     strict : bool
@@ -158,6 +163,7 @@ def compare(
         sample_kwargs=sample_kwargs,
         reference=reference,
         profile=profile,
+        extras=extras,
         strict=strict,
     )
     return _run(options)
@@ -174,6 +180,7 @@ class CompareOptions:
     sample_kwargs: Mapping[str, Any] | None = None
     reference: Mapping[str, Any] | pd.Series | pd.DataFrame | None = None
     profile: bool | None = None
+    extras: bool = True
     strict: bool = False
 
 
@@ -222,7 +229,7 @@ def _run(options: CompareOptions) -> Comparison:
             background=replace(background, call=_repeat(options, prepared.seed)),
             intervals=intervals,
         )
-        return _add_extras(comparison, options.sample, say, clock)
+        return _add_extras(comparison, options, say, clock)
 
 
 def _names(prepared: Prepared, options: CompareOptions) -> list[str]:
@@ -307,11 +314,14 @@ _QUICK_SECONDS = 2.0
 
 
 def _add_extras(
-    comparison: Comparison, sampled: bool, say: ProgressCallback, clock: Timer
+    comparison: Comparison, options: CompareOptions, say: ProgressCallback, clock: Timer
 ) -> Comparison:
-    """Add what pages and files show beside the estimates, and the timings."""
+    """Add what pages and files show beside the estimates, if wanted, and the timings."""
+    if not options.extras:
+        background = replace(comparison.background, compute_curves=curves_of)
+        return replace(comparison, background=background, timings=dict(clock.seconds))
     share = _SHARE * sum(clock.seconds.values())
-    least = CURVES_PATIENCE if sampled else _QUICK_SECONDS
+    least = CURVES_PATIENCE if options.sample else _QUICK_SECONDS
     with suppress(KeyboardInterrupt):  # the estimates and the draws are not lost with it
         say("Computing curves")
         with clock("curves"):

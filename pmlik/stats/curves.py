@@ -52,7 +52,7 @@ def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> C
     """Return the same comparison with the curves of its leading scalars.
 
     Profiles that would take long are followed outward from the MLE, in fewer points than
-    otherwise, or left out.
+    otherwise, or left out. Without a maximum there is none to draw.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> C
     curves = dict(comparison.background.curves)
     labels = [label for label in comparison.leading_labels() if label not in curves]
     likelihood, budget = _likelihood_of(comparison), TimeBudget(patience)
-    seconds = _hessian_seconds(comparison.mle) if labels else 0.0
+    maximal = comparison.mle.prepared is not None and can_profile(comparison.mle)
+    seconds = _hessian_seconds(comparison.mle) if labels and maximal else 0.0
     needed = {
         False: seconds * _HESSIANS_PER_KNOT * _KNOTS,
         True: seconds * _HESSIANS_PER_TRACE,
@@ -71,10 +72,9 @@ def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> C
     for i, label in enumerate(labels):
         left = budget.left
         traced = needed[False] * (len(labels) - i) > left
+        profiled = maximal and needed[traced] < left
         try:
-            found = _curves(
-                comparison, label, likelihood, profiled=needed[traced] < left, traced=traced
-            )
+            found = _curves(comparison, label, likelihood, profiled=profiled, traced=traced)
         except Exception:  # noqa: BLE001 - the estimates are not lost with a curve
             continue
         needed[traced] = max(needed[traced], left - budget.left)
@@ -159,8 +159,6 @@ def _below(seen: xr.Dataset, grid: FloatArray) -> FloatArray:
 
 def _hessian_seconds(mle: PointEstimate) -> float:
     """Return the time that a Hessian of the likelihood takes."""
-    if mle.prepared is None or not can_profile(mle):
-        return 0.0
     likelihood, x = prepared_of(mle, "curves").problem.likelihood, mle.unconstrained
     if len(x) <= _SMALL:
         return least_seconds(lambda: likelihood.hessian(x))

@@ -108,7 +108,7 @@ def test_each_observation_a_cluster_is_no_clusters(family) -> None:
 
 def test_compare_takes_robust_errors_for_the_mle_alone() -> None:
     model = regression("poisson")
-    options = {"sample": False, "random_seed": 1, "progressbar": False}
+    options = {"sample": False, "random_seed": 1, "progressbar": False, "extras": False}
     plain = pmlik.compare(model, **options)
     robust = pmlik.compare(model, covariance_kind="robust", cluster=FIRM, **options)
     expected = pmlik.make_robust(plain.mle, cluster=FIRM)

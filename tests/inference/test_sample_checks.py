@@ -26,7 +26,7 @@ def test_a_draw_above_the_optimum_restarts_the_search() -> None:
     lesser = pmlik.find_MLE(model, random_seed=1, progressbar=False, n_starts=1)
     assert float(lesser.values["mu"]) < 0
     comparison = pmlik.compare(
-        model, random_seed=1, progressbar=False, n_starts=1, sample_kwargs=SAMPLE
+        model, random_seed=1, progressbar=False, extras=False, n_starts=1, sample_kwargs=SAMPLE
     )
     grid = np.linspace(5, 7, 100_001)
     best = heights(grid)
@@ -70,10 +70,13 @@ def test_a_verdict_needs_optima_and_chains() -> None:
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 100)
         pm.Normal("y", mu, 1.0, observed=y)
-    comparison = pmlik.compare(model, random_seed=1, progressbar=False)
+    comparison = pmlik.compare(model, random_seed=1, progressbar=False, extras=False)
     assert comparison.verdict == "agree"
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 0.05)
         pm.Normal("y", mu, 1.0, observed=y)
-    assert pmlik.compare(model, random_seed=1, progressbar=False).verdict == "differ"
-    assert pmlik.compare(model, random_seed=1, progressbar=False, sample=False).verdict is None
+    assert pmlik.compare(model, random_seed=1, progressbar=False, extras=False).verdict == "differ"
+    assert (
+        pmlik.compare(model, random_seed=1, progressbar=False, extras=False, sample=False).verdict
+        is None
+    )

@@ -25,7 +25,11 @@ def comparison() -> pmlik.Comparison:
         pm.Deterministic("cv", sigma / mu)
         pm.Normal("y", mu, sigma, observed=Y)
     return pmlik.compare(
-        model, random_seed=1, progressbar=False, sample_kwargs={"draws": 500, "tune": 500}
+        model,
+        random_seed=1,
+        progressbar=False,
+        extras=False,
+        sample_kwargs={"draws": 500, "tune": 500},
     )
 
 

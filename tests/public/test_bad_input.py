@@ -493,13 +493,17 @@ def test_counts_with_gaps_are_estimated_from_the_others():
 
 
 def test_no_names_at_all_give_an_empty_table_that_prints():
-    comparison = pmlik.compare(mean_model(), var_names=[], sample=False, progressbar=False)
+    comparison = pmlik.compare(
+        mean_model(), var_names=[], sample=False, progressbar=False, extras=False
+    )
     assert len(comparison.table) == 0
     assert "log L" in str(comparison)
 
 
 def test_chosen_names_without_posterior_are_printed():
-    comparison = pmlik.compare(mean_model(), var_names=["twice"], sample=False, progressbar=False)
+    comparison = pmlik.compare(
+        mean_model(), var_names=["twice"], sample=False, progressbar=False, extras=False
+    )
     assert list(comparison.table.index) == ["twice"]
     text = str(comparison)
     assert "twice" in text

@@ -32,6 +32,7 @@ GIVEN: dict[str, Any] = {
     "quadrature": 5,
     "reference": pd.DataFrame({"R": [1.5, np.nan]}, index=["mu[0]", "mu[1]"]),
     "profile": False,
+    "extras": False,
     "covariance_kind": "robust",
     "cluster": {"y": np.array([0, 0, 1])},
     "strict": True,

@@ -16,7 +16,7 @@ import pmlik
 def challenger() -> pmlik.Comparison:
     from quickstart import model
 
-    return pmlik.compare(model, random_seed=1, progressbar=False)
+    return pmlik.compare(model, random_seed=1, progressbar=False, extras=False)
 
 
 def compare_binomial() -> pmlik.Comparison:
@@ -27,6 +27,7 @@ def compare_binomial() -> pmlik.Comparison:
         model,
         random_seed=1,
         progressbar=False,
+        extras=False,
         ci_kind="eti",
         ci_prob=0.9,
         sample_kwargs={"draws": 4000},
@@ -137,7 +138,7 @@ def test_compare_works_in_the_model_context() -> None:
     with pm.Model():
         mu = pm.Normal("mu", 0, 10)
         pm.Normal("y", mu, 1, observed=[1.0, 2.0, 4.5])
-        comparison = pmlik.compare(sample=False, progressbar=False)
+        comparison = pmlik.compare(sample=False, progressbar=False, extras=False)
     assert comparison.table.loc["mu", "MLE"] == pytest.approx(2.5)
     # Normal with known variance: precision 3 of the data, 0.01 of the prior.
     assert comparison.table.loc["mu", "MAP"] == pytest.approx(7.5 / 3.01)
@@ -148,7 +149,7 @@ def test_a_long_vector_is_summarised_in_print_and_whole_in_the_table() -> None:
     with pm.Model(coords={"unit": range(40)}) as model:
         mu = pm.Normal("mu", 0, 10, dims="unit")
         pm.Normal("y", mu, 1, observed=y, dims="unit")
-    comparison = pmlik.compare(model, sample=False, progressbar=False)
+    comparison = pmlik.compare(model, sample=False, progressbar=False, extras=False)
     np.testing.assert_allclose(comparison.table["MLE"], y, atol=1e-9)
     text = str(comparison)
     assert "mu[7]" not in text
@@ -161,7 +162,9 @@ def test_var_names_choose_the_rows() -> None:
         mu = pm.Normal("mu", 0, 10)
         pm.Deterministic("double", 2 * mu)
         pm.Normal("y", mu, 1, observed=[1.0, 2.0])
-    comparison = pmlik.compare(model, var_names=["double"], sample=False, progressbar=False)
+    comparison = pmlik.compare(
+        model, var_names=["double"], sample=False, progressbar=False, extras=False
+    )
     assert list(comparison.table.index) == ["double"]
     assert comparison.table.loc["double", "MLE"] == pytest.approx(3.0)
 
@@ -179,7 +182,7 @@ def test_a_derived_quantity_that_is_another_one_keeps_its_name_and_dims(latent: 
             mean = mean + pm.Normal("u", 0, pm.HalfNormal("sd", 1), shape=3)
         pm.Normal("y", mean, 1, observed=y)
         pm.Normal("z", mu[1], 1, observed=y)
-    comparison = pmlik.compare(model, sample=False, progressbar=False, random_seed=1)
+    comparison = pmlik.compare(model, sample=False, progressbar=False, extras=False, random_seed=1)
     table = comparison.table
     for name, factor in (("mu", 1), ("again", 2), ("itself", 1)):
         for side in ("left", "right"):

@@ -15,7 +15,7 @@ import pytest
 
 import pmlik
 
-N = 700  # three blocks of the model's
+N = 520  # three blocks of the model's
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class TestFailedSampling:
     def test_the_mle_and_the_map_stay_and_a_flag_says_why(self, case, model, monkeypatch):
         error, words = FAILURES[case]
         sampler_that_raises(monkeypatch, error)
-        comparison = pmlik.compare(model, random_seed=1, progressbar=False)
+        comparison = pmlik.compare(model, random_seed=1, progressbar=False, extras=False)
         assert float(comparison.mle.values["a"]) == pytest.approx(Y.mean())
         assert float(comparison.mle.std_error["a"]) == pytest.approx(len(Y) ** -0.5)
         assert float(comparison.map.values["a"]) == pytest.approx(Y.sum() / (len(Y) + 0.01))
@@ -65,7 +65,7 @@ class TestFailedSampling:
 
     def test_the_table_has_nan_for_the_posterior(self, model, monkeypatch):
         sampler_that_raises(monkeypatch, RuntimeError("no"))
-        table = pmlik.compare(model, progressbar=False).table
+        table = pmlik.compare(model, progressbar=False, extras=False).table
         assert list(table.index) == ["a", "twice"]
         assert table[["MLE", "SE", "MAP"]].notna().all(axis=None)
         posterior = ["posterior mean", "sd", "interval lower", "interval upper", "shift in sd"]
@@ -73,7 +73,7 @@ class TestFailedSampling:
 
     def test_it_prints_and_says_that_there_is_no_posterior(self, model, monkeypatch):
         sampler_that_raises(monkeypatch, RuntimeError("<b>bad</b> energy"))
-        comparison = pmlik.compare(model, progressbar=False)
+        comparison = pmlik.compare(model, progressbar=False, extras=False)
         text = " ".join(str(comparison).split())
         assert "error: Sampling did not finish, so there is no posterior." in text
         assert "RuntimeError: <b>bad</b> energy" in text
@@ -84,18 +84,18 @@ class TestFailedSampling:
     def test_strict_raises_and_says_why(self, model, monkeypatch):
         sampler_that_raises(monkeypatch, RuntimeError("bad energy"))
         with pytest.raises(pmlik.EstimationError, match=r"no posterior.*bad energy"):
-            pmlik.compare(model, progressbar=False, strict=True)
+            pmlik.compare(model, progressbar=False, extras=False, strict=True)
 
     @pytest.mark.parametrize("error", [SystemExit(2), GeneratorExit()])
     def test_what_ends_the_program_still_does(self, error, model, monkeypatch):
         sampler_that_raises(monkeypatch, error)
         with pytest.raises(type(error)):
-            pmlik.compare(model, progressbar=False)
+            pmlik.compare(model, progressbar=False, extras=False)
 
     def test_a_reference_of_another_variable_is_refused_before_sampling(self, model, monkeypatch):
         sampler_that_raises(monkeypatch, SystemExit())
         with pytest.raises(pmlik.ValuesError, match="'nothing' is not in the comparison"):
-            pmlik.compare(model, progressbar=False, reference={"nothing": 1.0})
+            pmlik.compare(model, progressbar=False, extras=False, reference={"nothing": 1.0})
 
     def test_the_seconds_of_a_failed_sampler_are_still_counted(self, model, monkeypatch):
         sampler_that_raises(monkeypatch, RuntimeError("no"))
@@ -110,7 +110,7 @@ class TestFailedSampling:
         )
         tree = xr.DataTree.from_dict({"posterior": draws})
         monkeypatch.setattr("pmlik.inference.sample.pm.sample", lambda **kwargs: tree)
-        comparison = pmlik.compare(model, progressbar=False)
+        comparison = pmlik.compare(model, progressbar=False, extras=False)
         assert comparison.mle.trusted
         assert not comparison.trusted
         assert "a " in str(comparison)
@@ -120,7 +120,7 @@ class TestFailedSampling:
         draws = xr.Dataset({"a": (("chain", "draw"), rng.normal(size=(4, 500)))})
         tree = xr.DataTree.from_dict({"posterior": draws})
         monkeypatch.setattr("pmlik.inference.sample.pm.sample", lambda **kwargs: tree)
-        comparison = pmlik.compare(model, progressbar=False)
+        comparison = pmlik.compare(model, progressbar=False, extras=False)
         assert comparison.posterior is not None
         assert np.isfinite(comparison.table.loc["a", "posterior mean"])
         assert np.isnan(comparison.table.loc["twice", "posterior mean"])
@@ -141,7 +141,7 @@ class TestSamplerCall:
             raise RuntimeError("enough")
 
         monkeypatch.setattr("pmlik.inference.sample.pm.sample", sample)
-        pmlik.compare(model, random_seed=3, progressbar=False)
+        pmlik.compare(model, random_seed=3, progressbar=False, extras=False)
         (call,) = calls
         assert call["model"] is model
         assert call["random_seed"] == 3
@@ -158,13 +158,15 @@ class TestSamplerCall:
 
         monkeypatch.setattr("pmlik.inference.sample.pm.sample", sample)
         given = {"chains": 2, "draws": 7, "target_accept": 0.99}
-        pmlik.compare(model, progressbar=False, sample_kwargs=given)
+        pmlik.compare(model, progressbar=False, extras=False, sample_kwargs=given)
         assert given.items() <= calls[0].items()
         assert given == {"chains": 2, "draws": 7, "target_accept": 0.99}
 
     def test_without_sampling_nothing_is_sampled_and_nothing_is_wrong(self, model, monkeypatch):
         sampler_that_raises(monkeypatch, AssertionError("it sampled"))
-        comparison = pmlik.compare(model, sample=False, progressbar=False, strict=True)
+        comparison = pmlik.compare(
+            model, sample=False, progressbar=False, extras=False, strict=True
+        )
         assert comparison.posterior is None
         assert comparison.flags == ()
         assert "sampling" not in comparison.timings

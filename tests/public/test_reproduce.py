@@ -49,7 +49,7 @@ def test_keywords_that_are_the_defaults_are_left_out() -> None:
 
 
 def test_a_fresh_seed_is_in_the_line() -> None:
-    comparison = pmlik.compare(plain(), sample=False, progressbar=False)
+    comparison = pmlik.compare(plain(), sample=False, progressbar=False, extras=False)
     assert f"random_seed={comparison.random_seed}" in comparison.background.call
 
 
@@ -60,6 +60,7 @@ def test_the_options_of_a_model_with_latents_give_the_same_table() -> None:
         model,
         random_seed=3,
         progressbar=False,
+        extras=False,
         sample=False,
         profile=False,
         latent=("u",),

@@ -18,7 +18,12 @@ ERROR = np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
 
 def compare(model: pm.Model, draws: int = 1000, **options) -> pmlik.Comparison:
     return pmlik.compare(
-        model, random_seed=1, progressbar=False, sample_kwargs={"draws": draws}, **options
+        model,
+        random_seed=1,
+        progressbar=False,
+        extras=False,
+        sample_kwargs={"draws": draws},
+        **options,
     )
 
 
@@ -221,6 +226,7 @@ def test_there_is_no_verdict_on_chains_that_disagree() -> None:
         model,
         random_seed=1,
         progressbar=False,
+        extras=False,
         sample_kwargs={"draws": 5, "tune": 5, "chains": 2},
     )
     assert comparison.verdict is None

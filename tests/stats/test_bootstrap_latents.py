@@ -63,11 +63,11 @@ def columns(spread: pmlik.Bootstrap) -> np.ndarray:
 
 
 def test_each_replicate_is_the_closed_form_of_its_own_data(dyestuff) -> None:
-    spread = resample(dyestuff, 40)
+    spread = resample(dyestuff, 25)
     at = {name: dyestuff.values[name].values for name in NAMES}
     prepared = dyestuff.prepared
     draw = simulator(prepared.model, prepared.roles, at, None)
-    sequences = [np.random.SeedSequence(1, spawn_key=(i,)) for i in range(40)]
+    sequences = [np.random.SeedSequence(1, spawn_key=(i,)) for i in range(25)]
     codes = pd.Categorical(data("05_dyestuff")["Batch"].astype(str)).codes
     order = np.argsort(codes, kind="stable")
     y = np.array([draw(one)["y"][order].reshape(6, 5) for one in sequences])
@@ -113,10 +113,11 @@ def test_standard_errors_of_regular_parameters_are_those_of_the_information() ->
         np.testing.assert_allclose(ratio, 1, atol=4 / np.sqrt(2 * n) + 0.02)
 
 
-def test_workers_return_the_digits_of_a_serial_run(dyestuff) -> None:
-    serial = resample(dyestuff, 60)
+def test_workers_return_the_digits_of_a_serial_run() -> None:
+    mle = fit_latent_case("05_dyestuff", False)
+    serial = resample(mle, 30)
     with ThreadPoolExecutor(2) as pool:
-        shared = resample(dyestuff, 60, executor=pool)
+        shared = resample(mle, 30, executor=pool)  # two blocks
     np.testing.assert_array_equal(columns(serial), columns(shared))
 
 
@@ -125,12 +126,12 @@ def test_workers_return_the_digits_of_a_serial_run(dyestuff) -> None:
 
 def test_groups_drawn_again_are_groups_repeated(dyestuff) -> None:
     # A balanced layout stays one when whole groups are drawn again.
-    spread = resample(dyestuff, 40, kind="nonparametric")
+    spread = resample(dyestuff, 20, kind="nonparametric")
     prepared, x = dyestuff.prepared, dyestuff.unconstrained
     units = read_units(prepared.problem, x, None, "a test")
     assert [len(pool) for pool in units.pools] == [6]
     resampler = BootstrapPlan(prepared.arguments, "mle", x, x, {}, "nonparametric", units, 1)
-    counts = np.array([resampler.draw_weights(i) for i in range(40)]).astype(int)
+    counts = np.array([resampler.draw_weights(i) for i in range(20)]).astype(int)
     codes = pd.Categorical(data("05_dyestuff")["Batch"].astype(str)).codes
     order = units.codes["y"][np.unique(codes, return_index=True)[1]]
     y = np.array([np.repeat(layout(), count[order], axis=0) for count in counts])

@@ -31,7 +31,7 @@ def models() -> dict[str, pm.Model]:
 @pytest.fixture(scope="module")
 def comparisons(models) -> dict[str, pmlik.Comparison]:
     return {
-        name: pmlik.compare(model, random_seed=1, progressbar=False)
+        name: pmlik.compare(model, random_seed=1, progressbar=False, extras=False)
         for name, model in models.items()
     }
 
@@ -105,7 +105,7 @@ def test_models_of_other_data_are_refused(comparisons) -> None:
     with pm.Model() as fewer:
         a = pm.Normal("a", 0, 5)
         pm.Normal("y", a, 1, observed=Y[:-1])
-    other = pmlik.compare(fewer, random_seed=1, progressbar=False, sample=False)
+    other = pmlik.compare(fewer, random_seed=1, progressbar=False, extras=False, sample=False)
     with pytest.raises(pmlik.ValuesError, match="line 30, fewer 29"):
         pmlik.compare_models({"line": comparisons["line"], "fewer": other})
     with pytest.raises(pmlik.ValuesError, match="at least two"):
@@ -113,7 +113,9 @@ def test_models_of_other_data_are_refused(comparisons) -> None:
 
 
 def test_without_draws_the_criteria_of_the_likelihood_stay(comparisons) -> None:
-    unsampled = pmlik.compare(make(False), random_seed=1, progressbar=False, sample=False)
+    unsampled = pmlik.compare(
+        make(False), random_seed=1, progressbar=False, extras=False, sample=False
+    )
     table = pmlik.compare_models({"line": comparisons["line"], "flat": unsampled}).table
     assert np.isnan(table["elpd"]["flat"])
     assert np.isfinite(table["elpd"]["line"])

@@ -15,7 +15,7 @@ from oracles.reference_models import data
 
 def test_the_joint_mode_has_a_column_and_is_said_to_be_unbounded() -> None:
     comparison = pmlik.compare(
-        eight_schools(centred=True), random_seed=1, progressbar=False, sample=False
+        eight_schools(centred=True), random_seed=1, progressbar=False, extras=False, sample=False
     )
     assert "joint mode" in comparison.table
     assert list(comparison.dataset["method"]) == ["mle", "map", "posterior", "joint"]
@@ -27,13 +27,18 @@ def test_the_joint_mode_has_a_column_and_is_said_to_be_unbounded() -> None:
 
 def test_a_joint_mode_that_has_no_maximum_does_not_fail_strict() -> None:
     pmlik.compare(
-        eight_schools(centred=True), random_seed=1, progressbar=False, sample=False, strict=True
+        eight_schools(centred=True),
+        random_seed=1,
+        progressbar=False,
+        extras=False,
+        sample=False,
+        strict=True,
     )
 
 
 def test_a_joint_mode_where_there_is_one_is_that_of_pymc() -> None:
     model = eight_schools(centred=False)
-    comparison = pmlik.compare(model, random_seed=1, progressbar=False, sample=False)
+    comparison = pmlik.compare(model, random_seed=1, progressbar=False, extras=False, sample=False)
     assert comparison.joint.trusted
     # tau = 0, z = 0 and the pooled mean under its prior
     weights = 1 / data("06_eight_schools_marginal")["sigma"] ** 2
@@ -49,6 +54,7 @@ def test_the_integration_step_leads_from_pymcs_own_mode_to_the_marginal_one() ->
         model,
         random_seed=1,
         progressbar=False,
+        extras=False,
         profile=False,
         sample_kwargs={"draws": 1000, "tune": 1000},
     )
@@ -86,11 +92,11 @@ def test_a_bambi_model_passes_through_unchanged() -> None:
 
 def test_a_joint_mode_that_takes_long_is_left_out_and_told(monkeypatch) -> None:
     model = eight_schools(centred=False)
-    quick = pmlik.compare(model, random_seed=1, progressbar=False, sample=False)
+    quick = pmlik.compare(model, random_seed=1, progressbar=False, extras=False, sample=False)
     assert quick.joint is not None
     assert "NO_JOINT_MODE" not in {flag.code.name for flag in quick.flags}
     monkeypatch.setattr("pmlik.inference.prepare._SLOWEST_HESSIAN", 0.0)
-    slow = pmlik.compare(model, random_seed=1, progressbar=False, sample=False)
+    slow = pmlik.compare(model, random_seed=1, progressbar=False, extras=False, sample=False)
     assert slow.joint is None
     (flag,) = [flag for flag in slow.flags if flag.code.name == "NO_JOINT_MODE"]
     assert flag.variables == ("z",)

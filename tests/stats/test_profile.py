@@ -367,6 +367,7 @@ def test_a_comparison_has_the_intervals_side_by_side() -> None:
         normal(Y),
         random_seed=1,
         progressbar=False,
+        extras=False,
         ci_prob=0.9,
         sample_kwargs={"draws": 200, "tune": 200, "chains": 2},
     )
@@ -376,7 +377,7 @@ def test_a_comparison_has_the_intervals_side_by_side() -> None:
     np.testing.assert_allclose(comparison.intervals["profile"]["sigma"], alone["sigma"])
     row = comparison.table.loc["sigma"]
     assert [row["profile lower"], row["profile upper"]] == list(alone["sigma"].values)
-    without = pmlik.compare(normal(Y), sample=False, profile=False, progressbar=False)
+    without = pmlik.compare(normal(Y), sample=False, profile=False, progressbar=False, extras=False)
     assert list(without.intervals) == ["wald"]
     assert "profile lower" not in without.table
 

@@ -110,7 +110,9 @@ def gamma():
 
 
 def test_a_flat_prior_makes_the_map_the_mle(gamma):
-    found = pmlik.compare(gamma_model(GAMMA, flat=True), sample=False, progressbar=False)
+    found = pmlik.compare(
+        gamma_model(GAMMA, flat=True), sample=False, progressbar=False, extras=False
+    )
     for estimate in (found.mle, found.map):
         zoo.assert_values(estimate.values, gamma.values)
         zoo.assert_values(estimate.std_error, gamma.std_error)
@@ -144,7 +146,7 @@ def test_information_of_the_logit_is_the_likelihoods_and_not_that_with_the_jacob
     with case.model:
         p = case.model["p"]
         pm.Deterministic("logit", pt.log(p / (1 - p)))
-    found = pmlik.compare(case.model, sample=False, progressbar=False)
+    found = pmlik.compare(case.model, sample=False, progressbar=False, extras=False)
     for estimate in (found.mle, found.map):
         assert float(estimate.std_error["logit"]) ** -2 == pytest.approx(1.6, rel=1e-9)
         assert float(estimate.std_error["p"]) == pytest.approx(np.sqrt(0.2 * 0.8 / 10), rel=1e-9)
@@ -195,7 +197,7 @@ def description(model):
 def everything():
     model = several()
     before = description(model)
-    found = pmlik.compare(model, sample=False, progressbar=False, random_seed=1)
+    found = pmlik.compare(model, sample=False, progressbar=False, extras=False, random_seed=1)
     derived = pmlik.likelihood_model(model)
     return model, before, found, derived
 

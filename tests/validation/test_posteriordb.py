@@ -72,7 +72,11 @@ def test_eight_schools_centred_is_flagged_and_says_which_answer_stands_apart() -
     # What a careful user does after the default's divergences; the energy flag stays.
     options = {"target_accept": 0.99, "tune": 5000, "draws": 60_000}
     comparison = pmlik.compare(
-        eight_schools(centred=True), random_seed=1, progressbar=False, sample_kwargs=options
+        eight_schools(centred=True),
+        random_seed=1,
+        progressbar=False,
+        extras=False,
+        sample_kwargs=options,
     )
     check_eight_schools(comparison, "09_pdb_eight_schools-eight_schools_centered")
     codes = {flag.code.name for flag in comparison.flags}
@@ -86,7 +90,11 @@ def test_eight_schools_centred_is_flagged_and_says_which_answer_stands_apart() -
 def test_eight_schools_non_centred_has_four_answers_and_the_mean_stands_apart() -> None:
     options = {"target_accept": 0.95, "tune": 2000, "draws": 10_000}
     comparison = pmlik.compare(
-        eight_schools(centred=False), random_seed=1, progressbar=False, sample_kwargs=options
+        eight_schools(centred=False),
+        random_seed=1,
+        progressbar=False,
+        extras=False,
+        sample_kwargs=options,
     )
     check_eight_schools(comparison, "09_pdb_eight_schools-eight_schools_noncentered")
     expected = load("09_pdb_eight_schools-eight_schools_noncentered", "truth")["map"]["values"]
@@ -119,7 +127,7 @@ def check_eight_schools(comparison: pmlik.Comparison, case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_map_and_posterior_are_the_reference(case: str) -> None:
     expected = load(case, "truth")
-    comparison = pmlik.compare(CASES[case](), random_seed=1, progressbar=False)
+    comparison = pmlik.compare(CASES[case](), random_seed=1, progressbar=False, extras=False)
     table = comparison.table
     np.testing.assert_allclose(
         table["MAP"],

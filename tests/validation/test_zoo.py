@@ -14,7 +14,7 @@ from pmlik import FlagCode, Severity
 @pytest.fixture(scope="module", params=zoo.REGULAR)
 def regular(request):
     case = zoo.REGULAR[request.param]()
-    return case, pmlik.compare(case.model, sample=False, progressbar=False)
+    return case, pmlik.compare(case.model, sample=False, progressbar=False, extras=False)
 
 
 def flagged(estimate, code):
