@@ -237,12 +237,7 @@ def _find_faded(
 ) -> tuple[FloatArray, list[LimitDirection]]:
     """Return directions whose curvature has vanished, and the point to fix them at."""
     basis = _complement(fixed, scale) if fixed else np.diag(scale)
-    before, now = objective.hessian(start), objective.hessian(z)
-    directions = _faded(now, basis)
-    if np.isfinite(before).all() and len(directions):
-        # What was flat from the beginning has not faded.
-        first, last = (np.einsum("di,ij,dj->d", directions, h, directions) for h in (before, now))
-        directions = directions[np.abs(last) < _FADED * np.abs(first)]
+    directions = _faded(objective.hessian(start), objective.hessian(z), basis)
     if not directions.size:
         return z, []
     z = _retreat(objective, start, z, directions, scale)
@@ -253,31 +248,33 @@ def _find_faded(
     slack = _SLACK * (1 + abs(value)) + 10 * rounding_noise(objective, z, directions)
     if value + slack < objective.value_and_gradient(on)[0] < np.inf:
         return z, []  # no tail: one unit further it rises
-    joint = [direction for direction in directions if _alone(direction, scale) is None]
-    together = _travelled(start, z, np.array(joint), scale) if joint else np.zeros(len(z))
-    oblique = joint_border(objective, z, together, slack)
+    joint = np.array([d for d in directions if _alone(d, scale) is None]).reshape(-1, len(z))
+    oblique = joint_border(objective, z, _travelled(start, z, joint, scale), slack)
     for direction in directions:
         slope = float(gradient @ direction)
+        falls = abs(slope) > FALLING
         away = float((direction / scale) @ ((z - start) / scale))
-        sign = -np.sign(slope) if abs(slope) > FALLING else np.sign(away) or 1.0
-        coordinate = _alone(direction, scale)
-        if abs(slope) > FALLING:
-            ahead = objective.value_and_gradient(z + sign * direction)[0]
-            if not ahead < value - abs(slope) / 2:
-                return z, []  # it does not go on like this
-            kind = LimitKind.UNBOUNDED
-        elif coordinate is None:
-            kind = LimitKind.INFINITY if oblique is None else LimitKind.BOUNDARY
-        else:
-            borders = border_values(objective, z, coordinate, sign * direction[coordinate])
-            kind = LimitKind.INFINITY if borders is None else LimitKind.BOUNDARY
-        if coordinate is not None:
-            outward = np.zeros(len(z))
-            outward[coordinate] = sign * np.sign(direction[coordinate])
-            found.append(LimitDirection(kind, outward, coordinate))
-        else:
-            found.append(LimitDirection(kind, sign * direction, None))
+        outward = direction * (-np.sign(slope) if falls else np.sign(away) or 1.0)
+        if falls and not objective.value_and_gradient(z + outward)[0] < value - abs(slope) / 2:
+            return z, []  # it does not go on like this
+        kind = LimitKind.INFINITY if oblique is None else LimitKind.BOUNDARY
+        end = LimitDirection(LimitKind.UNBOUNDED if falls else kind, outward, None)
+        found.append(_end_on_axis(objective, z, end, _alone(direction, scale)))
     return z if oblique is None else oblique, found
+
+
+def _end_on_axis(
+    objective: Objective, z: FloatArray, end: LimitDirection, coordinate: int | None
+) -> LimitDirection:
+    """Return the limit along the axis of the only coordinate that a direction moves, if any."""
+    if coordinate is None:
+        return end
+    kind, outward = end.kind, end.direction
+    if kind is not LimitKind.UNBOUNDED:
+        border = border_values(objective, z, coordinate, outward[coordinate])
+        kind = LimitKind.INFINITY if border is None else LimitKind.BOUNDARY
+    axis = np.where(np.arange(len(z)) == coordinate, np.sign(outward), 0.0)
+    return LimitDirection(kind, axis, coordinate)
 
 
 def _alone(direction: FloatArray, scale: FloatArray) -> int | None:
@@ -286,9 +283,12 @@ def _alone(direction: FloatArray, scale: FloatArray) -> int | None:
     return coordinate if abs(direction[coordinate] / scale[coordinate]) > _ALIGNED else None
 
 
-def _faded(hessian: FloatArray, basis: FloatArray) -> FloatArray:
-    """Return the flat directions of a Hessian, one per row, of unit length in the basis' units."""
-    hessian = basis.T @ hessian @ basis
+def _faded(before: FloatArray, now: FloatArray, basis: FloatArray) -> FloatArray:
+    """Return the directions along which a Hessian has become flat.
+
+    One per row, of unit length in the basis' units.
+    """
+    hessian = basis.T @ now @ basis
     if not np.isfinite(hessian).all():
         return np.zeros((0, len(basis)))
     # Where some curvature is enormous, rounding in the others would hide behind it.
@@ -296,7 +296,12 @@ def _faded(hessian: FloatArray, basis: FloatArray) -> FloatArray:
     values, vectors = linalg.eigh(hessian / np.outer(size, size))
     vectors = vectors[:, np.abs(values) < _FADED] / size[:, None]
     vectors = _align(vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-300))
-    return np.asarray((basis @ vectors).T)
+    directions = np.asarray((basis @ vectors).T)
+    if not np.isfinite(before).all() or not len(directions):
+        return directions
+    # What was flat from the beginning has not faded.
+    first, last = (np.einsum("di,ij,dj->d", directions, h, directions) for h in (before, now))
+    return np.asarray(directions[np.abs(last) < _FADED * np.abs(first)])
 
 
 def _align(vectors: FloatArray) -> FloatArray:

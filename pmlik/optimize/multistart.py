@@ -82,32 +82,51 @@ def minimize(
         scales = find_scales(cached, z)
         if scales.where.size:  # from here on it does not matter where they started
             best = cached.examine(scales.place(cached, z))
-    met = False
-    for i in range(_ROUNDS):
-        met = best.converged and any(_is_same(other, best) for other in known)
-        if met:
-            break
-        best.contracted = best.contracted or _contracts(cached, best)
-        if best.curvature is None or (best.usable and not best.converged and i > 0):
-            break
-        if best.converged:
-            moved = find_lower(cached, best)
-        elif isinstance(best.curvature, HessianEigen):
-            moved = run_trust_region(cached, best.z, options, NEAR / 100**i)
-        else:
-            moved = _trust_region(cached, best)
-        if best.is_saddle and moved is not None and np.array_equal(moved, best.z):
-            moved = _leave_saddle(cached, best)
-        if moved is None or np.array_equal(moved, best.z):
-            break
-        best = _newton(cached, moved)
+    best, is_known = _descend(cached, best, options, known)
     best.start = start
-    if best.usable and not met and not is_inside(cached, best):
+    if best.usable and not is_known and not is_inside(cached, best):
         best.converged = best.contracted = False
     best.lowest, best.lowest_at = cached.lowest, cached.lowest_at
     if began.is_saddle and began.is_stationary and began.curvature is not None:
         best.from_saddle = began.curvature.steepest_negative()
     return best
+
+
+def _descend(
+    cached: CachedObjective,
+    best: SearchPoint,
+    options: TrustRegionOptions,
+    known: Sequence[SearchPoint],
+) -> tuple[SearchPoint, bool]:
+    """Return the end of all rounds, and True if it is a known optimum."""
+    for i in range(_ROUNDS):
+        if best.converged and any(_is_same(other, best) for other in known):
+            return best, True
+        best.contracted = best.contracted or _contracts(cached, best)
+        if best.usable and not best.converged and i > 0:
+            break
+        moved = _find_next(cached, best, options, NEAR / 100**i)
+        if moved is None:
+            break
+        best = _newton(cached, moved)
+    return best, False
+
+
+def _find_next(
+    cached: CachedObjective, best: SearchPoint, options: TrustRegionOptions, near: float
+) -> FloatArray | None:
+    """Return the point to start the next round of Newton steps from; None if there is none."""
+    if best.curvature is None:
+        return None
+    if best.converged:
+        return find_lower(cached, best)
+    if isinstance(best.curvature, HessianEigen):
+        moved = run_trust_region(cached, best.z, options, near)
+    else:
+        moved = _trust_region(cached, best)
+    if best.is_saddle and np.array_equal(moved, best.z):
+        moved = _leave_saddle(cached, best)
+    return None if np.array_equal(moved, best.z) else moved
 
 
 def _newton(cached: CachedObjective, z: FloatArray) -> SearchPoint:
@@ -236,20 +255,17 @@ def search_from_starts(
     return reached + _minimize_from_lowest(objective, reached)
 
 
-def is_beside(optimum: SearchPoint, z: FloatArray) -> bool:
+def is_beside(optimum: SearchPoint, z: FloatArray, within: float = _BESIDE) -> bool:
     """Return True if a point is within a fraction of a standard error of an optimum."""
     if not isinstance(optimum.curvature, HessianEigen):
         return False
     away = optimum.curvature.eigenvectors.T @ ((z - optimum.z) / optimum.curvature.scale)
-    return bool(np.abs(optimum.curvature.eigenvalues) @ away**2 < _BESIDE**2)
+    return bool(np.abs(optimum.curvature.eigenvalues) @ away**2 < within**2)
 
 
 def _is_same(known: SearchPoint, other: SearchPoint) -> bool:
     """Return True if a point is a known certified optimum to a thousandth of an SE."""
-    if not known.converged or known.is_flat or not isinstance(known.curvature, HessianEigen):
-        return False
-    away = known.curvature.eigenvectors.T @ ((other.z - known.z) / known.curvature.scale)
-    return bool(np.abs(known.curvature.eigenvalues) @ away**2 < _SAME**2)
+    return known.converged and not known.is_flat and is_beside(known, other.z, _SAME)
 
 
 def _minimize_from_lowest(

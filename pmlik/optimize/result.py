@@ -81,19 +81,27 @@ def select_result(
     limits = _limits(objective, stopped, start, best)
     unbounded = _unbounded_directions(limits)
     chosen = _choose(limits, best)
-    if probe and chosen is None and best is not None:
+    if chosen is not None:
+        return SearchResult(
+            objective=chosen.objective,
+            optimum=chosen.optimum,
+            limit=chosen,
+            unbounded=tuple(sorted(unbounded)),
+            higher=0.0,
+            others=tuple(_beside(chosen, clusters)),
+            runs=tuple((o, _number(o, clusters) + int(o.usable)) for o in reached),
+        )
+    if probe and best is not None:
         unbounded |= _probe_unbounded(objective, best, n_observations)
-    here = (
-        chosen.optimum if chosen else best or replace(reached[0], converged=False, contracted=False)
-    )
+    here = best or replace(reached[0], converged=False, contracted=False)
     return SearchResult(
-        objective=chosen.objective if chosen else objective,
+        objective=objective,
         optimum=here,
-        limit=chosen,
+        limit=None,
         unbounded=tuple(sorted(unbounded)),
-        higher=0.0 if unbounded or chosen else _higher(objective, reached, here, start),
-        others=tuple(_beside(chosen, clusters) if chosen else clusters[1:]),
-        runs=tuple((o, _number(o, clusters) + (1 if chosen and o.usable else 0)) for o in reached),
+        higher=0.0 if unbounded else _higher(objective, reached, here, start),
+        others=tuple(clusters[1:]),
+        runs=tuple((o, _number(o, clusters)) for o in reached),
     )
 
 
