@@ -182,26 +182,26 @@ def select_variables(
         For unknown names and labels.
     """
     known = [str(name) for name in dataset.data_vars]
-    names = known if var_names is None else var_names
-    names = [names] if isinstance(names, str) else list(names)
-    excluded = [name[1:] for name in names if name not in known and str(name).startswith("~")]
-    wanted = excluded or names
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise ValuesError(
-            f"var_names: {', '.join(map(repr, unknown))} not {where}, which has {', '.join(known)}."
-        )
-    if excluded:
-        names = [name for name in known if name not in excluded]
+    part = dataset[known if var_names is None else _select_names(known, var_names, where)]
     chosen = {
         dim: value if isinstance(value, slice) else np.atleast_1d(value)
         for dim, value in (coords or {}).items()
     }
-    part = dataset[names]
     try:
         return part.sel(chosen)
     except (KeyError, ValueError) as error:
         raise ValuesError(f"coords: {error}. The variables have {dict(part.sizes)}.") from None
+
+
+def _select_names(known: Sequence[str], var_names: Sequence[str] | str, where: str) -> list[str]:
+    names = [var_names] if isinstance(var_names, str) else list(var_names)
+    excluded = [name[1:] for name in names if name not in known and str(name).startswith("~")]
+    unknown = [name for name in excluded or names if name not in known]
+    if unknown:
+        raise ValuesError(
+            f"var_names: {', '.join(map(repr, unknown))} not {where}, which has {', '.join(known)}."
+        )
+    return [name for name in known if name not in excluded] if excluded else names
 
 
 def printable(text: str) -> str:

@@ -6,7 +6,7 @@ latents are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -250,18 +250,23 @@ def _named_labels(
         labels = np.arange(shape[axis]) if index is None else np.asarray(index)
         return _along(labels, (axis,), shape)
     data = constant_data(model.named_vars.get(cluster))
-    own = model.named_vars_to_dims.get(cluster) or ()
-    if data is not None and own and all(dim in dims for dim in own):
-        axes = tuple(dims.index(dim) for dim in own)
-        if data.shape == tuple(shape[axis] for axis in axes) and axes == tuple(sorted(axes)):
+    if data is not None:
+        axes = _axes_of(model.named_vars_to_dims.get(cluster) or (), dims, data.ndim)
+        along = tuple(shape[axis] for axis in axes if axis < len(shape))
+        if axes and data.shape == along and list(axes) == sorted(axes):
             return _along(data, axes, shape)
-    if data is not None and not own and data.shape == shape[: data.ndim] and data.ndim:
-        return _along(data, tuple(range(data.ndim)), shape)
     has = ", ".join(repr(dim) for dim in dims if dim is not None) or "no named dims"
     raise ModelError(
         f"cluster: got {cluster!r}, need a dim of the observed variable {name!r} (it has {has}), "
         "the name of a pm.Data of labels along its dims, or an array of one label per observation."
     )
+
+
+def _axes_of(own: Sequence[str | None], dims: Sequence[str | None], ndim: int) -> tuple[int, ...]:
+    """Return the axes that labels run along: those of their dims, or the first ones."""
+    if not own:
+        return tuple(range(ndim))
+    return tuple(dims.index(dim) for dim in own) if set(own) <= set(dims) else ()
 
 
 def _along(labels: NDArray[Any], axes: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[Any]:

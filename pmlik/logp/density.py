@@ -35,7 +35,7 @@ _PRODUCT_ELEMENTS = 200_000
 # Operations that pick elements of an array, and those that mix all of them.
 _PICKS = {"AdvancedSubtensor", "AdvancedSubtensor1"}
 _MIXES = {"Dot", "Blockwise", "Scan", "CumOp", "Dot22", "BatchedDot"}
-What = Literal["value", "gradient", "pointwise"]
+Quantity = Literal["value", "gradient", "pointwise"]
 
 
 class LogDensity:
@@ -187,7 +187,7 @@ class LogDensity:
         return dict(zip(self._factors, values, strict=True))
 
     @cache  # noqa: B019 - a few small functions a problem, kept as long as the problem
-    def _batched(self, what: What) -> Batched:
+    def _batched(self, what: Quantity) -> Batched:
         graphs = {
             "value": lambda: [self._graph],
             "gradient": lambda: [self._gradient],
@@ -196,7 +196,7 @@ class LogDensity:
         return Batched(graphs, self._x, self._model, self._mode)
 
     def many(
-        self, what: What, points: FloatArray, say: ProgressCallback | None = None
+        self, what: Quantity, points: FloatArray, say: ProgressCallback | None = None
     ) -> list[FloatArray]:
         """Return the log-density, its gradient or its terms at each row of ``points`` (b, n).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,11 +111,7 @@ def read_points(values: Mapping[Any, Any], space: ParameterSpace) -> Points:
     labelled = [_label_axes(name, arrays[name], batch_shape, space) for name in space.names]
     own = {dim for dims in space.dims for dim in dims}
     for name, array, dims in zip(space.names, labelled, space.dims, strict=True):
-        clash = [dim for dim in array.dims if dim in own and dim not in dims]
-        if clash:
-            raise ValuesError(
-                f"{name}: got the dim {clash[0]!r}, which is a dim of another parameter. Rename it."
-            )
+        _refuse_dims(name, array, own.difference(dims))
     try:
         together = xr.broadcast(*xr.align(*labelled, join="exact", exclude=own), exclude=own)
     except ValueError as error:
@@ -130,9 +126,21 @@ def read_points(values: Mapping[Any, Any], space: ParameterSpace) -> Points:
     return Points(np.concatenate(columns, axis=1), template.rename(None))
 
 
+def _refuse_dims(name: str, array: xr.DataArray, foreign: Collection[str]) -> None:
+    clash = [dim for dim in array.dims if dim in foreign]
+    if clash:
+        raise ValuesError(
+            f"{name}: got the dim {clash[0]!r}, which is a dim of another parameter. Rename it."
+        )
+
+
 def _read(name: str, value: Any, space: ParameterSpace) -> xr.DataArray | FloatArray:
     own = space.empty(name)
-    if isinstance(value, pd.Series) and own.ndim == 1 and not _is_numbered(value):
+    if (
+        isinstance(value, pd.Series)
+        and own.ndim == 1
+        and not isinstance(value.index, pd.RangeIndex)
+    ):
         value = xr.DataArray(value.to_numpy(), dims=own.dims, coords={own.dims[0]: value.index})
     if isinstance(value, xr.DataArray):
         return _align(name, value, own)
@@ -143,10 +151,6 @@ def _read(name: str, value: Any, space: ParameterSpace) -> xr.DataArray | FloatA
             "several values."
         )
     return array
-
-
-def _is_numbered(series: pd.Series) -> bool:
-    return isinstance(series.index, pd.RangeIndex)
 
 
 def read_numbers(name: str, value: Any) -> FloatArray:

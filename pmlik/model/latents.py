@@ -195,27 +195,28 @@ def _meets_matrix(rv: Any, free: set[Any], users: dict[Any, list[Any]]) -> bool:
     while stack:
         var = stack.pop()
         for node in users.get(var, ()):
-            rest = [other for other in node.inputs if other is not var]
-            scalar, core = operation_names(node.op)
-            product = core in MATRIX_PRODUCTS
-            if product and any(_is_dense(other, free) for other in rest):
+            if _is_dense_product(node, var, free):
                 return True
-            if core == "Sum" and _is_weighted(var, free):
-                return True
-            divided = scalar == "true_div" and node.inputs[0] is var
-            if product or divided or core in MOVES or scalar in _LINEAR:
+            if _is_linear(node, var):
                 fresh = [out for out in node.outputs if out not in seen and out not in free]
                 seen.update(fresh)
                 stack.extend(fresh)
     return False
 
 
-def _is_weighted(var: Any, free: set[Any]) -> bool:
-    """Return True if the terms of a sum are products with a dense matrix."""
-    node = var.owner
-    if node is None or operation_names(node.op)[0] != "mul":
-        return False
-    return any(_is_dense(other, free) for other in node.inputs)
+def _is_dense_product(node: Any, var: Any, free: set[Any]) -> bool:
+    """Return True if a node multiplies a variable by a dense matrix, or sums such products."""
+    core = operation_names(node.op)[1]
+    if core == "Sum" and var.owner is not None and operation_names(var.owner.op)[0] == "mul":
+        return any(_is_dense(factor, free) for factor in var.owner.inputs)
+    factors = (other for other in node.inputs if other is not var)
+    return core in MATRIX_PRODUCTS and any(_is_dense(factor, free) for factor in factors)
+
+
+def _is_linear(node: Any, var: Any) -> bool:
+    scalar, core = operation_names(node.op)
+    divided = scalar == "true_div" and node.inputs[0] is var
+    return divided or core in MATRIX_PRODUCTS or core in MOVES or scalar in _LINEAR
 
 
 def _is_dense(matrix: Any, free: set[Any]) -> bool:

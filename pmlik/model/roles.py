@@ -88,7 +88,7 @@ def read_roles(
     refuse_without_likelihood(model, potentials_count=potentials == "likelihood")
     _check_choice(model, latent, parameters)
     gaps = _missing(model)
-    missing = tuple(name for name in gaps if not _is_used(model[name], model))
+    missing = tuple(name for name in gaps if not _is_used(model[name], model.basic_RVs, model))
     others = [rv.name for rv in model.free_RVs if rv.name not in missing]
     refuse_discrete(model, others)
     refuse_unusable(model)
@@ -96,9 +96,8 @@ def read_roles(
     found = _find_latents(model, others, noncentered, latent, set(parameters))
     found |= set(gaps) - set(missing)
     found = _without_priors(model, found - set(parameters))
-    unused = [n for n in others if n in found and not _reaches_data(model[n], model)]
-    latents = tuple(n for n in others if n in found and n not in unused)
-    kept = tuple(n for n in others if n not in found)
+    unused = {name for name in found if not _is_used(model[name], model.observed_RVs, model)}
+    latents, kept = _among(found - unused, others), _among(set(others) - found, others)
     if not kept:
         raise ModelError(
             f"{', '.join(others)}: all free variables are latents, so that no parameter is left "
@@ -107,15 +106,24 @@ def read_roles(
     return Roles(
         parameters=kept,
         latents=latents,
-        missing=(*missing, *unused),
-        observed=tuple(rv.name for rv in model.observed_RVs),
-        potentials=tuple(potential.name for potential in model.potentials),
-        derived=tuple(var.name for var in model.deterministics),
+        missing=(*missing, *_among(unused, others)),
+        observed=_names(model.observed_RVs),
+        potentials=_names(model.potentials),
+        derived=_names(model.deterministics),
         scales={name: _scales(model, name, noncentered, latents) for name in latents},
-        gaps=tuple(name for name in gaps if name in latents),
+        gaps=_among(latents, gaps),
         coefficients=find_coefficients(model, latents),
-        noncentered=tuple(name for name in noncentered if name in latents),
+        noncentered=_among(latents, noncentered),
     )
+
+
+def _names(variables: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(var.name for var in variables)
+
+
+def _among(chosen: Collection[str], names: Iterable[str]) -> tuple[str, ...]:
+    """Return the chosen ones of some names, in their order."""
+    return tuple(name for name in names if name in chosen)
 
 
 def _find_latents(
@@ -197,14 +205,6 @@ def _without_priors(model: pm.Model, latents: set[str]) -> set[str]:
         latents = latents - drawn_in
 
 
-def _reaches_data(rv: Any, model: pm.Model) -> bool:
-    """Return True if the data or a potential depend on a variable."""
-    if isinstance(rv.owner.op, PartialObservedRV):
-        return True
-    inputs = [var for observed in model.observed_RVs for var in observed.owner.inputs]
-    return rv in set(ancestors([*inputs, *model.potentials]))
-
-
 def _scales(
     model: pm.Model, name: str, noncentered: Mapping[str, Noncentered], latents: Collection[str]
 ) -> tuple[str, ...]:
@@ -233,11 +233,11 @@ def _missing(model: pm.Model) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _is_used(rv: Any, model: pm.Model) -> bool:
-    """Return True if another density depends on the value of a missing observation."""
+def _is_used(rv: Any, others: Iterable[Any], model: pm.Model) -> bool:
+    """Return True if the density of another variable or a potential depends on a variable."""
     if isinstance(rv.owner.op, PartialObservedRV):  # one joint density for both parts
         return True
-    inputs = [var for other in model.basic_RVs if other is not rv for var in other.owner.inputs]
+    inputs = [var for other in others if other is not rv for var in other.owner.inputs]
     return rv in set(ancestors([*inputs, *model.potentials]))
 
 

@@ -178,15 +178,6 @@ def _trust_region(cached: CachedObjective, start: SearchPoint) -> FloatArray:
     assert start.curvature is not None
     scale, lowest, idle = start.curvature.scale, [np.inf], [0]
 
-    def value(u: FloatArray) -> float:
-        return cached.value_and_gradient(scale * u)[0]
-
-    def gradient(u: FloatArray) -> FloatArray:
-        return scale * cached.value_and_gradient(scale * u)[1]
-
-    def product(u: FloatArray, v: FloatArray) -> FloatArray:
-        return scale * cached.objective.product(scale * u, scale * v)
-
     def watch(intermediate_result: Any) -> None:
         idle[0] = 0 if intermediate_result.fun < lowest[0] else idle[0] + 1
         lowest[0] = min(lowest[0], float(intermediate_result.fun))
@@ -196,10 +187,10 @@ def _trust_region(cached: CachedObjective, start: SearchPoint) -> FloatArray:
     try:
         with np.errstate(all="ignore"):
             result = optimize.minimize(
-                value,
+                lambda u: cached.value_and_gradient(scale * u)[0],
                 start.z / scale,
-                jac=gradient,
-                hessp=product,
+                jac=lambda u: scale * cached.value_and_gradient(scale * u)[1],
+                hessp=lambda u, v: scale * cached.objective.product(scale * u, scale * v),
                 method="trust-ncg",
                 callback=watch,
                 options={"gtol": 1e-3, "maxiter": _TRUST_STEPS},

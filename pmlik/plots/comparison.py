@@ -168,14 +168,15 @@ def _draw_panel(axes: Any, curves: Curves, rows: Any, label: str, *, first: bool
 
 
 def _draw_row(
-    axes: Any, kind: str, name: str, at: Any, y: float, limits: tuple[float, float] | None = None
+    axes: Any, kind: str, name: str, at: Any, y: float, limits: tuple[float, float]
 ) -> None:
     """Draw an estimate and its interval; an arrow shows what lies outside the panel."""
-    centre, lower, upper = at
-    low, high = limits or (-np.inf, np.inf)
+    (centre, lower, upper), (low, high) = at, limits
     colour = COLOURS["MLE" if kind == "interval" else kind]
-    if np.isnan([lower, upper]).sum() == 0 and upper >= low and lower <= high:
+    outside = [] if low <= centre <= high or not np.isfinite(centre) else [centre]
+    if upper >= low and lower <= high:  # neither is NaN
         style = ":" if kind == "interval" else "-"
+        outside = [end for end in (lower, upper) if not low <= end <= high] + outside
         axes.plot(
             [max(lower, low), min(upper, high)],
             [y, y],
@@ -185,15 +186,11 @@ def _draw_row(
             solid_capstyle="butt",
             label=name if kind == "interval" else None,
         )
-        for end, inside, sign in ((lower, low, "<"), (upper, high, ">")):
-            if (sign == "<" and end < inside) or (sign == ">" and end > inside):
-                axes.plot([inside], [y], sign, color=colour, ms=6, clip_on=False)
-    if np.isfinite(centre):
-        if low <= centre <= high:
-            mark(axes, kind, centre, y, name)
-        else:
-            edge = low if centre < low else high
-            axes.plot([edge], [y], "<" if centre < low else ">", color=colour, ms=6, clip_on=False)
+    for value in outside:
+        edge, arrow = (low, "<") if value < low else (high, ">")
+        axes.plot([edge], [y], arrow, color=colour, ms=6, clip_on=False)
+    if low <= centre <= high:
+        mark(axes, kind, centre, y, name)
 
 
 def _legend(*targets: Any) -> dict[str, Any]:

@@ -25,17 +25,13 @@ if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
 
 
-# With one of these flags the page shows where the searches ended.
+# With one of these flags, or one of an error, the page shows where the searches ended.
 _SEARCH = {
     FlagCode.SEVERAL_OPTIMA,
     FlagCode.LABEL_SWITCHING,
-    FlagCode.NOT_CONVERGED,
-    FlagCode.DID_NOT_MOVE,
     FlagCode.HIGHER_ELSEWHERE,
-    FlagCode.AT_INFINITY,
     FlagCode.UNBOUNDED,
     FlagCode.RESTARTED,
-    FlagCode.DRAW_IS_HIGHER,
 }
 _TRACED = 4
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +42,7 @@ def fit_section(comparison: Comparison) -> dict[str, Any]:
         ("BIC", _fixed(mle.bic), "", ""),
     ]
     if isinstance(predictive, Predictive):
-        shown = f"{format_fixed(-2 * predictive.elpd, 3)} ({_twice(predictive.std_error)})"
+        shown = f"{_fixed(-2 * predictive.elpd)} ({format_fixed(2 * predictive.std_error, 2)})"
         rows.append((_MINUS_TWO, "", "", shown))
     return {"rows": rows, "texts": _sentences(comparison, predictive)}
 
@@ -58,10 +58,6 @@ def _fixed(value: float) -> str:
 def _prior(estimate: PointEstimate) -> str:
     """Return a dash at a point that does not exist."""
     return _fixed(estimate.log_prior if estimate.trusted else np.nan)
-
-
-def _twice(error: float) -> str:
-    return format_fixed(2 * error, 2)
 
 
 def _loo(predictive: Any, name: str) -> str:
@@ -115,25 +111,24 @@ def information_section(comparison: Comparison, order: Sequence[str]) -> dict[st
     part = labelled(shares.shares) if isinstance(shares, InformationShares) else {}
     sensitive = _by_label(found) if isinstance(found, xr.Dataset) else {}
     known = [label for label in order if np.isfinite(part.get(label, np.nan)) or label in sensitive]
-    if not known and not any(isinstance(answer, str) for answer in (shares, found)):
+    left_out = [text for text in (shares, found) if isinstance(text, str)]
+    if not known and not left_out:
         return None
-    rows = []
-    for label in known:
-        share = part.get(label, np.nan)
-        rows.append(
-            {
-                "label": printable(label),
-                "share": _percent(share),
-                "width": float(np.clip(share, 0, 1)) if np.isfinite(share) else None,
-                "sensitivity": sensitive.get(label, ("", "", "")),
-            }
-        )
     return {
-        "rows": rows,
+        "rows": [_row(label, part.get(label, np.nan), sensitive) for label in known],
         "shared": bool(np.isfinite(list(part.values())).any()),
         "sensitive": bool(sensitive),
         "texts": _weights(comparison, shares, {k: v for k, v in part.items() if k in order}),
-        "left_out": [text for text in (shares, found) if isinstance(text, str)],
+        "left_out": left_out,
+    }
+
+
+def _row(label: str, share: float, sensitive: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    return {
+        "label": printable(label),
+        "share": _percent(share),
+        "width": float(np.clip(share, 0, 1)) if np.isfinite(share) else None,
+        "sensitivity": sensitive.get(label, ("", "", "")),
     }
 
 
@@ -145,13 +140,9 @@ def _by_label(found: xr.Dataset) -> dict[str, tuple[str, str, str]]:
     columns = (found[name].to_numpy() for name in ("prior", "likelihood", "diagnosis"))
     rows = zip(found["parameter"].to_numpy(), *columns, strict=True)
     return {
-        str(label): (format_fixed(float(p), 3), format_fixed(float(q), 3), _plain(str(d)))
+        str(label): (_fixed(float(p)), _fixed(float(q)), str(d).removeprefix("\N{CHECK MARK}"))
         for label, p, q, d in rows
     }
-
-
-def _plain(diagnosis: str) -> str:
-    return "" if diagnosis == "\N{CHECK MARK}" else diagnosis
 
 
 def _weights(comparison: Comparison, shares: Any, part: dict[str, float]) -> list[str]:

@@ -54,15 +54,9 @@ def lay_out_graph(
     names = list(dict.fromkeys(name for edge in edges for name in edge))
     if not names or len(names) > most:
         return None
-    depth = dict.fromkeys(names, 0)
-    for _ in names:  # as many rounds as the longest path can be
-        for parent, child in edges:
-            depth[child] = max(depth[child], depth[parent] + 1)
-        if max(depth.values()) >= len(names):
-            return None  # not a directed acyclic graph
-    layers: list[list[str]] = [[] for _ in range(max(depth.values()) + 1)]
-    for name in names:
-        layers[depth[name]].append(name)
+    layers = _find_layers(names, edges)
+    if layers is None:
+        return None
     _sort_layers(layers, edges)
     widths = {name: _LETTER * min(len(name), _MOST_LETTERS) + 24 for name in names}
     totals = [sum(widths[n] for n in layer) + _GAP * (len(layer) - 1) for layer in layers]
@@ -80,6 +74,17 @@ def lay_out_graph(
         for a, b in edges
     )
     return GraphLayout(tuple(nodes.values()), arrows, width, _ROW * (len(layers) - 1) + _HEIGHT + 2)
+
+
+def _find_layers(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> list[list[str]] | None:
+    """Return the nodes by the length of the longest path to them; None if there is a cycle."""
+    depth = dict.fromkeys(names, 0)
+    for _ in names:  # as many rounds as the longest path can be
+        for parent, child in edges:
+            depth[child] = max(depth[child], depth[parent] + 1)
+        if max(depth.values()) >= len(names):
+            return None
+    return [[n for n in names if depth[n] == row] for row in range(max(depth.values()) + 1)]
 
 
 def _sort_layers(layers: list[list[str]], edges: Sequence[tuple[str, str]]) -> None:

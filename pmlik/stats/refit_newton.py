@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from pmlik._typing import FloatArray
 from pmlik.logp.compile import compile_mode
-from pmlik.logp.density import LogDensity
 from pmlik.logp.replicates import Replicated
 from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen
 from pmlik.optimize.multistart import CONTRACTION, TOLERANCE
@@ -123,12 +122,11 @@ class BatchedNewton:
     @classmethod
     def of(cls, target: RefitObjective) -> BatchedNewton | None:
         """Return the batched form of an objective; None if it is an integral or too large."""
-        objective, problem = target.objective, target.problem
-        densities = [d for d in objective.densities if isinstance(d, LogDensity)]
-        if objective.size > DENSE_LIMIT or len(densities) < len(objective.densities):
+        problem, likelihood = target.problem, target.likelihood
+        if target.objective.size > DENSE_LIMIT or likelihood.is_integral:
             return None
         replicated = Replicated(
-            densities,
+            [likelihood, problem.prior] if target.kind == "map" else [likelihood],
             problem.values,
             list(target.inputs.values()),
             problem.model,
