@@ -145,12 +145,11 @@ class _PathsToData:
         if any(out in self._random for out in node.outputs):
             return False
         scalar, core = operation_names(node.op)
-        if core in MOVES or scalar in ("neg", "second", "identity"):
+        # A product here is one by a constant: with a free variable it would be a partner.
+        if core in MOVES or scalar in ("neg", "second", "identity", "mul"):
             return True
         if scalar in ("add", "sub"):  # a sum with data is a residual, not an effect
             return all(inp in linear or self._free([inp]) for inp in node.inputs)
-        if scalar == "mul":
-            return True  # by a constant: with a free variable it would be a partner
         if scalar == "true_div":
             return node.inputs[0] in linear
         if core in MATRIX_PRODUCTS:

@@ -203,11 +203,10 @@ def _trust_region(cached: CachedObjective, start: SearchPoint) -> FloatArray:
 def _leave_saddle(cached: CachedObjective, saddle: SearchPoint) -> FloatArray:
     assert saddle.curvature is not None
     direction = saddle.curvature.steepest_negative()
-    for length in (1.0, 0.1, 0.01):
-        for sign in (1.0, -1.0):
-            trial = saddle.z + sign * length * direction
-            if cached.value_and_gradient(trial)[0] < saddle.value:
-                return np.asarray(trial)
+    for length in (1.0, -1.0, 0.1, -0.1, 0.01, -0.01):
+        trial = saddle.z + length * direction
+        if cached.value_and_gradient(trial)[0] < saddle.value:
+            return np.asarray(trial)
     return saddle.z
 
 

@@ -12,6 +12,7 @@ import arviz as az
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
+from arviz_plots import PlotCollection
 from markupsafe import Markup
 from matplotlib import pyplot as plt
 
@@ -111,21 +112,16 @@ def _panels(comparison: Comparison) -> list[ReportFigure]:
     if len(comparison.table) > 1:
         collection = plot_forest(comparison)
         text = "Estimates and intervals side by side, each variable on its own axis."
-        figure = collection.get_target("panel_0", {}).figure
-        figures.append(ReportFigure("forest", to_svg(figure, text), text))
+        figures.append(_figure("forest", collection, text))
     return figures
 
 
 def _attribution(comparison: Comparison) -> list[ReportFigure]:
     if comparison.attribution is None or comparison.attribution.table["total"].isna().all():
         return []
-    figure = plot_attribution(comparison).get_target("panel_0", {}).figure
     text = "From the MLE to the posterior mean step by step, in posterior standard deviations."
-    return [
-        ReportFigure(
-            "attribution", to_svg(figure, f"{text} The table below has the numbers."), text
-        )
-    ]
+    more = " The table below has the numbers."
+    return [_figure("attribution", plot_attribution(comparison), text, more)]
 
 
 def _waterfalls(comparison: Comparison) -> list[ReportFigure]:
@@ -136,9 +132,14 @@ def _waterfalls(comparison: Comparison) -> list[ReportFigure]:
         if wrong and len(ends) > 1:
             collection = plot_waterfall(estimate, figure_kwargs={"figsize": (5.2, 3.6)})
             text = f"Where each of the {len(ends)} searches for the {name} ended, best first."
-            figure = collection.get_target("panel_0", {}).figure
-            figures.append(ReportFigure("search", to_svg(figure, text), text))
+            figures.append(_figure("search", collection, text))
     return figures
+
+
+def _figure(section: str, collection: PlotCollection, text: str, more: str = "") -> ReportFigure:
+    """Return a figure with its caption, which with ``more`` is its text alternative."""
+    figure = collection.get_target("panel_0", {}).figure
+    return ReportFigure(section, to_svg(figure, text + more), text)
 
 
 def _traces(comparison: Comparison) -> list[ReportFigure]:
@@ -165,13 +166,9 @@ def _traces(comparison: Comparison) -> list[ReportFigure]:
     except Exception:  # noqa: BLE001 - chains that are broken may not be drawn, either
         return []
     text = f"Trace of {', '.join(map(printable, names))}: every chain, draw by draw."
-    text += " Those with the largest R-hat." if _n_scalars(comparison) > len(names) else ""
+    n_scalars = sum(array.size for array in posterior.values.data_vars.values())
+    text += " Those with the largest R-hat." if n_scalars > len(names) else ""
     return [ReportFigure("search", to_svg(figure, text), text)]
-
-
-def _n_scalars(comparison: Comparison) -> int:
-    assert comparison.posterior is not None
-    return sum(array.size for array in comparison.posterior.values.data_vars.values())
 
 
 def _worst_draws(draws: xr.Dataset) -> xr.Dataset:

@@ -26,17 +26,18 @@ _MINUS_TWO = f"{MINUS}2 elpd, by PSIS-LOO"
 def fit_section(comparison: Comparison) -> dict[str, Any]:
     """Return a table with one column per method, and sentences made from it."""
     mle, best = comparison.mle, comparison.map
-    predictive, shares = (_kept(comparison, name) for name in ("predictive", "shares"))
-    known = isinstance(shares, InformationShares) and np.isfinite(shares.effective_parameters)
+    predictive, shares = map(comparison.background.extras.get, ("predictive", "shares"))
+    counted = shares.effective_parameters if isinstance(shares, InformationShares) else np.nan
+    by_data = format_fixed(counted, 2) if np.isfinite(counted) else ""
+    loo = (
+        format_fixed(predictive.effective_parameters, 2)
+        if isinstance(predictive, Predictive)
+        else ""
+    )
     rows = [
         ("log-likelihood", _fixed(mle.log_likelihood), _fixed(best.log_likelihood), ""),
         ("log-prior (natural scale)", _prior(mle), _prior(best), ""),
-        (
-            "parameters that count",
-            str(mle.n_parameters),
-            format_fixed(shares.effective_parameters, 2) if known else "",
-            _loo(predictive, "effective_parameters"),
-        ),
+        ("parameters that count", str(mle.n_parameters), by_data, loo),
         ("AIC", _fixed(mle.aic), "", ""),
         ("AICc", _fixed(mle.aicc), "", ""),
         ("BIC", _fixed(mle.bic), "", ""),
@@ -47,10 +48,6 @@ def fit_section(comparison: Comparison) -> dict[str, Any]:
     return {"rows": rows, "texts": _sentences(comparison, predictive)}
 
 
-def _kept(comparison: Comparison, name: str) -> Any:
-    return comparison.background.extras.get(name)
-
-
 def _fixed(value: float) -> str:
     return format_fixed(value, 3)
 
@@ -58,11 +55,6 @@ def _fixed(value: float) -> str:
 def _prior(estimate: PointEstimate) -> str:
     """Return a dash at a point that does not exist."""
     return _fixed(estimate.log_prior if estimate.trusted else np.nan)
-
-
-def _loo(predictive: Any, name: str) -> str:
-    known = isinstance(predictive, Predictive)
-    return format_fixed(getattr(predictive, name), 2) if known else ""
 
 
 def _sentences(comparison: Comparison, predictive: Any) -> list[str]:
@@ -107,7 +99,7 @@ def information_section(comparison: Comparison, order: Sequence[str]) -> dict[st
     order : sequence of str
         Labels, the most important first.
     """
-    shares, found = (_kept(comparison, name) for name in ("shares", "sensitivity"))
+    shares, found = map(comparison.background.extras.get, ("shares", "sensitivity"))
     part = labelled(shares.shares) if isinstance(shares, InformationShares) else {}
     sensitive = _by_label(found) if isinstance(found, xr.Dataset) else {}
     known = [label for label in order if np.isfinite(part.get(label, np.nan)) or label in sensitive]

@@ -9,7 +9,6 @@ from pmlik._typing import FloatArray
 from pmlik.errors import PmlikError
 from pmlik.inference.compiled import sampled_prior
 from pmlik.inference.prepare import Prepared
-from pmlik.logp.density import LogDensity
 from pmlik.logp.points import read_points
 from pmlik.model.describe import describe_edges, describe_model
 from pmlik.optimize.multistart import Start, search_from_starts
@@ -98,7 +97,8 @@ def find_sampled_mode(
     """
     problem = prepared.problem
     k = problem.parameters.size
-    objective = Objective((problem.likelihood, _prior(prepared)), problem.values, prepared.start)
+    prior = sampled_prior(problem, prepared.roles, prepared.potentials)
+    objective = Objective((problem.likelihood, prior), problem.values, prepared.start)
     candidates = {
         "MAP": map_estimate.unconstrained,
         "posterior median": _unconstrained(prepared, median),
@@ -121,10 +121,6 @@ def find_sampled_mode(
         flat = problem.values(objective.expand(best.z))
     parameters = problem.parameters.to_dataset(flat[:k])
     return parameters.merge(problem.derived.to_dataset(flat[k:]))
-
-
-def _prior(prepared: Prepared) -> LogDensity:
-    return sampled_prior(prepared.problem, prepared.roles, prepared.potentials)
 
 
 def _unconstrained(prepared: Prepared, values: xr.Dataset) -> FloatArray | None:
