@@ -26,6 +26,7 @@ from scipy import special
 from pmlik._runtime import SMALL, one_thread
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
+from pmlik.logp.straight import StraightLinker
 from pmlik.model.transform import TermsModel
 
 #: PyMC's names of compiled backends.
@@ -61,7 +62,9 @@ def compile_mode(backend: str | None, *, for_start: bool = False, in_place: bool
     if backend is None:
         query = "fast_compile" if for_start else "fast_run"
         left_out = ["fusion", "BlasOpt", "blas_opt_inplace", "c_blas"]
-        mode = Mode("py", optimizer=query).excluding(*left_out, *([] if in_place else ["inplace"]))
+        mode = Mode(StraightLinker(), optimizer=query).excluding(
+            *left_out, *([] if in_place else ["inplace"])
+        )
         return mode.register(whole_arrays)
     if backend not in BACKENDS:  # PyTensor itself would accept other spellings
         raise ModelError(f"backend: got {backend!r}, need one of {', '.join(BACKENDS)}, or None.")
