@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pymc as pm
+import xarray as xr
 
 from pmlik._runtime import ProgressCallback, Timer, steps
 from pmlik._typing import FloatArray
@@ -29,6 +29,7 @@ from pmlik.inference.sample import (
     check_near,
     check_no_higher,
     check_sample_kwargs,
+    describe_error,
     estimate_posterior,
     posterior_or_flag,
 )
@@ -36,6 +37,7 @@ from pmlik.inference.starts import FROM_DRAW
 from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
 from pmlik.optimize.multistart import Start
+from pmlik.results.background import Background
 from pmlik.results.call import format_call
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity, raise_if_strict
@@ -193,27 +195,28 @@ def _run(options: CompareOptions) -> Comparison:
         prepared = prepare_model(options.fit, say, clock)
         names = _names(prepared, options)
         mle, map_estimate = (estimate_kind(prepared, kind, say, clock) for kind in KINDS)
-        joint = _joint_mode(prepared, say, clock)
+        stages = _Stages(say, clock)
+        joint = _joint_mode(prepared, stages)
     order = check_order(mle, map_estimate)
     raise_if_strict((*order, *mle.flags, *map_estimate.flags), options.strict)
     posterior, failure = _sample(prepared, options, sampler, clock)
     with steps(show) as say:
-        mle, map_estimate, seen = _audit(prepared, mle, map_estimate, posterior, say, clock)
+        stages.say = say
+        mle, map_estimate, seen = _audit(prepared, mle, map_estimate, posterior, stages)
         order = check_order(mle, map_estimate)
-        say("Profiling the likelihood")
-        with clock("intervals"):
-            mle, intervals, noted = intervals_beside(
-                mle, posterior, names, ci_prob=options.ci_prob, wanted=options.profile
-            )
-        mle, map_estimate = _add_latents(prepared, mle, map_estimate, clock)
+        mle, intervals, noted = _intervals(mle, posterior, names, options, stages)
+        mle, map_estimate = _add_latents(prepared, mle, map_estimate, stages)
         dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)
         found = (*order, *failure, *seen, *noted, *check_joint(prepared.roles.latents, joint))
         posterior_flags = () if posterior is None else posterior.flags
         own = (*found, *mle.flags, *map_estimate.flags, *posterior_flags)
         raise_if_strict(own, options.strict)
-        say("Asking why they differ")
-        with clock("attribution"):
-            background = explain(prepared, mle, map_estimate, posterior, dataset=dataset)
+        background = stages.run(
+            "attribution",
+            "Asking why they differ",
+            partial(explain, prepared, mle, map_estimate, posterior, dataset=dataset),
+            otherwise=Background,
+        )
         if options.reference is not None:
             dataset = add_reference(dataset, options.reference)
         comparison = Comparison(
@@ -229,7 +232,7 @@ def _run(options: CompareOptions) -> Comparison:
             background=replace(background, call=_repeat(options, prepared.seed)),
             intervals=intervals,
         )
-        return _add_extras(comparison, options, say, clock)
+        return _add_extras(comparison, options, stages)
 
 
 def _names(prepared: Prepared, options: CompareOptions) -> list[str]:
@@ -241,14 +244,39 @@ def _names(prepared: Prepared, options: CompareOptions) -> list[str]:
     return names
 
 
-def _joint_mode(prepared: Prepared, say: ProgressCallback, clock: Timer) -> PointEstimate | None:
+class _Stages:
+    """Run the steps beside the estimates: one that fails or is interrupted loses only itself."""
+
+    def __init__(self, say: ProgressCallback, clock: Timer) -> None:
+        self.say, self.clock, self.flags = say, clock, list[Flag]()
+
+    def run[T](
+        self, name: str, text: str, compute: Callable[[], T], otherwise: Callable[[], T]
+    ) -> T:
+        """Return what a step computes; in its place another value, and a flag, if it fails."""
+        self.say(text)
+        try:
+            with self.clock(name):
+                return compute()
+        except KeyboardInterrupt:
+            reason = "It was interrupted."
+        except Exception as error:  # noqa: BLE001 - the estimates and the draws are not lost with it
+            reason = describe_error(error)
+        detail = f"{name}: {reason}"
+        self.flags.append(Flag(FlagCode.STEP_LEFT_OUT, Severity.WARNING, (), "", detail))
+        return otherwise()
+
+
+def _joint_mode(prepared: Prepared, stages: _Stages) -> PointEstimate | None:
     """Return the mode of parameters and latents together; ``pm.find_MAP`` looks for it."""
     if not prepared.roles.latents:
         return None
-    say("Maximising over the latents, too")
-    with clock("joint mode"):
+
+    def find() -> PointEstimate | None:
         together = prepare_joint(prepared)
         return None if together is None else estimate_point(together, "map")
+
+    return stages.run("joint mode", "Maximising over the latents, too", find, lambda: None)
 
 
 def _sample(
@@ -277,27 +305,46 @@ def _audit(
     mle: PointEstimate,
     map_estimate: PointEstimate,
     posterior: PosteriorEstimate | None,
-    say: ProgressCallback,
-    clock: Timer,
+    stages: _Stages,
 ) -> tuple[PointEstimate, PointEstimate, list[Flag]]:
     """Check the optima by the draws, where there are any."""
     if posterior is None:
         return mle, map_estimate, []
-    say("Comparing the draws with the optima")
-    with clock("audit"):
-        return audit(prepared, mle, map_estimate, posterior)
+    check = partial(audit, prepared, mle, map_estimate, posterior)
+    text = "Comparing the draws with the optima"
+    return stages.run("audit", text, check, lambda: (mle, map_estimate, []))
+
+
+def _intervals(
+    mle: PointEstimate,
+    posterior: PosteriorEstimate | None,
+    names: Sequence[str],
+    options: CompareOptions,
+    stages: _Stages,
+) -> tuple[PointEstimate, dict[str, xr.Dataset], list[Flag]]:
+    """Return the intervals, without those by profiles if these fail."""
+    given = partial(intervals_beside, mle, posterior, names, ci_prob=options.ci_prob)
+    return stages.run(
+        "intervals",
+        "Profiling the likelihood",
+        partial(given, wanted=options.profile),
+        partial(given, wanted=False),
+    )
 
 
 def _add_latents(
-    prepared: Prepared, mle: PointEstimate, map_estimate: PointEstimate, clock: Timer
+    prepared: Prepared, mle: PointEstimate, map_estimate: PointEstimate, stages: _Stages
 ) -> tuple[PointEstimate, PointEstimate]:
     """Return the estimates with the conditional modes of their latents."""
     if not prepared.roles.latents:
         return mle, map_estimate
-    with clock("latents"):
+
+    def add() -> tuple[PointEstimate, PointEstimate]:
         return replace(mle, latent_modes=mle.latents), replace(
             map_estimate, latent_modes=map_estimate.latents
         )
+
+    return stages.run("latents", "Finding the latents", add, lambda: (mle, map_estimate))
 
 
 def _repeat(options: CompareOptions, seed: int) -> str:
@@ -313,23 +360,21 @@ _SHARE = 0.25
 _QUICK_SECONDS = 2.0
 
 
-def _add_extras(
-    comparison: Comparison, options: CompareOptions, say: ProgressCallback, clock: Timer
-) -> Comparison:
+def _add_extras(comparison: Comparison, options: CompareOptions, stages: _Stages) -> Comparison:
     """Add what pages and files show beside the estimates, if wanted, and the timings."""
-    if not options.extras:
-        background = replace(comparison.background, compute_curves=curves_of)
-        return replace(comparison, background=background, timings=dict(clock.seconds))
-    share = _SHARE * sum(clock.seconds.values())
-    least = CURVES_PATIENCE if options.sample else _QUICK_SECONDS
-    with suppress(KeyboardInterrupt):  # the estimates and the draws are not lost with it
-        say("Computing curves")
-        with clock("curves"):
-            comparison = keep_curves(comparison, max(least, share))
-        say("Computing the shares of data and prior")
-        with clock("data and prior"):
-            comparison = keep_extras(comparison, max(EXTRAS_PATIENCE, share))
-    return replace(comparison, timings=dict(clock.seconds))
+    if options.extras:
+        share = _SHARE * sum(stages.clock.seconds.values())
+        least = CURVES_PATIENCE if options.sample else _QUICK_SECONDS
+        curves = partial(keep_curves, comparison, max(least, share))
+        comparison = stages.run("curves", "Computing curves", curves, lambda: comparison)
+        extras = partial(keep_extras, comparison, max(EXTRAS_PATIENCE, share))
+        text = "Computing the shares of data and prior"
+        comparison = stages.run("data and prior", text, extras, lambda: comparison)
+    background = replace(comparison.background, compute_curves=curves_of)
+    flags = (*comparison.flags, *stages.flags)
+    return replace(
+        comparison, background=background, flags=flags, timings=dict(stages.clock.seconds)
+    )
 
 
 # The most evaluations of one observation, and the fewest draws that are looked at.

@@ -80,6 +80,7 @@ class FlagCode(StrEnum):
     REFITS_AT_BOUNDARY = "Some bootstrap estimates lie on the boundary of their support."
     NO_ROBUST_ERROR = "At the border of the support there are no robust standard errors."
     FEW_CLUSTERS = "Too few independent observations or clusters for robust standard errors."
+    STEP_LEFT_OUT = "A step beside the estimates did not finish, and what it shows is left out."
     CHAINS_NOT_CHECKED = (
         "With fewer than two chains, or too few draws, the chains can't be checked."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 
 import numpy as np
@@ -130,6 +131,42 @@ class TestFailedSampling:
         sampler_that_raises(monkeypatch, RuntimeError("bad energy"))
         with pytest.raises(RuntimeError, match="bad energy"):
             pmlik.sample_posterior(model, progressbar=False)
+
+
+STEPS = {
+    "audit": "audit",
+    "intervals": "trace_profiles",
+    "attribution": "explain",
+    "curves": "keep_curves",
+    "data and prior": "keep_extras",
+}
+
+
+class TestFailedSteps:
+    @pytest.mark.parametrize("step", STEPS)
+    def test_a_step_that_ends_early_loses_only_itself(self, step, model, monkeypatch):
+        interrupted = step in ("audit", "attribution", "curves")
+        error = KeyboardInterrupt() if interrupted else RuntimeError("it broke\nand more")
+        rng = np.random.default_rng(1)
+        draws = {"a": (("chain", "draw"), rng.normal(0.33, 0.4, size=(4, 500)))}
+        draws["twice"] = (("chain", "draw"), 2 * draws["a"][1])
+        tree = xr.DataTree.from_dict({"posterior": xr.Dataset(draws)})
+        monkeypatch.setattr("pmlik.inference.sample.pm.sample", lambda **kwargs: tree)
+
+        def fail(*args, **kwargs):
+            raise error
+
+        room = "pmlik.stats.intervals" if step == "intervals" else "pmlik.compare"
+        monkeypatch.setattr(sys.modules[room], STEPS[step], fail)
+        comparison = pmlik.compare(model, progressbar=False, random_seed=1)
+        row = comparison.table.loc["a"]
+        assert row["MLE"] == pytest.approx(Y.mean())
+        assert row["posterior mean"] == pytest.approx(draws["a"][1].mean())
+        (flag,) = [f for f in comparison.flags if f.code is FlagCode.STEP_LEFT_OUT]
+        assert f"{step}: " in flag.detail
+        assert "more" not in flag.detail
+        assert "wald" in comparison.intervals
+        assert "a " in str(comparison)
 
 
 class TestSamplerCall:
