@@ -238,6 +238,8 @@ def _find_faded(
     """Return directions whose curvature has vanished, and the point to fix them at."""
     basis = _complement(fixed, scale) if fixed else np.diag(scale)
     directions = _faded(objective.hessian(start), objective.hessian(z), basis)
+    tails = [_is_tail(objective, start, z, d, scale) for d in directions]
+    directions = directions[np.array(tails, bool)]
     if not directions.size:
         return z, []
     z = _retreat(objective, start, z, directions, scale)
@@ -251,16 +253,57 @@ def _find_faded(
     joint = np.array([d for d in directions if _alone(d, scale) is None]).reshape(-1, len(z))
     oblique = joint_border(objective, z, _travelled(start, z, joint, scale), slack)
     for direction in directions:
-        slope = float(gradient @ direction)
-        falls = abs(slope) > FALLING
-        away = float((direction / scale) @ ((z - start) / scale))
-        outward = direction * (-np.sign(slope) if falls else np.sign(away) or 1.0)
-        if falls and not objective.value_and_gradient(z + outward)[0] < value - abs(slope) / 2:
+        outward, slope = _outward(direction, gradient, start, z, scale)
+        falls = slope > FALLING
+        if falls and not objective.value_and_gradient(z + outward)[0] < value - slope / 2:
             return z, []  # it does not go on like this
         kind = LimitKind.INFINITY if oblique is None else LimitKind.BOUNDARY
         end = LimitDirection(LimitKind.UNBOUNDED if falls else kind, outward, None)
         found.append(_end_on_axis(objective, z, end, _alone(direction, scale)))
     return z if oblique is None else oblique, found
+
+
+def _outward(
+    direction: FloatArray,
+    gradient: FloatArray,
+    start: FloatArray,
+    z: FloatArray,
+    scale: FloatArray,
+) -> tuple[FloatArray, float]:
+    """Return a direction downhill, or away from the start where it is level; and its slope."""
+    slope = float(gradient @ direction)
+    away = float((direction / scale) @ ((z - start) / scale))
+    sign = -np.sign(slope) if abs(slope) > FALLING else np.sign(away) or 1.0
+    return sign * direction, abs(slope)
+
+
+def _is_tail(
+    objective: Objective,
+    start: FloatArray,
+    z: FloatArray,
+    direction: FloatArray,
+    scale: FloatArray,
+) -> bool:
+    """Return True unless the objective rises on the way to the border along an axis.
+
+    If it does, the curvature is small beside that at the start, and there is an optimum inside.
+    """
+    coordinate = _alone(direction, scale)
+    if coordinate is None:
+        return True
+    value, gradient = objective.value_and_gradient(z)
+    outward, _ = _outward(direction, gradient, start, z, scale)
+    sign = float(np.sign(outward[coordinate]))
+    border = border_values(objective, z, coordinate, sign)
+    slack = _SLACK * (1 + abs(value)) + 10 * rounding_noise(objective, z, direction[None])
+    reaches = (BEYOND, _FAR) if border is not None and np.isfinite(border).all() else ()
+    for reach in reaches:
+        there = z.copy()
+        there[coordinate] = sign * max(reach, abs(z[coordinate]))
+        far = objective.value_and_gradient(there)[0]
+        if np.isfinite(far):
+            return bool(far <= value + slack)
+    return True
 
 
 def _end_on_axis(
