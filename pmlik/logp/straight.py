@@ -30,7 +30,7 @@ class StraightLinker(PerformLinker):  # type: ignore[misc]
     """PyTensor's interpreter, with its loop over the nodes written out as one function.
 
     The first evaluation is the interpreter's own, with its checks of shapes. Later ones give
-    the same digits in about a quarter of the time (`tests/benchmarks/bench_straight.py`).
+    the same digits in about a third of the time (`tests/benchmarks/bench_straight.py`).
     """
 
     def make_all(

@@ -36,6 +36,9 @@ _FAR = 100.0
 _ALIGNED = 0.99
 _MOST_ROUNDS = 8
 
+# Steps towards a border: logarithms and log-odds have a natural unit.
+_AHEAD = (1.0, 3.0)
+
 
 class LimitKind(StrEnum):
     """Kinds of limits."""
@@ -284,7 +287,7 @@ def _is_tail(
     direction: FloatArray,
     scale: FloatArray,
 ) -> bool:
-    """Return True unless the objective rises on the way to the border along an axis.
+    """Return True unless the objective rises towards a border along an axis.
 
     If it does, the curvature is small beside that at the start, and there is an optimum inside.
     """
@@ -296,14 +299,11 @@ def _is_tail(
     sign = float(np.sign(outward[coordinate]))
     border = border_values(objective, z, coordinate, sign)
     slack = _SLACK * (1 + abs(value)) + 10 * rounding_noise(objective, z, direction[None])
-    reaches = (BEYOND, _FAR) if border is not None and np.isfinite(border).all() else ()
-    for reach in reaches:
-        there = z.copy()
-        there[coordinate] = sign * max(reach, abs(z[coordinate]))
-        far = objective.value_and_gradient(there)[0]
-        if np.isfinite(far):
-            return bool(far <= value + slack)
-    return True
+    if border is None or not np.isfinite(border).all():
+        return True
+    axis = sign * np.eye(len(z))[coordinate]
+    ahead = [objective.value_and_gradient(z + t * axis)[0] for t in _AHEAD]
+    return not any(value + slack < beyond < np.inf for beyond in ahead)
 
 
 def _end_on_axis(
