@@ -18,7 +18,8 @@ from pmlik._typing import FloatArray
 from pmlik.optimize.affine import AffineObjective
 from pmlik.optimize.boundary import BEYOND, border_values, joint_border
 from pmlik.optimize.multistart import minimize
-from pmlik.optimize.objective import CachedObjective, Objective, ObjectiveLike, SearchPoint
+from pmlik.optimize.objective import Objective, SearchPoint
+from pmlik.optimize.rounding import rounding_noise
 
 # Curvature below this share of that at the start has faded.
 _FADED = 1e-3
@@ -26,11 +27,8 @@ _FADED = 1e-3
 #: Still falling by more than this over one unit of the start's curvature, without curvature.
 FALLING = 1e-2
 
-# An objective that jitters by more than this, for steps too small to change it, is all rounding.
+# Rounding error below this share of the objective is none.
 _NOISE = 1e-8
-_MOST_NOISE = 1e-5
-_SHARES = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
-_FEW_SHARES = (0.1, 0.5, 1.0)
 _SLACK = 1e-6
 _FAR = 100.0
 _ALIGNED = 0.99
@@ -398,55 +396,6 @@ def _travelled(
     units = (directions / scale).T
     shares = np.linalg.lstsq(units, (z - start) / scale)[0]
     return np.asarray(directions.T @ shares)
-
-
-def rounding_noise(
-    objective: ObjectiveLike | CachedObjective, z: FloatArray, directions: FloatArray | None = None
-) -> float:
-    """Return the largest second difference over steps too small to be more than rounding.
-
-    Parameters
-    ----------
-    objective : ObjectiveLike or CachedObjective
-    z : array (k,)
-    directions : array (r, k), optional
-        By default a few random ones.
-    """
-    random = np.random.default_rng(0).choice([-1.0, 1.0], size=(1, len(z)))
-    centre = objective.value_and_gradient(z)[0]
-    noise = 0.0
-    for direction in random if directions is None else directions:
-        for size in (1e-14, 3e-14, 1e-13):
-            step = size * z * np.sign(direction)
-            ahead, behind = (objective.value_and_gradient(z + s * step)[0] for s in (1, -1))
-            if np.isfinite([ahead, behind]).all():
-                noise = max(noise, abs(ahead - 2 * centre + behind))
-    return noise
-
-
-def is_noisy_between(
-    objective: ObjectiveLike,
-    one: FloatArray,
-    other: FloatArray,
-    directions: FloatArray | None = None,
-    *,
-    large: bool = False,
-) -> bool:
-    """Return True if the objective is rounding error somewhere on a line between two points.
-
-    Far out, differences of log-gammas and the like lose all their digits and can have any
-    value: it shows between the points. With ``large`` data, where each evaluation takes long,
-    fewer points are checked.
-    """
-    cached = CachedObjective(objective)
-    for share in _FEW_SHARES if large else _SHARES:
-        there = one + share * (other - one)
-        value = cached.value_and_gradient(there)[0]
-        if not np.isfinite(value):
-            continue
-        if rounding_noise(cached, there, directions) > _MOST_NOISE * (1 + abs(value)):
-            return True
-    return False
 
 
 def _border(objective: Objective, z: FloatArray, fixed: Sequence[LimitDirection]) -> FloatArray:

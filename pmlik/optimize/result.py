@@ -10,9 +10,10 @@ import numpy as np
 from pmlik._typing import FloatArray
 from pmlik.optimize.boundary import border_values, is_short_of_border
 from pmlik.optimize.hessian import HessianEigen
-from pmlik.optimize.limits import Limit, LimitKind, find_limit, is_noisy_between
+from pmlik.optimize.limits import Limit, LimitKind, find_limit
 from pmlik.optimize.multistart import are_equal, is_beside
 from pmlik.optimize.objective import LARGE_DATA, Objective, ObjectiveLike, SearchPoint
+from pmlik.optimize.rounding import is_noisy_between
 from pmlik.optimize.unbounded import find_unbounded
 
 _MOST_LIMITS, _MOST_TRIED = 3, 8

@@ -14,9 +14,10 @@ from scipy import optimize
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.optimize.affine import AffineObjective
 from pmlik.optimize.boundary import border_values
-from pmlik.optimize.limits import FALLING, is_noisy_between
+from pmlik.optimize.limits import FALLING
 from pmlik.optimize.multistart import minimize
 from pmlik.optimize.objective import Objective, SearchPoint
+from pmlik.optimize.rounding import is_noisy_between
 
 _STEPS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _MOST_SCALES = 6
