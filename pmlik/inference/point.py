@@ -41,6 +41,9 @@ from pmlik.results.directions import describe_direction, simplify
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd, Status
 
+# The standard error of a constant is below this, relative to its value.
+_NO_ERROR = 1e-10
+
 # Draws of the latents that check the Laplace approximation, fewer where the data are large.
 _LAPLACE_DRAWS, _LEAST_LAPLACE_DRAWS, _LAPLACE_TERMS = 1000, 100, 10_000_000
 
@@ -254,6 +257,8 @@ def _record(
     unknown = variances.unidentified | fit.unused
     values = np.where(unknown, np.nan, fit.constrained)
     errors = np.sqrt(np.where(fit.unused, np.nan, variances.variance))
+    tiny = errors <= _NO_ERROR * np.maximum(1.0, np.abs(values))
+    errors[tiny & fit.prepared.constant] = np.nan
     log_likelihood = problem.likelihood.value_and_gradient(fit.x)[0]
     log_prior = problem.prior.value_and_gradient(fit.x)[0]
     if not fit.optimum.usable:

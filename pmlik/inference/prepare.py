@@ -13,7 +13,8 @@ import pymc as pm
 import xarray as xr
 
 from pmlik._runtime import least_seconds
-from pmlik._typing import FloatArray
+from pmlik._summaries import is_constant
+from pmlik._typing import BoolArray, FloatArray
 from pmlik.errors import StartError, ValuesError
 from pmlik.inference.compiled import CompiledModel, compile_model
 from pmlik.inference.natural import ConstrainedLikelihood
@@ -92,6 +93,15 @@ class Prepared:
         space = self.problem.parameters
         flat = read_points({name: values[name] for name in space.names}, space).flat
         return self.natural.many_to_unconstrained(flat)
+
+    @cached_property
+    def constant(self) -> BoolArray:
+        """True for scalars (m,), parameters first, that are the same whatever the parameters."""
+        random = np.random.default_rng(0)
+        steps = np.repeat([0.01, 0.1, 1.0, 2.0], 4)[:, None]
+        points = self.start + steps * random.normal(size=(len(steps), len(self.start)))
+        with np.errstate(all="ignore"):
+            return is_constant(np.array([self.problem.values(x) for x in points]))
 
     @cached_property
     def start(self) -> FloatArray:

@@ -14,6 +14,7 @@ import pymc as pm
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from pmlik._summaries import is_constant
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
 from pmlik.inference.options import check_ci_prob, seed_of
@@ -59,20 +60,32 @@ def estimate_posterior(
 def _summarize(
     tree: xr.DataTree, draws: xr.Dataset, kind: CiKind, prob: float, n_requested: int
 ) -> PosteriorEstimate:
-    diagnostics = diagnose(tree, draws)
+    varying = _varying(draws)
+    diagnostics = diagnose(tree, varying)
     broken = [str(name) for name, array in draws.data_vars.items() if not np.isfinite(array).all()]
     chains, length = draws.sizes["chain"], draws.sizes["draw"]
     return PosteriorEstimate(
         tree=tree,
         values=draws.mean(("chain", "draw"), skipna=False),
-        std_error=draws.std(("chain", "draw"), ddof=1, skipna=False),
-        interval=interval_of(draws, kind, prob),
+        std_error=varying.std(("chain", "draw"), ddof=1, skipna=False),
+        interval=interval_of(varying, kind, prob),
         diagnostics=diagnostics,
         flags=(
             *check_draws(broken, length, n_requested),
             *check_chains(diagnostics, chains, length),
         ),
     )
+
+
+def _varying(draws: xr.Dataset) -> xr.Dataset:
+    """Return the draws with NaN for scalars that are constant: rounding has no distribution."""
+    kept = {}
+    for name, array in draws.data_vars.items():
+        first = array.transpose("chain", "draw", ...)
+        flat = first.to_numpy().reshape(-1, *first.shape[2:])
+        constant = first.isel(chain=0, draw=0, drop=True).copy(data=is_constant(flat))
+        kept[name] = array.where(~constant)
+    return draws.assign(kept)
 
 
 def posterior_or_flag(

@@ -30,6 +30,7 @@ from pmlik.results.draws import curves_of_draws
 from pmlik.results.files import check_replaceable, write_text
 from pmlik.results.findings import (
     Finding,
+    constant_rows,
     differs,
     find_findings,
     gather_inputs,
@@ -211,7 +212,8 @@ class Comparison:
             The largest number of labels.
         """
         found = [label for f in self.findings(all=True) for label in f.labels]
-        known = list(self.table.index)
+        constant = constant_rows(self.table)
+        known = sorted(self.table.index, key=lambda label: label in constant)
         return [label for label in dict.fromkeys([*found, *known]) if label in known][:most]
 
     def curves(self, label: str) -> Curves:

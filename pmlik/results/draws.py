@@ -9,6 +9,7 @@ import arviz as az
 import numpy as np
 import xarray as xr
 
+from pmlik._summaries import is_constant
 from pmlik._typing import FloatArray
 from pmlik.labels import labelled
 from pmlik.results.curves import Curves
@@ -42,7 +43,7 @@ def density_of(draws: FloatArray, grid: FloatArray) -> FloatArray:
     """Return the kernel density of draws on a grid, zero outside their range."""
     finite = draws[np.isfinite(draws)]
     low, width = float(finite.min()), float(np.ptp(finite))
-    if not 0 < width < np.inf:
+    if is_constant(finite) or not width < np.inf:
         return np.zeros(len(grid))
     kde = az.kde(xr.DataArray((finite - low) / width, dims="sample"), dim="sample")
     x, y = (kde.sel(plot_axis=axis).to_numpy() for axis in ("x", "y"))
@@ -59,7 +60,7 @@ def span_of(marks: Sequence[float], draws: FloatArray | None) -> tuple[float, fl
 
 def widen(low: float, high: float) -> tuple[float, float]:
     """Return a range with a margin, and one of width two around a point."""
-    if not 0 < high - low < np.inf:
+    if is_constant(np.array([low, high])) or not high - low < np.inf:
         return low - 1.0, low + 1.0
     margin = _MARGIN * (high - low)
     return low - margin, high + margin

@@ -36,6 +36,9 @@ _MOST = 5
 # With a standard error this many times the posterior's, the likelihood says little.
 _WEAK = 3.0
 
+# Values of a constant are this close to each other.
+_SAME = 1e-8
+
 # Steps below this much of a posterior sd are not mentioned.
 _NEGLIGIBLE = 0.05
 
@@ -170,6 +173,14 @@ def differs(table: pd.DataFrame) -> pd.Series:
     return (shift > SHIFT) | (spread > np.log1p(SPREAD))
 
 
+def constant_rows(table: pd.DataFrame) -> set[str]:
+    """Return the labels that have the same value everywhere, so that there is nothing to say."""
+    mle, mean = table["MLE"], table["posterior mean"]
+    same = (mean - mle).abs() <= _SAME * np.maximum(1.0, mean.abs())
+    nothing = table["sd"].isna() & table["SE"].isna()
+    return set(table.index[nothing & np.isfinite(mean) & (same | mle.isna())])
+
+
 def find_findings(inputs: FindingInputs) -> tuple[Finding, ...]:
     """Return all findings, the most important first.
 
@@ -179,9 +190,9 @@ def find_findings(inputs: FindingInputs) -> tuple[Finding, ...]:
         return _refusals(inputs)
     table = inputs.table
     found, agree = [], []
-    differ = differs(table)
+    differ, aside = differs(table), inputs.latents | constant_rows(table)
     for label in table.index:
-        if label in inputs.latents:
+        if label in aside:
             continue
         if np.isnan(table.at[label, "shift in sd"]):
             found.append(_without(inputs, label))
@@ -191,7 +202,7 @@ def find_findings(inputs: FindingInputs) -> tuple[Finding, ...]:
             agree.append(label)
     found += [*_outlier(inputs), *_about_latents(inputs)]
     found.sort(key=lambda finding: -finding.importance)
-    whole = len(agree) == len(table) - len(inputs.latents)
+    whole = len(agree) == len(table) - len(aside)
     return (*found, *_agreement(agree, whole=whole))
 
 

@@ -61,7 +61,11 @@ def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> C
         Seconds after which profiles are left out.
     """
     curves = dict(comparison.background.curves)
-    labels = [label for label in comparison.leading_labels() if label not in curves]
+    labels = [
+        label
+        for label in comparison.leading_labels()
+        if label not in curves and not _is_constant(comparison, label)
+    ]
     likelihood, budget = _likelihood_of(comparison), TimeBudget(patience)
     maximal = comparison.mle.prepared is not None and can_profile(comparison.mle)
     seconds = _hessian_seconds(comparison.mle) if labels and maximal else 0.0
@@ -102,6 +106,13 @@ def _likelihood_of(comparison: Comparison) -> Likelihood | None:
     return Likelihood.of(comparison, progressbar=False) if known else None
 
 
+def _is_constant(comparison: Comparison, label: str) -> bool:
+    if comparison.mle.prepared is None:
+        return False
+    place = places_of(comparison.mle).get(label)
+    return place is not None and bool(prepared_of(comparison.mle, "curves").constant[place])
+
+
 def _curves(
     comparison: Comparison,
     label: str,
@@ -110,6 +121,8 @@ def _curves(
     profiled: bool = True,
     traced: bool = False,
 ) -> Curves:
+    if _is_constant(comparison, label):
+        return curves_of_draws(comparison, label)
     if likelihood is not None and label in labelled(likelihood.template):
         return compute_curves(likelihood, comparison, label, profiled=profiled, traced=traced)
     seen = _trace(comparison.mle, label) if profiled else None

@@ -257,12 +257,13 @@ def trace_profiles(
     level = float(stats.chi2.ppf(ci_prob, 1)) / 2
     restarts: list[Flag] = []
     found: dict[str, ProfileEndpoints] = {}
+    places, constant = places_of(mle), prepared_of(mle, "profile").constant
+    labels = [label for label in labels if not constant[places[label]]]
     with steps(progressbar) as say:
         for _ in range(_RESTARTS + 1):
             _check_profilable(mle)
             tracer, found = tracer_of(mle), {}
-            places, values = places_of(mle), labelled(mle.values)
-            infinite = mle.at_infinity
+            values, infinite = labelled(mle.values), mle.at_infinity
             better = None
             for done, label in enumerate(labels):
                 say(f"Profiling {label}: {100 * done // len(labels)} %")
