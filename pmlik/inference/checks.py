@@ -38,8 +38,11 @@ def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
         flags.append(Flag(code, Severity.INFO, roles.potentials, action))
     if roles.summed:
         flags.append(Flag(FlagCode.SUMMED_OUT, Severity.INFO, roles.summed))
-    if roles.missing:
-        flags.append(Flag(FlagCode.MISSING_INTEGRATED_OUT, Severity.INFO, roles.missing))
+    whole = tuple(name for name in roles.missing if name not in roles.restricted)
+    if whole:
+        flags.append(Flag(FlagCode.MISSING_INTEGRATED_OUT, Severity.INFO, whole))
+    if roles.restricted:
+        flags.append(Flag(FlagCode.RESTRICTED, Severity.INFO, roles.restricted))
     return flags
 
 
@@ -67,23 +70,47 @@ def check_latents(roles: Roles, problem: CompiledModel) -> list[Flag]:
 def _check_few(
     roles: Roles, problem: CompiledModel, likelihood: MarginalLogLikelihood
 ) -> list[Flag]:
-    """Flag latents that are no more than the parameters of their distribution."""
+    """Flag latents that are no more than the parameters of their distribution.
+
+    Latents that share parameters are counted together, and each against those that it has alone.
+    """
     shapes = zip(roles.parameters, problem.unconstrained.shapes, strict=True)
     size = {name: int(np.prod(shape, dtype=int)) for name, shape in shapes}
     latents = dict(zip(roles.latents, likelihood.sizes, strict=True))
-    few = {
-        name: sum(size[scale] for scale in scales)
-        for name, scales in roles.scales.items()
-        if name not in roles.gaps and latents[name] <= sum(size[scale] for scale in scales)
-    }
+    few: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for names in _sharing(roles.scales):
+        together = tuple(dict.fromkeys(scale for name in names for scale in roles.scales[name]))
+        counted = {names: together}
+        for name in names:
+            elsewhere = {s for other in names if other != name for s in roles.scales[other]}
+            counted[(name,)] = tuple(s for s in roles.scales[name] if s not in elsewhere)
+        few |= {
+            group: scales
+            for group, scales in counted.items()
+            if scales
+            and not set(group) & set(roles.gaps)
+            and sum(latents[name] for name in group) <= sum(size[scale] for scale in scales)
+        }
     if not few:
         return []
     detail = "; ".join(
-        f"{name}: {latents[name]}, with {count} in {', '.join(roles.scales[name])}"
-        for name, count in few.items()
+        f"{', '.join(group)}: {sum(latents[name] for name in group)}, "
+        f"with {sum(size[scale] for scale in scales)} in {', '.join(scales)}"
+        for group, scales in few.items()
     )
+    named = tuple(dict.fromkeys(name for group in few for name in group))
     action = "A prior has to tell the rest; the MLE may not exist or sit on a border."
-    return [Flag(FlagCode.FEW_LATENTS, Severity.WARNING, tuple(few), action, f"{detail}.")]
+    return [Flag(FlagCode.FEW_LATENTS, Severity.WARNING, named, action, f"{detail}.")]
+
+
+def _sharing(scales: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return the latents in groups that share parameters of their distributions."""
+    groups: list[tuple[str, ...]] = []
+    for name, own in scales.items():
+        near = [g for g in groups if any(set(own) & set(scales[other]) for other in g)]
+        groups = [g for g in groups if g not in near]
+        groups.append((*(other for group in near for other in group), name))
+    return groups
 
 
 def _check_coefficients(roles: Roles) -> list[Flag]:
@@ -269,6 +296,7 @@ def check_identified(
     unused: Sequence[bool],
     kind: str,
     directions: str = "",
+    informed: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Flag]:
     """Flag scalars that the objective does not identify.
 
@@ -283,14 +311,21 @@ def check_identified(
     kind : {"mle", "map"}
     directions : str
         The flat directions in words.
+    informed : mapping of str to sequence of str, optional
+        By label of one that is not used: the parameters that tell of it through the prior.
     """
     flags = []
-    absent = tuple(label for label, u in zip(labels, unused, strict=True) if u)
-    if absent:
+    absent: dict[tuple[str, ...], list[str]] = {}
+    for label, u in zip(labels, unused, strict=True):
+        if u:
+            absent.setdefault(tuple((informed or {}).get(label, ())), []).append(label)
+    for others, names in absent.items():
         code, action = FlagCode.NOT_IN_OBJECTIVE, "Give it a prior that is not flat."
         if kind == "mle":
             code, action = FlagCode.NOT_IN_LIKELIHOOD, "Its posterior is its prior."
-        flags.append(Flag(code, Severity.WARNING, absent, action))
+            if others:
+                action = f"It is informed by {', '.join(others)} through the prior."
+        flags.append(Flag(code, Severity.WARNING, tuple(names), action))
     flat = tuple(
         label for label, f, u in zip(labels, unidentified, unused, strict=True) if f and not u
     )

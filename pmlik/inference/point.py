@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from pytensor.graph.traversal import ancestors
 
 from pmlik._runtime import quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
@@ -32,6 +33,7 @@ from pmlik.inference.prepare import Prepared
 from pmlik.inference.robust import make_robust
 from pmlik.inference.starts import count_starts, describe_point, first_start, list_starts
 from pmlik.marginal.importance import LaplaceError, laplace_error
+from pmlik.model.roles import joined_by_prior
 from pmlik.optimize.convergence import gradient_error, gradient_error_at
 from pmlik.optimize.hessian import HessianEigen, HessianOperator, Variances
 from pmlik.optimize.multistart import Start, search_from_starts
@@ -220,6 +222,7 @@ def _check_variances(fit: PointFit, variances: Variances, asked: Sequence[int]) 
         list(unused),
         fit.kind,
         _describe_flat(fit) if variances.unidentified.any() else "",
+        _informed(fit) if fit.kind == "mle" and unused.any() else None,
     )
     if any(density.by_differences for density in fit.objective.densities):
         flags.append(Flag(FlagCode.HESSIAN_BY_DIFFERENCES, Severity.INFO))
@@ -231,6 +234,25 @@ def _check_variances(fit: PointFit, variances: Variances, asked: Sequence[int]) 
         tried[:] = False
         tried[list(asked)] = True
     return flags + check_standard_errors(fit.labels, list(lacking), list(tried))
+
+
+def _informed(fit: PointFit) -> dict[str, list[str]]:
+    """Return the parameters with a likelihood that share a prior with those without, by label."""
+    problem, model = fit.problem, fit.prepared.model
+    joined = joined_by_prior(model, fit.prepared.roles)
+    spaces = (problem.parameters, problem.derived)
+    owners = [
+        n for space in spaces for n, w in space.slices.items() for _ in range(w.stop - w.start)
+    ]
+    used = {name for name, u in zip(owners, fit.unused, strict=True) if not u}
+    absent = {name for name, u in zip(owners, fit.unused, strict=True) if u}
+    told = {}
+    for name in absent:
+        above = set(ancestors([model[name]]))
+        mixed = {n for n in joined if model[n] in above and (n in absent or n == name)}
+        others = set().union(*(joined[n] for n in mixed)) & used
+        told[name] = [n for n in problem.parameters.names if n in others]
+    return {label: told.get(n, []) for label, n in zip(fit.labels, owners, strict=True)}
 
 
 def _describe_flat(fit: PointFit) -> str:

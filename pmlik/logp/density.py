@@ -118,7 +118,8 @@ class LogDensity:
         except NO_GRADIENT as error:
             raise ModelError(
                 f"{', '.join(self._factors)}: the log-density has no gradient ({error}). "
-                "pmlik needs one: write it with PyTensor operations."
+                "pmlik needs one: write it with PyTensor operations, or give an Op of your own "
+                "the method `pullback`."
             ) from error
 
     @cached_property

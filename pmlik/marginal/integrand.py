@@ -112,7 +112,8 @@ class Integrand:
         except NO_GRADIENT as error:
             raise ModelError(
                 f"{', '.join(self.factors)}: the log-density lacks a derivative that integrating "
-                f"over latents needs ({error}). Write it with PyTensor operations."
+                f"over latents needs ({error}). Write it with PyTensor operations, or give an Op "
+                "of your own the method `pullback`."
             ) from error
 
     @cached_property

@@ -53,7 +53,8 @@ def sum_out_discrete(model: pm.Model) -> tuple[pm.Model, tuple[str, ...]]:
             f"{', '.join(names)}: discrete free variable that pymc_extras.marginalize can't sum "
             f"out ({error}). It takes finite ones (Bernoulli, Categorical, DiscreteUniform, "
             "DiscreteMarkovChain), one per row of what depends on them. Marginalize it by hand: "
-            "write the sum out with pm.Mixture."
+            "write the sum out with pm.Mixture, or (a switchpoint) as a pm.Potential of "
+            "pm.math.logsumexp over its values."
         ) from error
     carry_over(clone, model)
     return clone, names

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pymc as pm
 from pymc.pytensorf import constant_fold
-from pytensor.graph.traversal import ancestors
+from pytensor.graph.traversal import ancestors, graph_inputs
 from pytensor.scan.op import Scan
 
 from pmlik.model.graph import MATRIX_PRODUCTS, MOVES, operation_names, users_of
@@ -26,6 +26,8 @@ _STANDARD: dict[str, tuple[Any, ...]] = {
     "ICARRV": (None, 1, None),
 }
 _SHAPES = {"Shape", "Shape_i"}
+_WRITES = {"AdvancedIncSubtensor", "AdvancedIncSubtensor1", "IncSubtensor"}
+_FEWEST_DATA, _FEWEST_JOINED = 4, 8
 _SOLVES = {"SolveTriangular", "Solve", "CholeskySolve"}
 
 
@@ -103,11 +105,12 @@ class _PathsToData:
     """
 
     def __init__(self, rv: Any, model: pm.Model) -> None:
+        self._model = model
         self._others = set(model.free_RVs) - {rv}
         self._random = set(model.basic_RVs) - {rv}
         self._potentials = set(model.potentials)
         self.partners: set[Any] = set()
-        users = users_of([*self._random, *model.potentials])
+        users = self._users = users_of([*self._random, *model.potentials])
         linear, stack, self.end_in_products = {rv}, [rv], True
         while stack and self.end_in_products:
             var = stack.pop()
@@ -117,7 +120,9 @@ class _PathsToData:
                 if operation_names(node.op)[1] in _SHAPES:
                     continue
                 partners = self._partners(node, var)
-                if partners:
+                if partners and self._is_residual(node, partners):
+                    self.end_in_products = False
+                elif partners:
                     self.partners |= partners
                 elif self._stays_linear(node, linear):
                     fresh = [out for out in node.outputs if out not in linear]
@@ -141,6 +146,35 @@ class _PathsToData:
         solved = core in _SOLVES and node.inputs[-1] is var
         return self._free(rest) if multiplied or divided or solved else set()
 
+    def _is_residual(self, node: Any, partners: set[Any]) -> bool:
+        """Return True if a potential sums a product with data that have the same factor.
+
+        Such is ``y / sigma - mu / sigma``, of which ``mu`` is a mean.
+        """
+        seen, stack = set(node.outputs), list(node.outputs)
+        while stack:
+            var = stack.pop()
+            for user in self._users.get(var, ()):
+                if any(out in self._random for out in user.outputs):
+                    return False
+                scalar, core = operation_names(user.op)
+                summed = scalar in ("add", "sub")
+                if summed and any(
+                    partners & set(ancestors([inp])) and _varies(inp)
+                    for inp in user.inputs
+                    if inp not in seen
+                ):
+                    return self._reaches_potentials_alone(user)
+                if summed or core in MOVES or scalar in ("neg", "identity"):
+                    fresh = [out for out in user.outputs if out not in seen]
+                    seen.update(fresh)
+                    stack.extend(fresh)
+        return False
+
+    def _reaches_potentials_alone(self, node: Any) -> bool:
+        observed = [v for rv in self._random for v in rv.owner.inputs]
+        return set(node.outputs).isdisjoint(ancestors(observed))
+
     def _stays_linear(self, node: Any, linear: set[Any]) -> bool:
         if any(out in self._random for out in node.outputs):
             return False
@@ -149,12 +183,77 @@ class _PathsToData:
         if core in MOVES or scalar in ("neg", "second", "identity", "mul"):
             return True
         if scalar in ("add", "sub"):  # a sum with data is a residual, not an effect
-            return all(inp in linear or self._free([inp]) for inp in node.inputs)
+            return all(
+                inp in linear or (self._free([inp]) and not _holds_data(inp, self._model))
+                for inp in node.inputs
+            )
         if scalar == "true_div":
             return node.inputs[0] in linear
         if core in MATRIX_PRODUCTS:
             return all(_selects(inp) for inp in node.inputs if inp not in linear)
         return False
+
+
+def _varies(graph: Any) -> bool:
+    """Return True if a graph contains an array of data."""
+    return any(_is_data(var) for var in graph_inputs([graph]))
+
+
+def _is_data(var: Any, fewest: int = _FEWEST_DATA) -> bool:
+    """Return True for a constant array of several distinct numbers; zeros and ones are a design."""
+    data = constant_data(var)
+    if data is None or data.dtype.kind not in "iuf" or data.size < fewest:
+        return False
+    return len(np.unique(data)) >= fewest  # NaN count as one
+
+
+def _holds_data(graph: Any, model: pm.Model) -> bool:
+    """Return True if a graph is made of observations and of entries that stand in for some."""
+    free, observed = set(model.free_RVs), set(model.observed_RVs)
+    above = list(ancestors([graph], blockers=free))
+    return any(var in observed or _filled(var.owner) for var in above)
+
+
+def _filled(node: Any) -> list[Any]:
+    """Return what a node writes into an array of data, or puts beside most of it."""
+    if node is None:
+        return []
+    scalar, core = operation_names(node.op)
+    if core in _WRITES and node.op.set_instead_of_inc and _is_rearranged_data(node.inputs[0]):
+        return [node.inputs[1]]
+    parts = []
+    if scalar == "Switch" and node.outputs[0].type.ndim:
+        parts = node.inputs[1:]
+    elif core == "Join" and any(_is_data(var, _FEWEST_JOINED) for var in node.inputs):
+        parts = node.inputs  # fixed knots or loadings beside free ones are fewer
+    rest = [var for var in parts if not _is_rearranged_data(var)]
+    return rest if len(rest) < len(parts) else []
+
+
+def _is_rearranged_data(var: Any) -> bool:
+    while var.owner is not None and (
+        operation_names(var.owner.op)[1] in MOVES or operation_names(var.owner.op)[0] == "Cast"
+    ):
+        var = var.owner.inputs[0]
+    return _is_data(var)
+
+
+def find_imputed(model: pm.Model) -> tuple[str, ...]:
+    """Return the continuous free variables that are written into an array of data."""
+    names = []
+    users = users_of([*model.basic_RVs, *model.potentials])
+    for rv in model.free_RVs:
+        seen, stack = {rv}, [rv] if rv.dtype[0] == "f" else []
+        while stack:
+            var = stack.pop()
+            for node in users.get(var, ()):
+                if var in _filled(node):
+                    names.append(rv.name)
+                if operation_names(node.op)[1] in MOVES:
+                    fresh = [out for out in node.outputs if out not in seen]
+                    seen.update(fresh)
+                    stack.extend(fresh)
+    return tuple(dict.fromkeys(names))
 
 
 def _selects(matrix: Any) -> bool:

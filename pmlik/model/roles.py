@@ -11,7 +11,9 @@ from pymc.distributions.distribution import PartialObservedRV
 from pytensor.graph.traversal import ancestors
 
 from pmlik.errors import ModelError
-from pmlik.model.latents import Noncentered, find_coefficients, find_noncentered
+from pmlik.model.latents import Noncentered, find_coefficients, find_imputed, find_noncentered
+from pmlik.model.support import is_restricted, log_probability, without_dependents
+from pmlik.model.thresholds import find_thresholds
 from pmlik.model.validate import refuse_discrete, refuse_unusable, refuse_without_likelihood
 
 #: The density that ``pm.Potential`` terms belong to.
@@ -32,7 +34,8 @@ class Roles:
     latents : tuple of str
         Free variables whose distribution is part of the model.
     missing : tuple of str
-        Missing observations and latents that no data depend on: they integrate to one.
+        Missing observations and latents that no data depend on: they integrate to one, or to a
+        probability if they are `restricted`.
     observed, potentials, derived : tuple of str
         The other variables, in the model's order.
     scales : mapping of str to tuple of str
@@ -43,6 +46,9 @@ class Roles:
         The latents that multiply a dense matrix of data, as coefficients under a shrinkage prior.
     noncentered : tuple of str
         The latents with a constant standard prior.
+    restricted : tuple of str
+        Those of `missing` whose transform leaves a part of the support: its probability is a
+        factor of the likelihood.
     summed : tuple of str
         Discrete latents that were summed out of the model before it was read.
     """
@@ -57,6 +63,7 @@ class Roles:
     gaps: tuple[str, ...] = ()
     coefficients: tuple[str, ...] = ()
     noncentered: tuple[str, ...] = ()
+    restricted: tuple[str, ...] = ()
     summed: tuple[str, ...] = ()
 
 
@@ -88,15 +95,21 @@ def read_roles(
     refuse_without_likelihood(model, potentials_count=potentials == "likelihood")
     _check_choice(model, latent, parameters)
     gaps = _missing(model)
-    missing = tuple(name for name in gaps if not _is_used(model[name], model.basic_RVs, model))
+    missing = tuple(
+        name
+        for name in gaps
+        if not is_restricted(model, model[name])
+        and not _is_used(model[name], model.basic_RVs, model)
+    )
     others = [rv.name for rv in model.free_RVs if rv.name not in missing]
     refuse_discrete(model, others)
     refuse_unusable(model)
     noncentered = find_noncentered(model)
     found = _find_latents(model, others, noncentered, latent, set(parameters))
+    gaps += tuple(name for name in find_imputed(model) if name not in gaps)
     found |= set(gaps) - set(missing)
     found = _without_priors(model, found - set(parameters))
-    unused = {name for name in found if not _is_used(model[name], model.observed_RVs, model)}
+    unused, restricted = _find_unused(model, found)
     latents, kept = _among(found - unused, others), _among(set(others) - found, others)
     if not kept:
         raise ModelError(
@@ -114,7 +127,32 @@ def read_roles(
         gaps=_among(latents, gaps),
         coefficients=find_coefficients(model, latents),
         noncentered=_among(latents, noncentered),
+        restricted=_among(restricted, others),
     )
+
+
+def joined_by_prior(model: pm.Model, roles: Roles) -> dict[str, set[str]]:
+    """Return, for each parameter, those whose prior is one with its own, itself among them.
+
+    One parameter is in the prior of another, they have one in common, or both are in a potential
+    of the prior. A parameter with a prior of its own is joined to none, unless its elements are
+    joined to each other.
+    """
+    rvs = {name: model[name] for name in roles.parameters}
+    groups = [
+        {name, *(n for n, other in rvs.items() if other in ancestors(rv.owner.inputs))}
+        for name, rv in rvs.items()
+    ]
+    for term in model.potentials:
+        above = set(ancestors([term]))
+        groups.append({name for name, rv in rvs.items() if rv in above})
+    joined = {
+        name: {name} if getattr(rv.owner.op, "ndim_supp", 0) else set() for name, rv in rvs.items()
+    }
+    for group in filter(lambda names: len(names) > 1, groups):
+        whole = group.union(*(joined[name] for name in group))
+        joined |= dict.fromkeys(whole, whole)
+    return joined
 
 
 def _names(variables: Iterable[Any]) -> tuple[str, ...]:
@@ -138,7 +176,25 @@ def _find_latents(
         return set(latent)
     centered = {name for name in others if _depends_on_free(model[name], model)}
     _refuse_ambiguous(noncentered, centered | parameters)
-    return centered | set(noncentered)
+    found = centered | set(noncentered)
+    return found - find_thresholds(model, found)
+
+
+def _find_unused(model: pm.Model, latents: Collection[str]) -> tuple[set[str], set[str]]:
+    """Return the latents that no data depend on, and those of them that are restricted.
+
+    One is restricted if its transform leaves a part of its distribution's support that has a
+    known probability. Without a known probability it is integrated out like one that is used.
+    """
+    data = list(model.observed_RVs)
+    unused = {name for name in latents if not _is_used(model[name], data, model)}
+    cut = {name for name in unused if is_restricted(model, model[name])}
+    data += [model[name] for name in cut]
+    unused = {name for name in unused if name in cut or not _is_used(model[name], data, model)}
+    known = {
+        n for n in without_dependents(model, cut) if log_probability(model, model[n]) is not None
+    }
+    return unused - (cut - known), known
 
 
 def refuse_latents(roles: Roles) -> None:

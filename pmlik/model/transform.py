@@ -19,7 +19,11 @@ from pytensor.xtensor import as_xtensor
 from pmlik.errors import ModelError
 from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.roles import Potentials, Roles, read_roles, refuse_latents
+from pmlik.model.support import log_probability
 from pmlik.model.validate import resolve_model
+
+#: The term of an unused latent of which the transform leaves a part, by its name.
+_PROBABILITY = "probability of "
 
 
 class TermsModel(pm.Model):
@@ -52,7 +56,8 @@ class TermsModel(pm.Model):
 
 def likelihood_terms(roles: Roles, potentials: Potentials) -> tuple[str, ...]:
     """Return the names of the terms of the log-likelihood."""
-    return roles.observed + (roles.potentials if potentials == "likelihood" else ())
+    restricted = tuple(f"{_PROBABILITY}{name}" for name in roles.restricted)
+    return roles.observed + (roles.potentials if potentials == "likelihood" else ()) + restricted
 
 
 def prior_terms(roles: Roles, potentials: Potentials) -> tuple[str, ...]:
@@ -115,7 +120,14 @@ def terms_model(
     graph, _ = graph_of(model)
     if exact_constants:
         graph = _with_exact_constants(graph)
-    return _as_terms_model(model_from_fgraph(graph, mutate_fgraph=True), model, terms)
+    terms = tuple(terms)
+    clone = _as_terms_model(model_from_fgraph(graph, mutate_fgraph=True), model, terms)
+    for name in terms:
+        if name not in clone.named_vars:
+            probability = log_probability(clone, clone[name.removeprefix(_PROBABILITY)])
+            with clone:
+                pm.Potential(name, probability)
+    return clone
 
 
 def graph_of(model: pm.Model) -> tuple[Any, dict[Any, Any]]:

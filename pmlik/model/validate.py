@@ -72,7 +72,8 @@ def refuse_discrete(model: pm.Model, names: Collection[str]) -> None:
     if discrete:
         raise ModelError(
             f"{', '.join(discrete)}: discrete free variable, which has no gradient. Marginalize "
-            "it: write the sum out with pm.Mixture, or install pymc-extras, with which finite ones "
+            "it: write the sum out with pm.Mixture, or (a switchpoint) as a pm.Potential of "
+            "pm.math.logsumexp over its values, or install pymc-extras, with which finite ones "
             "are summed out."
         )
 

@@ -152,5 +152,5 @@ def _weights(comparison: Comparison, shares: Any, part: dict[str, float]) -> lis
         texts.append(text)
     if shares.prior_only:
         names = "; ".join(map(printable, shares.prior_only))
-        texts.append(f"Known from the prior alone: {names}.")
+        texts.append(f"The likelihood says nothing of: {names}.")
     return texts

@@ -23,6 +23,10 @@ class FlagCode(StrEnum):
     POTENTIAL_IN_LIKELIHOOD = "A pm.Potential is counted as part of the likelihood."
     POTENTIAL_IN_PRIOR = "A pm.Potential is counted as part of the prior."
     MISSING_INTEGRATED_OUT = "Missing observations are integrated out of the likelihood exactly."
+    RESTRICTED = (
+        "Missing values or latents of which a transform leaves a part: its probability is a factor "
+        "of the likelihood."
+    )
     INTEGRATED_OUT = "Latents: integrated out of the likelihood."
     NO_JOINT_MODE = "The mode of parameters and latents together was left out: it takes too long."
     SUMMED_OUT = "Discrete latents are summed out of the likelihood exactly, by pymc-extras."

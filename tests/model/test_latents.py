@@ -115,6 +115,62 @@ def test_the_flag_of_a_whitened_one_asks_for_the_centred_form() -> None:
     assert "centred" in flags_of(fit(regression("ridge", centred=False)))["SHRINKAGE"].action
 
 
+# --- What tells of a parameter that the likelihood does not depend on ---
+
+
+def sentences(mle: pmlik.PointEstimate) -> dict[str, str]:
+    found = [flag for flag in mle.flags if flag.code.name == "NOT_IN_LIKELIHOOD"]
+    return {label: flag.action for flag in found for label in flag.variables}
+
+
+def test_the_scale_of_coefficients_that_were_named_is_informed_by_them() -> None:
+    with pm.Model() as model:
+        rate, alone = pm.HalfNormal("rate"), pm.HalfNormal("alone")
+        tau = pm.Exponential("tau", rate)
+        pm.Deterministic("variance", tau**2)
+        pm.Deterministic("twice", 2 * alone)
+        pm.Normal("sibling", 0, tau)
+        beta = pm.Normal("beta", 0, tau, shape=4)
+        pm.Normal("y", X @ beta, 1.0, observed=Y)
+    mle = fit(model, parameters=["beta", "sibling"])
+    told = "It is informed by beta through the prior."
+    alone = "Its posterior is its prior."
+    assert sentences(mle) == {
+        **dict.fromkeys(["rate", "tau", "sibling", "variance"], told),
+        **dict.fromkeys(["alone", "twice"], alone),
+    }
+
+
+def test_a_potential_of_the_prior_joins_what_it_contains() -> None:
+    with pm.Model() as model:
+        a, b = pm.Normal("a"), pm.Normal("b")
+        pm.Potential("tie", -((a - b) ** 2))
+        pm.Normal("y", a, 1.0, observed=Y)
+    assert sentences(fit(model, potentials="prior")) == {
+        "b": "It is informed by a through the prior."
+    }
+
+
+def test_a_group_without_data_is_informed_by_the_others_where_they_share_a_prior() -> None:
+    def groups(mean, covariance=None) -> pm.Model:
+        with pm.Model() as model:
+            if covariance is None:
+                u = pm.Normal("u", mean() if callable(mean) else mean, 1.0, shape=3)
+            else:
+                u = pm.MvNormal("u", np.zeros(3), covariance)
+            pm.Normal("y", u[GROUP % 2], 1.0, observed=Y)
+        return model
+
+    told, alone = "It is informed by u through the prior.", "Its posterior is its prior."
+    fits_of = {
+        "hyper": fit(groups(lambda: pm.Normal("mu")), parameters=["u"]),
+        "covariance": fit(groups(0.0, np.eye(3) + 0.5)),
+        "independent": fit(groups(0.0)),
+    }
+    found = {name: sentences(mle)["u[2]"] for name, mle in fits_of.items()}
+    assert found == {"hyper": told, "covariance": told, "independent": alone}
+
+
 # --- Few latents --------------------------------------------------------------------------------
 
 
@@ -132,6 +188,26 @@ def test_latents_are_counted_against_the_scalars_of_their_distribution(
     groups, hyperparameters, few
 ) -> None:
     assert ("FEW_LATENTS" in flags_of(fit(hierarchy(groups, hyperparameters)))) == few
+
+
+def test_groups_that_share_their_parameters_are_counted_together() -> None:
+    with pm.Model() as model:
+        mu, s, own = pm.Normal("mu"), pm.HalfNormal("s"), pm.HalfNormal("own")
+        one, other = pm.Normal("one", mu, s), pm.Normal("other", mu, s)
+        many = pm.Normal("many", mu, s, shape=10)
+        lone = pm.Normal("lone", mu, own)
+        pm.Normal("y", many[GROUP % 10] + one + other + lone, 1.0, observed=Y)
+    flag = flags_of(fit(model))["FEW_LATENTS"]
+    assert flag.variables == ("lone",)
+    assert flag.detail == "lone: 1, with 1 in own."
+
+
+def test_groups_that_are_few_together_are_named_together() -> None:
+    with pm.Model() as model:
+        mu, s = pm.Normal("mu"), pm.HalfNormal("s")
+        pm.Normal("y", pm.Normal("one", mu, s), 1.0, observed=Y)
+        pm.Normal("z", pm.Normal("other", mu, s), 1.0, observed=Y)
+    assert flags_of(fit(model))["FEW_LATENTS"].detail == "one, other: 2, with 2 in mu, s."
 
 
 def test_missing_values_are_never_too_few() -> None:
