@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from pmlik.errors import ValuesError
 from pmlik.labels import labelled, space_of
 from pmlik.results.flags import Flag
 from pmlik.results.format import count, format_fixed, format_number, format_to
+from pmlik.results.guard import Guard
 from pmlik.results.posterior import describe_chains, describe_interval
 from pmlik.results.table import Table, display_rows
 
@@ -155,6 +157,17 @@ def _cells(comparison: Comparison, n: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _notes(comparison: Comparison, numbers: Mapping[Flag, str]) -> list[tuple[str, str]]:
+    guard = Guard()
+    notes = guard.make("estimates", partial(_estimate_notes, comparison), [])
+    seconds = ", ".join(f"{step} {s:.1f} s" for step, s in comparison.timings.items())
+    notes.append(("time", f"{seconds}; random_seed={comparison.random_seed}"))
+    for flag in comparison.flags:
+        about = f"{flag.severity}{comparison.whose(flag)}"
+        notes.append((f"flag {numbers[flag]}", f"{about}: {flag}"))
+    return notes + [("left out", text) for text in guard.left_out]
+
+
+def _estimate_notes(comparison: Comparison) -> list[tuple[str, str]]:
     notes = [("likelihood", _likelihood_note(comparison))]
     for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map)):
         notes.append((name, _verdict(estimate.trusted, str(estimate.certificate))))
@@ -171,11 +184,6 @@ def _notes(comparison: Comparison, numbers: Mapping[Flag, str]) -> list[tuple[st
         verdict = comparison.verdict
         words = nothing if comparison.trusted and not verdict else _VERDICTS[verdict]
         notes.append(("verdict", words))
-    seconds = ", ".join(f"{step} {s:.1f} s" for step, s in comparison.timings.items())
-    notes.append(("time", f"{seconds}; random_seed={comparison.random_seed}"))
-    for flag in comparison.flags:
-        about = f"{flag.severity}{comparison.whose(flag)}"
-        notes.append((f"flag {numbers[flag]}", f"{about}: {flag}"))
     return notes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from functools import partial
 from io import StringIO
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +22,8 @@ from pmlik.plots.comparison import list_rows, plot_attribution, plot_compare, pl
 from pmlik.plots.profile import plot_waterfall
 from pmlik.plots.style import COLOURS, shorten
 from pmlik.results.flags import FlagCode, Severity
+from pmlik.results.guard import Guard
+from pmlik.results.point import PointEstimate
 
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
@@ -80,40 +83,52 @@ def list_key(comparison: Comparison) -> list[Key]:
     ]
 
 
-def report_figures(comparison: Comparison) -> list[ReportFigure]:
+def report_figures(comparison: Comparison, guard: Guard) -> list[ReportFigure]:
     """Return all figures that the comparison can have.
 
     Parameters
     ----------
     comparison : Comparison
+    guard : Guard
+        Learns which figures could not be drawn.
     """
+    kept = comparison.background.curves
+    leading = guard.make("order of the panels", comparison.leading_labels, list(kept))
+    makers = {f"panel of {n}": partial(_panel, comparison, n) for n in leading if n in kept}
+    makers["forest"] = partial(_forest, comparison)
+    makers["figure of the steps"] = partial(_attribution, comparison)
+    for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map)):
+        makers[f"searches for the {name}"] = partial(_waterfall, name, estimate)
+    makers["traces"] = partial(_traces, comparison)
+    figures: list[ReportFigure] = []
+    others = set(plt.get_fignums())
     with in_page_style():
-        parts = (_panels, _attribution, _waterfalls, _traces)
-        return [figure for part in parts for figure in part(comparison)]
-
-
-def _panels(comparison: Comparison) -> list[ReportFigure]:
-    labels = [n for n in comparison.leading_labels() if n in comparison.background.curves]
-    figures = []
-    for label in labels:
-        size = {"figsize": (5.0, 3.2)}
-        collection = plot_compare(comparison, var_names=[label], figure_kwargs=size)
-        figure = collection.get_target("panel_0", {}).figure
-        for legend in list(figure.legends):  # the page has one for all
-            legend.remove()
-        cells = comparison.cells(label)
-        row = dict(zip(comparison.headings, cells, strict=True))
-        words = f"{printable(label)}: MLE {row['MLE']} (SE {row['SE']}), MAP {row['MAP']}"
-        if comparison.posterior is not None:
-            interval = comparison.interval_heading
-            words += f", posterior mean {row['mean']} (sd {row['sd']}), {interval} {row[interval]}"
-        svg = to_svg(figure, f"Panel of {words}.")
-        figures.append(ReportFigure("panels", svg, f"{words}."))
-    if len(comparison.table) > 1:
-        collection = plot_forest(comparison)
-        text = "Estimates and intervals side by side, each variable on its own axis."
-        figures.append(_figure("forest", collection, text))
+        for what, make in makers.items():
+            figures += guard.make(what, make, [])
+    for number in set(plt.get_fignums()) - others:  # of figures that failed
+        plt.close(number)
     return figures
+
+
+def _panel(comparison: Comparison, label: str) -> list[ReportFigure]:
+    size = {"figsize": (5.0, 3.2)}
+    collection = plot_compare(comparison, var_names=[label], figure_kwargs=size)
+    figure = collection.get_target("panel_0", {}).figure
+    for legend in list(figure.legends):  # the page has one for all
+        legend.remove()
+    row = dict(zip(comparison.headings, comparison.cells(label), strict=True))
+    words = f"{printable(label)}: MLE {row['MLE']} (SE {row['SE']}), MAP {row['MAP']}"
+    if comparison.posterior is not None:
+        interval = comparison.interval_heading
+        words += f", posterior mean {row['mean']} (sd {row['sd']}), {interval} {row[interval]}"
+    return [ReportFigure("panels", to_svg(figure, f"Panel of {words}."), f"{words}.")]
+
+
+def _forest(comparison: Comparison) -> list[ReportFigure]:
+    if len(comparison.table) < 2:
+        return []
+    text = "Estimates and intervals side by side, each variable on its own axis."
+    return [_figure("forest", plot_forest(comparison), text)]
 
 
 def _attribution(comparison: Comparison) -> list[ReportFigure]:
@@ -124,16 +139,14 @@ def _attribution(comparison: Comparison) -> list[ReportFigure]:
     return [_figure("attribution", plot_attribution(comparison), text, more)]
 
 
-def _waterfalls(comparison: Comparison) -> list[ReportFigure]:
-    figures = []
-    for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map)):
-        wrong = not estimate.trusted or any(flag.code in _SEARCH for flag in estimate.flags)
-        ends = [end for end in estimate.certificate.searches if np.isfinite(end.log_density)]
-        if wrong and len(ends) > 1:
-            collection = plot_waterfall(estimate, figure_kwargs={"figsize": (5.2, 3.6)})
-            text = f"Where each of the {len(ends)} searches for the {name} ended, best first."
-            figures.append(_figure("search", collection, text))
-    return figures
+def _waterfall(name: str, estimate: PointEstimate) -> list[ReportFigure]:
+    wrong = not estimate.trusted or any(flag.code in _SEARCH for flag in estimate.flags)
+    ends = [end for end in estimate.certificate.searches if np.isfinite(end.log_density)]
+    if not wrong or len(ends) < 2:
+        return []
+    collection = plot_waterfall(estimate, figure_kwargs={"figsize": (5.2, 3.6)})
+    text = f"Where each of the {len(ends)} searches for the {name} ended, best first."
+    return [_figure("search", collection, text)]
 
 
 def _figure(section: str, collection: PlotCollection, text: str, more: str = "") -> ReportFigure:
@@ -146,25 +159,22 @@ def _traces(comparison: Comparison) -> list[ReportFigure]:
     posterior = comparison.posterior
     if posterior is None or not any(f.severity is not Severity.INFO for f in posterior.flags):
         return []
-    try:
-        draws = _worst_draws(posterior.tree["posterior"].to_dataset())
-        names = [str(name) for name in draws.data_vars]
-        size = {"figsize": (7.0, 1.6 * len(names) + 0.6), "figsize_units": "inches"}
-        groups = {"posterior": draws}
-        if "sample_stats" in posterior.tree.children:  # which draws diverged
-            groups["sample_stats"] = posterior.tree["sample_stats"].to_dataset()
-        collection = az.plot_trace(
-            xr.DataTree.from_dict(groups), backend="matplotlib", figure_kwargs=size, col_wrap=1
-        )
-        figure = collection.viz["figure"].item()
-        ink = mpl.rcParams["text.color"]  # ArviZ takes one against a background, and there is none
-        for axes, name in zip(figure.axes, names, strict=False):
-            axes.set_title("")
-            axes.set_title(shorten(name), loc="left", fontsize="small", color=ink)
-            axes.set_xlabel("")
-        figure.axes[len(names) - 1].set_xlabel("draw", color=ink)
-    except Exception:  # noqa: BLE001 - chains that are broken may not be drawn, either
-        return []
+    draws = _worst_draws(posterior.tree["posterior"].to_dataset())
+    names = [str(name) for name in draws.data_vars]
+    size = {"figsize": (7.0, 1.6 * len(names) + 0.6), "figsize_units": "inches"}
+    groups = {"posterior": draws}
+    if "sample_stats" in posterior.tree.children:  # which draws diverged
+        groups["sample_stats"] = posterior.tree["sample_stats"].to_dataset()
+    collection = az.plot_trace(
+        xr.DataTree.from_dict(groups), backend="matplotlib", figure_kwargs=size, col_wrap=1
+    )
+    figure = collection.viz["figure"].item()
+    ink = mpl.rcParams["text.color"]  # ArviZ takes one against a background, and there is none
+    for axes, name in zip(figure.axes, names, strict=False):
+        axes.set_title("")
+        axes.set_title(shorten(name), loc="left", fontsize="small", color=ink)
+        axes.set_xlabel("")
+    figure.axes[len(names) - 1].set_xlabel("draw", color=ink)
     text = f"Trace of {', '.join(map(printable, names))}: every chain, draw by draw."
     n_scalars = sum(array.size for array in posterior.values.data_vars.values())
     text += " Those with the largest R-hat." if n_scalars > len(names) else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from pmlik.labels import bounds_of, labelled
 from pmlik.results.flags import Flag, Severity
 from pmlik.results.format import MINUS, count, format_number, format_to
+from pmlik.results.guard import Guard
 from pmlik.results.outliers import describe_outlier, describe_unbounded, find_outlier
 from pmlik.results.point import Status
 
@@ -189,21 +191,28 @@ def find_findings(inputs: FindingInputs) -> tuple[Finding, ...]:
     if not inputs.trusted:
         return _refusals(inputs)
     table = inputs.table
-    found, agree = [], []
+    found, agree, guard = [], [], Guard()
     differ, aside = differs(table), inputs.latents | constant_rows(table)
     for label in table.index:
         if label in aside:
             continue
-        if np.isnan(table.at[label, "shift in sd"]):
-            found.append(_without(inputs, label))
-        elif differ[label]:
-            found.append(_difference(inputs, label))
+        without = np.isnan(table.at[label, "shift in sd"])
+        if without or differ[label]:
+            make = _without if without else _difference
+            failed = Finding((label,), "no estimate", "", "", 0.0)
+            finding = guard.make(label, partial(make, inputs, label), failed)
+            found.append(finding if finding.text else replace(finding, text=_failure(guard)))
         else:
             agree.append(label)
-    found += [*_outlier(inputs), *_about_latents(inputs)]
+    found += guard.make("outlier", partial(_outlier, inputs), [])
+    found += guard.make("latents", partial(_about_latents, inputs), [])
     found.sort(key=lambda finding: -finding.importance)
     whole = len(agree) == len(table) - len(aside)
     return (*found, *_agreement(agree, whole=whole))
+
+
+def _failure(guard: Guard) -> str:
+    return f"No finding about {guard.left_out[-1]}."
 
 
 def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[Finding, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from pmlik.results.fit_section import fit_section, information_section
 from pmlik.results.flags import Flag, Severity
 from pmlik.results.format import count, format_to
 from pmlik.results.graph_layout import lay_out_graph
+from pmlik.results.guard import Guard
 from pmlik.results.posterior import describe_chains
 
 if TYPE_CHECKING:
@@ -40,41 +42,48 @@ def render_page(comparison: Comparison, title: str | None) -> str:
 
 def _gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]:
     """Return everything that the template shows."""
+    guard = Guard()
+    nothing = ("No verdict: it could not be made", "none")
+    words, kind = guard.make("verdict", partial(_verdict, comparison), nothing)
+    everything = guard.make("findings", partial(comparison.findings, all=True), ())
+    screen = guard.make("findings", comparison.findings, ())
+    n = len(comparison.table)
+    order = guard.make("order", partial(comparison.leading_labels, n), list(comparison.table.index))
+    figures = report_figures(comparison, guard)
+    contents = {
+        name: guard.make(what, partial(function, comparison), otherwise)
+        for name, (what, function, otherwise) in _PARTS.items()
+    }
+    contents |= {
+        name: guard.make(what, partial(function, comparison, order), otherwise)
+        for name, (what, function, otherwise) in _ORDERED.items()
+    }
+    return contents | {
+        "title": printable(title or "Likelihood, prior and posterior side by side"),
+        "verdict": words,
+        "verdict_kind": kind,
+        "threshold": _THRESHOLD,
+        "findings": [_finding(finding) for finding in screen],
+        "more_findings": [_finding(finding) for finding in everything]
+        if len(everything) > len(screen)
+        else (),
+        "rows": _rows(comparison, order, guard),
+        "report_figures": figures,
+        "model": comparison.background.model,
+        "call": comparison.background.call,
+        "left_out": list(dict.fromkeys(guard.left_out)),
+    }
+
+
+def _verdict(comparison: Comparison) -> tuple[str, str]:
+    """Return the verdict in words, and its kind."""
     verdict = comparison.verdict
     words, kind = _VERDICTS[verdict]
     if verdict is None and comparison.trusted:
         words = "No verdict: no quantity has both an MLE and a posterior"
     if comparison.posterior is None and comparison.mle.trusted and comparison.map.trusted:
         words = "No verdict: there is no posterior to compare with"
-    everything = comparison.findings(all=True)
-    screen = comparison.findings()
-    order = comparison.leading_labels(len(comparison.table))
-    return {
-        "title": printable(title or "Likelihood, prior and posterior side by side"),
-        "verdict": words,
-        "verdict_kind": kind,
-        "headline": _headline(comparison, order),
-        "threshold": _THRESHOLD,
-        "summary": _summary(comparison),
-        "findings": [_finding(finding) for finding in screen],
-        "more_findings": [_finding(finding) for finding in everything]
-        if len(everything) > len(screen)
-        else (),
-        "columns": [printable(column) for column in _columns(comparison)],
-        "rows": _rows(comparison, order),
-        "report_figures": report_figures(comparison),
-        "key": list_key(comparison),
-        "steps": _steps(comparison, order),
-        "fit": fit_section(comparison),
-        "information": information_section(comparison, order),
-        "flags": _flags(comparison),
-        "latents": _latents(comparison),
-        "certificates": _certificates(comparison),
-        "model": comparison.background.model,
-        "graph": _graph(comparison),
-        "reproduce": _reproduce(comparison),
-        "call": comparison.background.call,
-    }
+    return words, kind
 
 
 def _summary(comparison: Comparison) -> str:
@@ -117,7 +126,7 @@ def _finding(finding: Finding) -> dict[str, str]:
 
 def _columns(comparison: Comparison) -> list[str]:
     """Return the headings of the page's table after the name."""
-    columns = comparison.headings
+    columns = list(comparison.headings)
     if comparison.trusted:
         columns.insert(columns.index("shift/sd") + 1, _REASON)
     if "profile" in comparison.intervals:
@@ -138,32 +147,37 @@ def _profile_heading(comparison: Comparison) -> str:
     return f"{100 * comparison.intervals['profile'].attrs['ci_prob']:g}% profile"
 
 
-def _rows(comparison: Comparison, order: list[str]) -> list[dict[str, Any]]:
-    table, trusted = comparison.table, comparison.trusted
-    differ = differs(table)
+def _rows(comparison: Comparison, order: list[str], guard: Guard) -> list[dict[str, Any]]:
     reasons = {
         label: finding.reason
-        for finding in comparison.findings(all=True)
+        for finding in guard.make("findings", partial(comparison.findings, all=True), ())
         if finding.reason != OUTLIER
         for label in finding.labels
     }
-    rows, columns = [], _columns(comparison)
-    for label in order:
-        cells = dict(zip(comparison.headings, comparison.cells(label), strict=True))
-        cells[_REASON] = reasons.get(label, "")
-        if "profile" in comparison.intervals:
-            cells[_profile_heading(comparison)] = _profile(table.loc[label])
-        about = comparison.flags_about([label])
-        numbers = [str(i) for i, flag in enumerate(comparison.flags, start=1) if flag in about]
-        rows.append(
-            {
-                "label": printable(label),
-                "cells": [cells[column] for column in columns],
-                "flags": numbers,
-                "differs": bool(trusted and differ[label]),
-            }
+    differ = guard.make("marks", partial(differs, comparison.table), {})
+    made = [
+        guard.make(
+            f"row of {label}",
+            partial(_row, comparison, label, reasons.get(label, ""), bool(differ.get(label))),
+            None,
         )
-    return rows
+        for label in order
+    ]
+    return [row for row in made if row is not None]
+
+
+def _row(comparison: Comparison, label: str, reason: str, differ: bool) -> dict[str, Any] | None:
+    cells = dict(zip(comparison.headings, comparison.cells(label), strict=True))
+    cells[_REASON] = reason
+    if "profile" in comparison.intervals:
+        cells[_profile_heading(comparison)] = _profile(comparison.table.loc[label])
+    about = comparison.flags_about([label])
+    return {
+        "label": printable(label),
+        "cells": [cells[column] for column in _columns(comparison)],
+        "flags": [str(i) for i, flag in enumerate(comparison.flags, start=1) if flag in about],
+        "differs": comparison.trusted and differ,
+    }
 
 
 def _profile(row: Any) -> str:
@@ -287,3 +301,26 @@ def _reproduce(comparison: Comparison) -> list[tuple[str, str]]:
 
 def _join(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _headings(comparison: Comparison) -> list[str]:
+    return [printable(column) for column in _columns(comparison)]
+
+
+# Parts of the page: what each is called where it is left out, what makes it, what stands for it.
+_PARTS: dict[str, tuple[str, Callable[[Comparison], Any], Any]] = {
+    "summary": ("summary", _summary, ""),
+    "columns": ("headings", _headings, []),
+    "key": ("legend of the panels", list_key, []),
+    "fit": ("fit and prediction", fit_section, {"rows": (), "texts": ()}),
+    "flags": ("flags", _flags, []),
+    "latents": ("latents", _latents, []),
+    "certificates": ("checks", _certificates, []),
+    "graph": ("graph", _graph, None),
+    "reproduce": ("reproduce", _reproduce, []),
+}
+_ORDERED: dict[str, tuple[str, Callable[[Comparison, list[str]], Any], Any]] = {
+    "headline": ("headline", _headline, ""),
+    "steps": ("why they differ", _steps, None),
+    "information": ("data and prior", information_section, None),
+}
