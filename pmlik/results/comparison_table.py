@@ -158,7 +158,8 @@ def _cells(comparison: Comparison, n: Mapping[str, float]) -> tuple[str, ...]:
 
 def _notes(comparison: Comparison, numbers: Mapping[Flag, str]) -> list[tuple[str, str]]:
     guard = Guard()
-    notes = guard.make("estimates", partial(_estimate_notes, comparison), [])
+    nothing: list[tuple[str, str]] = []
+    notes = guard.make("estimates", partial(_estimate_notes, comparison), nothing)
     seconds = ", ".join(f"{step} {s:.1f} s" for step, s in comparison.timings.items())
     notes.append(("time", f"{seconds}; random_seed={comparison.random_seed}"))
     for flag in comparison.flags:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from pmlik.labels import labelled, printable
@@ -45,8 +46,9 @@ def _gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any
     guard = Guard()
     nothing = ("No verdict: it could not be made", "none")
     words, kind = guard.make("verdict", partial(_verdict, comparison), nothing)
-    everything = guard.make("findings", partial(comparison.findings, all=True), ())
-    screen = guard.make("findings", comparison.findings, ())
+    none: tuple[Finding, ...] = ()
+    everything = guard.make("findings", partial(comparison.findings, all=True), none)
+    screen = guard.make("findings", comparison.findings, none)
     n = len(comparison.table)
     order = guard.make("order", partial(comparison.leading_labels, n), list(comparison.table.index))
     figures = report_figures(comparison, guard)
@@ -148,13 +150,14 @@ def _profile_heading(comparison: Comparison) -> str:
 
 
 def _rows(comparison: Comparison, order: list[str], guard: Guard) -> list[dict[str, Any]]:
+    none: tuple[Finding, ...] = ()
     reasons = {
         label: finding.reason
-        for finding in guard.make("findings", partial(comparison.findings, all=True), ())
+        for finding in guard.make("findings", partial(comparison.findings, all=True), none)
         if finding.reason != OUTLIER
         for label in finding.labels
     }
-    differ = guard.make("marks", partial(differs, comparison.table), {})
+    differ = guard.make("marks", partial(differs, comparison.table), pd.Series(dtype=bool))
     made = [
         guard.make(
             f"row of {label}",
