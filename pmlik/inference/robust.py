@@ -12,12 +12,13 @@ from pmlik.errors import ModelError
 from pmlik.inference.prepare import Prepared, prepared_of
 from pmlik.inference.units import Cluster, read_units
 from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen
+from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import PointEstimate
 
 
 @np.errstate(all="ignore")
-def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEstimate:
+def make_robust(estimate: PointEstimate | Comparison, *, cluster: Cluster = None) -> PointEstimate:
     """Return the MLE with the sandwich in place of the inverse observed information.
 
     ``H^-1 (sum_c s_c s_c') H^-1`` with the observed information ``H`` and the scores ``s_c``, the
@@ -27,7 +28,7 @@ def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEst
 
     Parameters
     ----------
-    estimate : PointEstimate
+    estimate : PointEstimate or Comparison
         Of `find_MLE`.
     cluster : str, array or mapping, optional
         As in `bootstrap`: observations within a cluster may depend on each other. In a model
@@ -65,6 +66,8 @@ def make_robust(estimate: PointEstimate, *, cluster: Cluster = None) -> PointEst
     >>> print(f"{mle.std_error['mu']:.3f} {by_room.std_error['mu']:.3f}")
     0.289 0.720
     """
+    if isinstance(estimate, Comparison):
+        estimate = estimate.mle
     prepared = _check(estimate)
     problem, x = prepared.problem, estimate.unconstrained
     units = read_units(problem, x, cluster, "a robust covariance")

@@ -17,6 +17,7 @@ from pmlik.inference.options import seed_of
 from pmlik.inference.prepare import Prepared, prepared_of
 from pmlik.inference.units import Cluster, read_units
 from pmlik.labels import labelled, space_of
+from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.format import format_number, format_to
 from pmlik.results.point import PointEstimate
@@ -127,7 +128,7 @@ class Bootstrap:
 
 
 def bootstrap(
-    estimate: PointEstimate,
+    estimate: PointEstimate | Comparison,
     n: int = 1000,
     *,
     kind: BootstrapKind = "parametric",
@@ -144,8 +145,9 @@ def bootstrap(
 
     Parameters
     ----------
-    estimate : PointEstimate
-        From `find_MLE`, or from `find_MAP`: then the mode is found under the same prior.
+    estimate : PointEstimate or Comparison
+        From `find_MLE`, or from `find_MAP`: then the mode is found under the same prior. Of a
+        comparison its MLE.
     n : int
         Number of replicates.
     kind : {"parametric", "nonparametric", "bayesian"}
@@ -202,6 +204,8 @@ def bootstrap(
     >>> print(f"{spread.std_error['p']:.2f}")  # sqrt(0.2 * 0.8 / 10) = 0.126
     0.13
     """
+    if isinstance(estimate, Comparison):
+        estimate = estimate.mle
     prepared = _check(estimate, n, kind, cluster)
     seed = seed_of(random_seed)
     x = estimate.unconstrained

@@ -11,6 +11,7 @@ from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
 from pmlik.inference.compiled import CompiledModel
 from pmlik.inference.prepare import prepared_of
+from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.information import InformationShares, describe_shares
 from pmlik.results.point import PointEstimate
@@ -20,13 +21,13 @@ _PRIOR_ONLY = 1e-3
 _STEP = 1e-4
 
 
-def share_information(estimate: PointEstimate) -> InformationShares:
+def share_information(estimate: PointEstimate | Comparison) -> InformationShares:
     """Compute the likelihood's share of the posterior precision at the MAP.
 
     Parameters
     ----------
-    estimate : PointEstimate
-        A MAP, as `find_MAP` returns it or ``comparison.map``.
+    estimate : PointEstimate or Comparison
+        A MAP, as `find_MAP` returns it; of a comparison its MAP.
 
     Returns
     -------
@@ -53,6 +54,8 @@ def share_information(estimate: PointEstimate) -> InformationShares:
     >>> round(float(shares.shares["mu"]), 4)  # 3 / (3 + 1/4)
     0.9231
     """
+    if isinstance(estimate, Comparison):
+        estimate = estimate.map
     if not isinstance(estimate, PointEstimate) or estimate.kind != "map":
         got = getattr(estimate, "kind", type(estimate).__name__)
         raise ValuesError(f"estimate: got {got}, need a MAP, from find_MAP or comparison.map.")
