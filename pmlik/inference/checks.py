@@ -25,9 +25,13 @@ _GRADIENT_ERROR = 1e-3
 _LAPLACE_ERROR = 0.1
 
 
-def check_roles(roles: Roles, potentials: Potentials) -> list[Flag]:
+def check_roles(
+    roles: Roles, potentials: Potentials, uncounted: tuple[str, ...] = ()
+) -> list[Flag]:
     """Return the flags about how the model was read."""
     flags = []
+    if uncounted:
+        flags.append(Flag(FlagCode.NOT_COUNTED, Severity.INFO, uncounted))
     if roles.potentials:
         code = {
             "likelihood": FlagCode.POTENTIAL_IN_LIKELIHOOD,

@@ -24,7 +24,7 @@ from pmlik.marginal.integrand import Integrand
 from pmlik.marginal.standardize import standard_terms, standardize_latents
 from pmlik.model.dims import default_dims, label_space
 from pmlik.model.graph import as_tensor, in_double_precision
-from pmlik.model.observations import count_observations
+from pmlik.model.observations import count_observations, potentials_with_data
 from pmlik.model.roles import Potentials, Roles
 from pmlik.model.transform import (
     TermsModel,
@@ -100,6 +100,11 @@ class CompiledModel:
     def n_observations(self) -> int:
         """Number of observations in the likelihood."""
         return count_observations(self.model)
+
+    @cached_property
+    def uncounted(self) -> tuple[str, ...]:
+        """The ``pm.Potential`` terms of the likelihood whose observations can't be counted."""
+        return potentials_with_data(self.model)
 
 
 def compile_model(

@@ -22,6 +22,7 @@ class FlagCode(StrEnum):
 
     POTENTIAL_IN_LIKELIHOOD = "A pm.Potential is counted as part of the likelihood."
     POTENTIAL_IN_PRIOR = "A pm.Potential is counted as part of the prior."
+    NOT_COUNTED = "It has data whose observations can't be counted, so there is no AICc and no BIC."
     MISSING_INTEGRATED_OUT = "Missing observations are integrated out of the likelihood exactly."
     RESTRICTED = (
         "Missing values or latents of which a transform leaves a part: its probability is a factor "

@@ -128,12 +128,16 @@ class Fitted(Protocol):
 
 
 class FitStatistics(NamedTuple):
-    """The two log-densities at an estimate, the observations and the identified parameters."""
+    """The two log-densities at an estimate, the observations and the identified parameters.
+
+    ``counted`` is False if there are more observations, inside a ``pm.Potential``.
+    """
 
     log_likelihood: float
     log_prior: float
     n_observations: int
     n_parameters: int
+    counted: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,9 +226,12 @@ class PointEstimate:
     def aicc(self) -> float:
         """AIC corrected for small samples, ``AIC + 2 k (k + 1) / (n - k - 1)``.
 
-        Infinite where there are not more than ``k + 1`` observations; NaN for a MAP. Source:
-        Hurvich and Tsai (1989), doi:10.1093/biomet/76.2.297.
+        Infinite where there are not more than ``k + 1`` observations; NaN for a MAP, and with
+        data inside a ``pm.Potential``. Source: Hurvich and Tsai (1989),
+        doi:10.1093/biomet/76.2.297.
         """
+        if not self.statistics.counted:
+            return np.nan
         k, left = self.n_parameters, self.n_observations - self.n_parameters - 1
         if left <= 0:
             return np.nan if np.isnan(self.aic) else np.inf
@@ -234,9 +241,10 @@ class PointEstimate:
     def bic(self) -> float:
         """``k log n - 2 log L`` at the MLE; NaN for a MAP, which does not maximise L.
 
-        Source: Schwarz (1978), doi:10.1214/aos/1176344136.
+        NaN also with data inside a ``pm.Potential``, whose number is not known. Source: Schwarz
+        (1978), doi:10.1214/aos/1176344136.
         """
-        if self.n_observations == 0:  # a likelihood made of pm.Potential alone
+        if not self.statistics.counted or self.n_observations == 0:
             return np.nan
         return float(self.n_parameters * np.log(self.n_observations) - 2 * self._maximised())
 
