@@ -26,12 +26,14 @@ _LAPLACE_ERROR = 0.1
 
 
 def check_roles(
-    roles: Roles, potentials: Potentials, uncounted: tuple[str, ...] = ()
+    roles: Roles, potentials: Potentials, uncounted: tuple[str, ...], unnormalised: tuple[str, ...]
 ) -> list[Flag]:
     """Return the flags about how the model was read."""
     flags = []
     if uncounted:
         flags.append(Flag(FlagCode.NOT_COUNTED, Severity.INFO, uncounted))
+    if unnormalised:
+        flags.append(Flag(FlagCode.NOT_NORMALISED, Severity.INFO, unnormalised))
     if roles.potentials:
         code = {
             "likelihood": FlagCode.POTENTIAL_IN_LIKELIHOOD,

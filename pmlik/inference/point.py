@@ -78,7 +78,7 @@ def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) 
     error = _gradient_error(fit, start)
     certificate = _certificate(fit, before, error)
     flags = [
-        *check_roles(prepared.roles, prepared.potentials, problem.uncounted),
+        *check_roles(prepared.roles, prepared.potentials, problem.uncounted, prepared.unnormalised),
         *check_latents(prepared.roles, problem),
         *(check_laplace(_laplace_error(fit)) if kind == "mle" else ()),
         *_check_search(fit, reached, certificate, error, statuses),
@@ -297,6 +297,7 @@ def _record(
             n_observations=problem.n_observations,
             n_parameters=fit.objective.size - fit.n_flat,
             counted=not problem.uncounted,
+            normalised=not fit.prepared.unnormalised,
         ),
         certificate=certificate,
         flags=tuple(flags),

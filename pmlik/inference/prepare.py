@@ -31,6 +31,7 @@ from pmlik.logp.compile import compile_mode
 from pmlik.logp.points import check_names, read_points
 from pmlik.marginal.conditional import conditional_modes
 from pmlik.model.discrete import sum_out_discrete
+from pmlik.model.observations import unnormalised_terms
 from pmlik.model.roles import Potentials, Roles, read_roles
 from pmlik.model.validate import resolve_model
 from pmlik.optimize.hessian import DENSE_LIMIT
@@ -68,6 +69,11 @@ class Prepared:
     def names(self) -> list[str]:
         """Free variables, then derived ones, in the model's order."""
         return [var.name for var in self.model.unobserved_RVs]
+
+    @cached_property
+    def unnormalised(self) -> tuple[str, ...]:
+        """Terms of the likelihood whose density lacks its constant."""
+        return unnormalised_terms(self.model, (*self.roles.observed, *self.roles.latents))
 
     @cached_property
     def natural(self) -> ConstrainedLikelihood:

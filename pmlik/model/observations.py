@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pymc as pm
 from pymc.distributions import timeseries
 from pymc.distributions.distribution import PartialObservedRV
+from pymc.distributions.multivariate import CARRV, ICARRV
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorConstant
 
@@ -66,6 +68,13 @@ def potentials_with_data(model: TermsModel) -> tuple[str, ...]:
         for potential in model.potentials
         if potential in model.terms
         and any(v in data or _has_entries(v) for v in ancestors([potential], model.basic_RVs))
+    )
+
+
+def unnormalised_terms(model: pm.Model, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the variables whose density PyMC leaves without its constant: CAR and ICAR."""
+    return tuple(
+        name for name in names if isinstance(getattr(model[name].owner, "op", None), CARRV | ICARRV)
     )
 
 

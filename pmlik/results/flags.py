@@ -23,6 +23,10 @@ class FlagCode(StrEnum):
     POTENTIAL_IN_LIKELIHOOD = "A pm.Potential is counted as part of the likelihood."
     POTENTIAL_IN_PRIOR = "A pm.Potential is counted as part of the prior."
     NOT_COUNTED = "It has data whose observations can't be counted, so there is no AICc and no BIC."
+    NOT_NORMALISED = (
+        "PyMC's density of it lacks its constant: the log-likelihood can't be compared with that "
+        "of other models, so there is no AIC and no BIC."
+    )
     MISSING_INTEGRATED_OUT = "Missing observations are integrated out of the likelihood exactly."
     RESTRICTED = (
         "Missing values or latents of which a transform leaves a part: its probability is a factor "

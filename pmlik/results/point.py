@@ -130,7 +130,8 @@ class Fitted(Protocol):
 class FitStatistics(NamedTuple):
     """The two log-densities at an estimate, the observations and the identified parameters.
 
-    ``counted`` is False if there are more observations, inside a ``pm.Potential``.
+    ``counted`` is False if there are more observations, inside a ``pm.Potential``;
+    ``normalised`` if the log-likelihood lacks a constant.
     """
 
     log_likelihood: float
@@ -138,6 +139,7 @@ class FitStatistics(NamedTuple):
     n_observations: int
     n_parameters: int
     counted: bool = True
+    normalised: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +220,8 @@ class PointEstimate:
     def aic(self) -> float:
         """``2 k - 2 log L`` at the MLE; NaN for a MAP, which does not maximise L.
 
-        Source: Akaike (1974), doi:10.1109/TAC.1974.1100705.
+        NaN also where the log-likelihood lacks a constant (``pm.CAR``, ``pm.ICAR``). Source:
+        Akaike (1974), doi:10.1109/TAC.1974.1100705.
         """
         return 2 * self.n_parameters - 2 * self._maximised()
 
@@ -249,7 +252,8 @@ class PointEstimate:
         return float(self.n_parameters * np.log(self.n_observations) - 2 * self._maximised())
 
     def _maximised(self) -> float:
-        return self.log_likelihood if self.kind == "mle" and self.trusted else np.nan
+        known = self.kind == "mle" and self.trusted and self.statistics.normalised
+        return self.log_likelihood if known else np.nan
 
     @property
     def trusted(self) -> bool:

@@ -341,7 +341,14 @@ def _test_nested(
 
 
 def _check_data(full: PointEstimate, reduced: PointEstimate) -> None:
-    """Refuse models of different data."""
+    """Refuse models of different data, and densities whose constants differ."""
+    loose = [prepared_of(e, "likelihood_ratio_test").unnormalised for e in (full, reduced)]
+    if set(loose[0]) != set(loose[1]):
+        names = ", ".join(sorted({*loose[0], *loose[1]}))
+        raise NestingError(
+            f"{names}: PyMC's density lacks its constant, so the log-likelihoods of the two models "
+            "can't be compared. Test a value on one model: null=."
+        )
     if full.n_observations != reduced.n_observations:
         raise NestingError(
             f"The models are of different data: {full.n_observations} and "

@@ -8,6 +8,7 @@ import pytensor.tensor as pt
 import pytest
 from scipy import stats
 
+import pmlik
 from oracles.fits import codes, fit
 from pmlik import FlagCode
 from pmlik.model.observations import count_observations, potentials_with_data
@@ -90,3 +91,61 @@ def test_a_potential_without_data_leaves_the_count() -> None:
         pm.Potential("ordered", pt.switch(mu[0] < mu[1] + 9, 0.0, -np.inf) - 0.1 * mu[2] ** 2)
     assert potentials_with_data(likelihood_model(model)) == ()
     assert count_observations(likelihood_model(model)) == 120
+
+
+N = 12
+RING = np.roll(np.eye(N), 1, 0) + np.roll(np.eye(N), -1, 0)
+AREAS = np.random.default_rng(0).normal(size=(5, N)) + np.random.default_rng(1).normal(size=N)
+
+
+def areas(kind: str) -> pm.Model:
+    with pm.Model() as model:
+        mu, tau = pm.Normal("mu", 0, 10), pm.Gamma("tau", 2, 2)
+        if kind == "CAR":
+            u = pm.CAR("u", mu=np.zeros(N), W=RING, alpha=0.0, tau=tau)
+        elif kind == "ICAR":
+            u = pm.ICAR("u", W=RING) / pt.sqrt(tau)
+        else:
+            u = pm.Normal("u", 0, tau=2 * tau, shape=N)
+        pm.Normal("y", mu + u, 1.0, observed=AREAS)
+    return model
+
+
+def test_densities_without_their_constant_are_not_compared_across_models() -> None:
+    car, plain = fit(areas("CAR")), fit(areas("Normal"))
+    assert FlagCode.NOT_NORMALISED in codes(car)
+    assert FlagCode.NOT_NORMALISED not in codes(plain)
+    assert np.isnan([car.aic, car.aicc, car.bic]).all()
+    assert np.isfinite([plain.aic, plain.bic]).all()
+    # With alpha = 0 on a ring CAR is Normal(0, 1 / sqrt(2 tau)), up to the constant.
+    np.testing.assert_allclose(car.values["tau"], plain.values["tau"], rtol=1e-5)
+    gap = -N / 2 * np.log(2 * np.pi) + N / 2 * np.log(2)
+    assert plain.log_likelihood - car.log_likelihood == pytest.approx(gap, abs=1e-6)
+    with pytest.raises(pmlik.PmlikError, match="u: PyMC's density lacks its constant"):
+        pmlik.likelihood_ratio_test(car, plain)
+
+
+def test_pymcs_own_densities_of_continuous_data_integrate_to_one() -> None:
+    grid = np.concatenate([-np.logspace(4, -9, 20_000), [0.0], np.logspace(-9, 4, 20_000)])
+    for name, arguments in INTEGRATED.items():
+        logp = pm.logp(getattr(pm, name).dist(**arguments), grid).eval()
+        assert np.trapezoid(np.exp(logp), grid) == pytest.approx(1, abs=2e-3), name
+
+
+INTEGRATED: dict[str, dict[str, float]] = {
+    "Normal": {"mu": 0.3, "sigma": 2},
+    "StudentT": {"nu": 3, "mu": 0.1, "sigma": 2},
+    "SkewNormal": {"mu": 0.1, "sigma": 2, "alpha": 3},
+    "ExGaussian": {"mu": 0.2, "sigma": 1, "nu": 2},
+    "AsymmetricLaplace": {"kappa": 0.7, "mu": 0.2, "b": 1.5},
+    "Gumbel": {"mu": 0.3, "beta": 2},
+    "Moyal": {"mu": 0.3, "sigma": 2},
+    "Logistic": {"mu": 0.1, "s": 2},
+    "HalfStudentT": {"nu": 4, "sigma": 2},
+    "Gamma": {"alpha": 2, "beta": 1.5},
+    "InverseGamma": {"alpha": 3, "beta": 2},
+    "Weibull": {"alpha": 1.5, "beta": 2},
+    "Wald": {"mu": 2, "lam": 3},
+    "Rice": {"nu": 1, "sigma": 2},
+    "LogNormal": {"mu": 0.2, "sigma": 0.7},
+}
