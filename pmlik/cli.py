@@ -99,6 +99,9 @@ def _check(options: argparse.Namespace) -> None:
             raise _UsageError(f"--output: {target} ends in none of {', '.join(SUFFIXES)}.")
         if not target.parent.is_dir():
             raise _UsageError(f"--output: there is no folder {target.parent}.")
+        check_replaceable(target)
+        if not os.access(target if target.is_file() else target.parent, os.W_OK):
+            raise _UsageError(f"--output: {target} can't be written: no permission.")
 
 
 def _find_model(given: str) -> pm.Model:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib.util import find_spec
 from inspect import signature
 from typing import Any, Literal
@@ -187,6 +188,11 @@ _PYMC_DRAWS: int = signature(pm.sample).parameters["draws"].default
 # intercept far from the data it gives ten times the effective draws at the same cost.
 _CORRELATED_LIMIT = 50
 
+# A name as similar as this to a known one is a misspelling of it.
+_SIMILAR = 0.8
+_OF_NUTS = {"nuts", "target_accept", "max_treedepth", "early_max_treedepth", "step_scale"}
+_KNOWN = (set(signature(pm.sample).parameters) - {"kwargs"}) | _OF_NUTS
+
 # With any of these the user has chosen a sampler, and nothing is added.
 _CHOICES = {"step", "init", "trace", "callback", "compile_kwargs", "nuts_sampler_kwargs"}
 
@@ -215,7 +221,16 @@ def check_sample_kwargs(sample_kwargs: Mapping[str, Any] | None) -> dict[str, An
         number = sample_kwargs.get(name, 1)
         if not isinstance(number, int | np.integer) or number < 1:
             raise ModelError(f"sample_kwargs: got {name}={number!r}, need an integer from 1 up.")
+    _refuse_misspelt(sample_kwargs)
     return dict(sample_kwargs)
+
+
+def _refuse_misspelt(names: Iterable[Any]) -> None:
+    """Refuse a name that is nearly one of ``pm.sample``'s; others may be of a step method."""
+    for name in names:
+        close = get_close_matches(str(name), _KNOWN, 1, _SIMILAR)
+        if name not in _KNOWN and close:
+            raise ModelError(f"sample_kwargs: got {name!r}, which pm.sample lacks: {close[0]!r}?")
 
 
 def n_requested_draws(sample_kwargs: Mapping[str, Any]) -> int:

@@ -454,6 +454,16 @@ class TestArguments:
         assert "return_inferencedata must stay True" in message
 
     @pytest.mark.parametrize("verb", [pmlik.compare, pmlik.sample_posterior])
+    @pytest.mark.parametrize(
+        ("typo", "right"),
+        [("drawz", "draws"), ("target_acept", "target_accept"), ("nuts_sampler_kwarg", "nuts_")],
+    )
+    def test_a_sampler_argument_that_is_misspelt(self, verb, typo, right):
+        message = refusal(verb, mean_model(), sample_kwargs={typo: 5})
+        assert message.startswith(f"sample_kwargs: got {typo!r}")
+        assert right in message
+
+    @pytest.mark.parametrize("verb", [pmlik.compare, pmlik.sample_posterior])
     def test_sampler_arguments_that_are_no_mapping(self, verb):
         assert refusal(verb, mean_model(), sample_kwargs=500).startswith("sample_kwargs: got ")
 

@@ -113,6 +113,21 @@ def test_a_file_that_is_no_model_is_status_two(source, message, tmp_path, capsys
     assert re.search(message, capsys.readouterr().err)
 
 
+def test_a_place_that_can_not_be_written_is_refused_before_any_work(
+    file, tmp_path, capsys, monkeypatch
+) -> None:
+    def estimate(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("pmlik.cli.compare", estimate)
+    (tmp_path / "folder.html").mkdir()
+    assert main([str(file), "-o", str(tmp_path / "folder.html")]) == 2
+    assert "a folder is there" in capsys.readouterr().err
+    monkeypatch.setattr("pmlik.cli.os.access", lambda *_: False)
+    assert main([str(file), "-o", str(tmp_path / "it.html")]) == 2
+    assert "can't be written: no permission" in capsys.readouterr().err
+
+
 def test_it_runs_as_a_module(file: Path, tmp_path: Path) -> None:
     target = tmp_path / "it.md"
     command = [sys.executable, "-m", "pmlik", str(file), "--no-sample", "-o", str(target)]
