@@ -14,6 +14,7 @@ import xarray as xr
 from pmlik._runtime import steps
 from pmlik._typing import FloatArray
 from pmlik.errors import EstimationError, UnderflowWarning, ValuesError
+from pmlik.inference.natural import ConstrainedLikelihood
 from pmlik.inference.options import FitOptions
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare, prepared_of
@@ -126,8 +127,11 @@ class Likelihood:
 
     def _begin(self, prepared: Prepared, progressbar: bool) -> None:
         self._prepared, self._progressbar = prepared, progressbar
-        #: The compiled functions of flat vectors.
-        self.natural = prepared.natural
+
+    @property
+    def natural(self) -> ConstrainedLikelihood:
+        """The compiled functions of flat vectors."""
+        return self._prepared.natural
 
     @property
     def _space(self) -> ParameterSpace:

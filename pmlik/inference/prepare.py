@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pymc as pm
 import xarray as xr
@@ -59,6 +60,12 @@ class Prepared:
     problem: CompiledModel
     seed: int
     arguments: FitOptions
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Prepared], tuple[bytes]]:
+        """Return the way to pickle it: the model and the options, compiled anew on loading."""
+        model = self.model if self.arguments.model is None else self.arguments.model
+        arguments = replace(self.arguments, model=model, progressbar=False)
+        return _prepare_again, (cloudpickle.dumps(arguments),)
 
     @property
     def potentials(self) -> Potentials:
@@ -148,6 +155,10 @@ def prepare(arguments: FitOptions) -> Prepared:
     if arguments.start:
         return replace(prepared, problem=_start_from(prepared, arguments.start))
     return prepared
+
+
+def _prepare_again(pickled: bytes) -> Prepared:
+    return prepare(cloudpickle.loads(pickled))
 
 
 def prepared_of(estimate: PointEstimate, purpose: str) -> Prepared:
