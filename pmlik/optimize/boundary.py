@@ -6,9 +6,16 @@ import numpy as np
 
 from pmlik._typing import FloatArray
 from pmlik.optimize.objective import Objective
+from pmlik.optimize.rounding import rounding_noise
 
 #: A step this long in x takes any transform to the border of its support.
 BEYOND = 1e3
+
+# Steps towards a border: logarithms and log-odds have a natural unit.
+_AHEAD = (1.0, 3.0)
+
+# Less than this, and this share of the objective, is level.
+_LEVEL, _ROUNDING = 2e-7, 1e-10
 
 
 def border_values(
@@ -39,6 +46,45 @@ def border_values(
     moved = objective.values.jvp(objective.base)(objective.lift(np.eye(len(z))[place])) != 0
     same = np.array_equal(near[moved], far[moved], equal_nan=True)
     return np.asarray(near[moved]) if same else None
+
+
+def rises_ahead(objective: Objective, z: FloatArray, axis: FloatArray) -> bool:
+    """Return True if the objective rises beyond rounding on the first steps towards a border.
+
+    Parameters
+    ----------
+    objective : Objective
+    z : array (k,)
+    axis : array (k,)
+        Outward, of length one.
+    """
+    value = objective.value_and_gradient(z)[0]
+    slack = _LEVEL + _ROUNDING * abs(value)
+    ahead = [objective.value_and_gradient(z + step * axis)[0] for step in _AHEAD]
+    if not any(value + slack < beyond < np.inf for beyond in ahead):
+        return False
+    slack += 10 * rounding_noise(objective, z, axis[None])
+    return any(value + slack < beyond < np.inf for beyond in ahead)
+
+
+def go_outward(objective: Objective, z: FloatArray, axis: FloatArray) -> FloatArray:
+    """Return a point nearer to a border, as long as the objective falls towards it.
+
+    Parameters
+    ----------
+    objective : Objective
+    z : array (k,)
+    axis : array (k,)
+        Outward, of length one.
+    """
+    value = objective.value_and_gradient(z)[0]
+    for step in (1.0, 2.0, 4.0, 8.0, 16.0):
+        further = z + step * axis
+        lower = objective.value_and_gradient(further)[0]
+        if not lower < value - 1e-12 * (1 + abs(value)):
+            break
+        z, value = further, lower
+    return z
 
 
 def is_short_of_border(objective: Objective, z: FloatArray, direction: FloatArray) -> bool:

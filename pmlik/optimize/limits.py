@@ -16,7 +16,13 @@ from scipy import linalg
 
 from pmlik._typing import FloatArray
 from pmlik.optimize.affine import AffineObjective
-from pmlik.optimize.boundary import BEYOND, border_values, joint_border
+from pmlik.optimize.boundary import (
+    BEYOND,
+    border_values,
+    go_outward,
+    joint_border,
+    rises_ahead,
+)
 from pmlik.optimize.multistart import minimize
 from pmlik.optimize.objective import Objective, SearchPoint
 from pmlik.optimize.rounding import rounding_noise
@@ -33,9 +39,6 @@ _SLACK = 1e-6
 _FAR = 100.0
 _ALIGNED = 0.99
 _MOST_ROUNDS = 8
-
-# Steps towards a border: logarithms and log-odds have a natural unit.
-_AHEAD = (1.0, 3.0)
 
 
 class LimitKind(StrEnum):
@@ -63,6 +66,11 @@ class LimitDirection:
     kind: LimitKind
     direction: FloatArray
     coordinate: int | None
+
+    @property
+    def is_border(self) -> bool:
+        """Return True if constrained values converge to the border of their support."""
+        return self.kind is LimitKind.BOUNDARY
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +103,18 @@ class Limit:
     def is_attained(self) -> bool:
         """Return True if the limit is a point: on a border or an edge, not at infinity."""
         return all(end.kind in (LimitKind.BOUNDARY, LimitKind.EDGE) for end in self.directions)
+
+    def holds(self, objective: Objective) -> bool:
+        """Return True unless the objective at the optimum is not that of the values at the border.
+
+        Parameters
+        ----------
+        objective : Objective
+            The whole objective.
+        """
+        z = self.objective.place(self.optimum.z)
+        alone = (e.direction for e in self.directions if e.is_border and e.coordinate is not None)
+        return not any(rises_ahead(objective, z, axis) for axis in alone)
 
 
 def find_limit(objective: Objective, start: FloatArray, stopped: SearchPoint) -> Limit | None:
@@ -129,7 +149,7 @@ def _choices(found: Sequence[LimitDirection]) -> list[list[LimitDirection]]:
 
     The curvature of a heavy-tailed prior is small far out, and still determines a parameter.
     """
-    borders = [end for end in found if end.kind is LimitKind.BOUNDARY]
+    borders = [end for end in found if end.is_border]
     return [borders, list(found)] if 0 < len(borders) < len(found) else [list(found)]
 
 
@@ -141,6 +161,9 @@ def _hold(
     start: str,
 ) -> Limit:
     """The optimum of the rest with the ends held at ``z``; none is sought without a bound."""
+    for end in fixed:
+        if end.is_border and end.coordinate is not None:
+            z = go_outward(objective, z, end.direction)
     restricted = AffineObjective(objective, z, _complement(fixed, scale))
     origin = np.zeros(restricted.size)
     if any(end.kind is LimitKind.UNBOUNDED for end in fixed) or not restricted.size:
@@ -292,16 +315,12 @@ def _is_tail(
     coordinate = _alone(direction, scale)
     if coordinate is None:
         return True
-    value, gradient = objective.value_and_gradient(z)
+    gradient = objective.value_and_gradient(z)[1]
     outward, _ = _outward(direction, gradient, start, z, scale)
     sign = float(np.sign(outward[coordinate]))
-    border = border_values(objective, z, coordinate, sign)
-    slack = _SLACK * (1 + abs(value)) + 10 * rounding_noise(objective, z, direction[None])
-    if border is None or not np.isfinite(border).all():
+    if border_values(objective, z, coordinate, sign) is None:
         return True
-    axis = sign * np.eye(len(z))[coordinate]
-    ahead = [objective.value_and_gradient(z + t * axis)[0] for t in _AHEAD]
-    return not any(value + slack < beyond < np.inf for beyond in ahead)
+    return not rises_ahead(objective, z, sign * np.eye(len(z))[coordinate])
 
 
 def _end_on_axis(
@@ -401,6 +420,6 @@ def _travelled(
 def _border(objective: Objective, z: FloatArray, fixed: Sequence[LimitDirection]) -> FloatArray:
     border = z.copy()
     for end in fixed:
-        if end.kind is LimitKind.BOUNDARY and end.coordinate is not None:
+        if end.is_border and end.coordinate is not None:
             border[end.coordinate] = np.sign(end.direction[end.coordinate]) * BEYOND
     return objective.expand(border)

@@ -214,7 +214,9 @@ def _limits(
 
 
 def _is_real(objective: Objective, limit: Limit, start: FloatArray) -> bool:
-    """Return True if the objective at a limit is more than rounding error."""
+    """Return True if the objective at a limit is that of its values, and not rounding error."""
+    if not limit.holds(objective):
+        return False
     z, directions = limit.objective.place(limit.optimum.z), [e.direction for e in limit.directions]
     back = z.copy()
     moved = np.any(np.array(directions) != 0, axis=0)

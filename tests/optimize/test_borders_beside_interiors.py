@@ -76,3 +76,43 @@ def test_coefficients_that_may_not_be_negative_are_those_of_least_squares() -> N
     assert mle.log_likelihood == pytest.approx(
         -(distance**2) / 2 - 20 * np.log(2 * np.pi), abs=1e-8
     )
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1e4])
+def test_mean_just_inside_beside_one_at_the_upper_end(scale: float) -> None:
+    data = scale * np.array([[1e-3, 1.2], [2e-3, 1.1], [3e-3, 0.9]])
+    with pm.Model() as model:
+        a = pm.Uniform("a", 0, scale, shape=2)
+        pm.Normal("y", a, scale, observed=data)
+    np.testing.assert_allclose(fit(model).values["a"], [2e-3 * scale, scale], rtol=1e-6)
+
+
+@pytest.mark.parametrize("mean", [1e-3, 1e-4])
+def test_log_likelihood_is_that_of_the_values_next_to_a_border(mean: float) -> None:
+    data = INSIDE - 1 + mean
+    with pm.Model() as model:
+        a, b = pm.HalfNormal("a", 50), pm.HalfNormal("b", 50)
+        pm.Normal("y", a, 1, observed=data)
+        pm.Normal("z", b, 1, observed=OUTSIDE)
+    mle = fit(model)
+    at, best = (
+        stats.norm.logpdf(data, m).sum() + stats.norm.logpdf(OUTSIDE).sum()
+        for m in (float(mle.values["a"]), mean)
+    )
+    assert float(mle.values["b"]) == 0
+    assert mle.log_likelihood == pytest.approx(at, abs=1e-6)
+    assert mle.log_likelihood == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_variance_inside_far_from_the_start_beside_a_variance_of_zero(scale: float) -> None:
+    y = scale * np.array([[1, -1, 0.5, -0.5], [-0.9, 1, 0.4, -0.5], [0.8, -1, -0.3, 0.5]])
+    within, between = ((y.T - y.mean(1)) ** 2).sum(), 4 * (y.mean(1) ** 2).sum()
+    with pm.Model() as model:
+        t, s = pm.HalfFlat("t"), pm.HalfFlat("s")
+        total = s + 4 * t
+        terms = 9 * pm.math.log(s) + within / s + 3 * pm.math.log(total) + between / total
+        pm.Potential("y", -terms / 2)
+    mle = fit(model)
+    assert float(mle.values["t"]) == 0
+    assert float(mle.values["s"]) == pytest.approx((within + between) / 12, rel=1e-7)
