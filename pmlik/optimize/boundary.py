@@ -15,7 +15,7 @@ BEYOND = 1e3
 _AHEAD = (1.0, 3.0)
 
 # Less than this, and this share of the objective, is level.
-_LEVEL, _ROUNDING = 2e-7, 1e-10
+LEVEL, _ROUNDING = 2e-7, 1e-10
 
 
 def border_values(
@@ -48,7 +48,9 @@ def border_values(
     return np.asarray(near[moved]) if same else None
 
 
-def rises_ahead(objective: Objective, z: FloatArray, axis: FloatArray) -> bool:
+def rises_ahead(
+    objective: Objective, z: FloatArray, axis: FloatArray, level: float = LEVEL
+) -> bool:
     """Return True if the objective rises beyond rounding on the first steps towards a border.
 
     Parameters
@@ -57,9 +59,11 @@ def rises_ahead(objective: Objective, z: FloatArray, axis: FloatArray) -> bool:
     z : array (k,)
     axis : array (k,)
         Outward, of length one.
+    level : float
+        A rise by less is none.
     """
     value = objective.value_and_gradient(z)[0]
-    slack = _LEVEL + _ROUNDING * abs(value)
+    slack = level + _ROUNDING * abs(value)
     ahead = [objective.value_and_gradient(z + step * axis)[0] for step in _AHEAD]
     if not any(value + slack < beyond < np.inf for beyond in ahead):
         return False

@@ -18,6 +18,7 @@ from pmlik._typing import FloatArray
 from pmlik.optimize.affine import AffineObjective
 from pmlik.optimize.boundary import (
     BEYOND,
+    LEVEL,
     border_values,
     go_outward,
     joint_border,
@@ -113,8 +114,8 @@ class Limit:
             The whole objective.
         """
         z = self.objective.place(self.optimum.z)
-        alone = (e.direction for e in self.directions if e.is_border and e.coordinate is not None)
-        return not any(rises_ahead(objective, z, axis) for axis in alone)
+        axes = _finite_borders(objective, z, self.directions)
+        return not any(rises_ahead(objective, z, axis) for axis in axes)
 
 
 def find_limit(objective: Objective, start: FloatArray, stopped: SearchPoint) -> Limit | None:
@@ -161,9 +162,8 @@ def _hold(
     start: str,
 ) -> Limit:
     """The optimum of the rest with the ends held at ``z``; none is sought without a bound."""
-    for end in fixed:
-        if end.is_border and end.coordinate is not None:
-            z = go_outward(objective, z, end.direction)
+    for axis in _finite_borders(objective, z, fixed):
+        z = go_outward(objective, z, axis)
     restricted = AffineObjective(objective, z, _complement(fixed, scale))
     origin = np.zeros(restricted.size)
     if any(end.kind is LimitKind.UNBOUNDED for end in fixed) or not restricted.size:
@@ -175,6 +175,19 @@ def _hold(
         optimum = minimize(restricted, origin, start)
         z = restricted.place(optimum.z)
     return Limit(tuple(fixed), restricted, optimum, _border(objective, z, fixed))
+
+
+def _finite_borders(
+    objective: Objective, z: FloatArray, ends: Sequence[LimitDirection]
+) -> list[FloatArray]:
+    """Return the axes along which single coordinates reach a finite border."""
+    axes = []
+    for end in ends:
+        if end.is_border and end.coordinate is not None:
+            border = border_values(objective, z, end.coordinate, end.direction[end.coordinate])
+            if border is not None and np.isfinite(border).all():
+                axes.append(end.direction)
+    return axes
 
 
 def _come_back(objective: Objective, z: FloatArray) -> FloatArray:
@@ -318,9 +331,12 @@ def _is_tail(
     gradient = objective.value_and_gradient(z)[1]
     outward, _ = _outward(direction, gradient, start, z, scale)
     sign = float(np.sign(outward[coordinate]))
-    if border_values(objective, z, coordinate, sign) is None:
+    border = border_values(objective, z, coordinate, sign)
+    if border is None:
         return True
-    return not rises_ahead(objective, z, sign * np.eye(len(z))[coordinate])
+    # Towards infinity a density loses its digits.
+    level = LEVEL if np.isfinite(border).all() else FALLING
+    return not rises_ahead(objective, z, sign * np.eye(len(z))[coordinate], level)
 
 
 def _end_on_axis(
