@@ -280,7 +280,8 @@ def _record(
     values = np.where(unknown, np.nan, fit.constrained)
     errors = np.sqrt(np.where(fit.unused, np.nan, variances.variance))
     tiny = errors <= _NO_ERROR * np.maximum(1.0, np.abs(values))
-    errors[tiny & fit.prepared.constant] = np.nan
+    constant = tiny & fit.prepared.constant
+    errors[constant] = np.nan
     log_likelihood = problem.likelihood.value_and_gradient(fit.x)[0]
     log_prior = problem.prior.value_and_gradient(fit.x)[0]
     if not fit.optimum.usable:
@@ -290,7 +291,7 @@ def _record(
         prepared=fit.prepared,
         values=_dataset(problem, values),
         std_error=_dataset(problem, errors),
-        covariance=_covariance(problem, variances, (unknown | fit.held)[:k]),
+        covariance=_covariance(problem, variances, (unknown | fit.held | constant)[:k]),
         statistics=FitStatistics(
             log_likelihood=log_likelihood,
             log_prior=np.nan if unknown[:k].any() else log_prior,

@@ -12,6 +12,7 @@ from pytensor.link.basic import PerformLinker
 from pytensor.scalar import basic as scalar
 from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
 from pytensor.tensor.subtensor import Subtensor, unflatten_index_variables
+from pytensor.tensor.type import TensorType
 from pytensor.tensor.utils import import_func_from_string
 
 _OPERATORS = {
@@ -70,6 +71,10 @@ def write_function(
         The cells that these read and write.
     """
     writer = _Writer(storage)
+    for variable in graph.inputs:  # pm.set_data makes masked arrays of those with NaN
+        if isinstance(variable.type, TensorType):
+            name = writer.name(variable)
+            writer.lines.append(f"{name} = asarray({name})")
     arguments = ", ".join(writer.name(variable) for variable in graph.inputs)
     last = {variable: node for node in order for variable in node.inputs}
     kept = {*graph.inputs, *graph.outputs}
@@ -105,6 +110,8 @@ class _Writer:
         if variable not in self._names:
             if isinstance(variable, Constant):
                 data = variable.data
+                if isinstance(data, np.ndarray):  # a mask would spread
+                    data = np.asarray(data)
                 plain = data[()] if isinstance(data, np.ndarray) and not data.ndim else data
                 self._names[variable] = self.refer(plain)
             else:

@@ -87,6 +87,15 @@ def test_shared_values_are_read_at_each_call() -> None:
         assert function(np.ones(3)) == 3 + value
 
 
+def test_a_mask_is_no_part_of_the_data() -> None:
+    holed = np.ma.masked_invalid([1.0, np.nan, 3.0])
+    data = pytensor.shared(np.zeros(3))
+    function = pytensor.function([x], (x * data).sum(), mode=compile_mode(None))
+    data.set_value(holed)
+    for _ in range(3):
+        assert np.isnan(function(np.ones(3)))
+
+
 def test_shapes_that_do_not_fit_are_refused_at_first() -> None:
     function = pytensor.function([x, A], x + A[:, 0], mode=compile_mode(None))
     with pytest.raises(ValueError, match="broadcasting"):

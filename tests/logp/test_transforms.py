@@ -324,12 +324,11 @@ def test_lkj_correlations_and_deviations_have_their_textbook_standard_errors(lkj
     deviations = np.sqrt(np.diag(SIGMA))
     correlation = SIGMA / np.outer(deviations, deviations)
     zoo.assert_values(lkj.values, {"chol_corr": correlation, "chol_stds": deviations})
-    # (1 - rho^2) / sqrt(n), and zero on the diagonal, which is one whatever the data.
-    zoo.assert_values(
-        lkj.std_error,
-        {"chol_corr": (1 - correlation**2) / np.sqrt(40), "chol_stds": deviations / np.sqrt(80)},
-        atol=1e-8,
-    )
+    # (1 - rho^2) / sqrt(n), and none on the diagonal, which is one whatever the data.
+    errors = (1 - correlation**2) / np.sqrt(40)
+    np.fill_diagonal(errors, np.nan)
+    expected = {"chol_corr": errors, "chol_stds": deviations / np.sqrt(80)}
+    zoo.assert_values(lkj.std_error, expected, atol=1e-8)
 
 
 def test_lkj_correlation_with_known_variances_solves_the_cubic():
@@ -350,7 +349,7 @@ def test_lkj_correlation_with_known_variances_solves_the_cubic():
     check(
         model,
         {"rho": rho, "factor": [[1, 0], [rho, root]]},
-        {"rho": se, "factor": [[0, 0], [se, abs(rho) / root * se]]},
+        {"rho": se, "factor": [[np.nan, np.nan], [se, abs(rho) / root * se]]},
     )
 
 
