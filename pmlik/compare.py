@@ -29,7 +29,6 @@ from pmlik.inference.sample import (
     check_near,
     check_no_higher,
     check_sample_kwargs,
-    describe_error,
     estimate_posterior,
     posterior_or_flag,
 )
@@ -41,6 +40,7 @@ from pmlik.results.background import Background
 from pmlik.results.call import format_call
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity, raise_if_strict
+from pmlik.results.guard import describe_failure
 from pmlik.results.merge import merge_estimates
 from pmlik.results.point import PointEstimate, Status
 from pmlik.results.posterior import PosteriorEstimate
@@ -261,7 +261,7 @@ class _Stages:
         except KeyboardInterrupt:
             reason = "It was interrupted."
         except Exception as error:  # noqa: BLE001 - the estimates and the draws are not lost with it
-            reason = describe_error(error)
+            reason = f"{describe_failure(error)}."
         detail = f"{name}: {reason}"
         self.flags.append(Flag(FlagCode.STEP_LEFT_OUT, Severity.WARNING, (), "", detail))
         return otherwise()

@@ -22,6 +22,7 @@ from pmlik.inference.options import check_ci_prob, seed_of
 from pmlik.logp.compile import compile_mode
 from pmlik.model.validate import resolve_model
 from pmlik.results.flags import Flag, FlagCode, Severity, raise_if_strict
+from pmlik.results.guard import describe_failure
 from pmlik.results.posterior import PosteriorEstimate
 
 
@@ -50,7 +51,7 @@ def estimate_posterior(
     try:
         return _summarize(tree, draws, kind, prob, n_requested_draws(sample_kwargs))
     except Exception as error:  # noqa: BLE001 - a failed summary must not lose the draws
-        flag = Flag(FlagCode.NO_SUMMARY, Severity.ERROR, (), "", describe_error(error))
+        flag = Flag(FlagCode.NO_SUMMARY, Severity.ERROR, (), "", f"{describe_failure(error)}.")
         nothing = xr.full_like(draws.isel(chain=0, draw=0, drop=True), np.nan)
         bounds = nothing.expand_dims(ci_bound=["lower", "upper"], axis=-1)
         unknown = dict.fromkeys(("r_hat", "ess_bulk", "ess_tail", "divergences"), np.nan)
@@ -98,14 +99,9 @@ def posterior_or_flag(
     except KeyboardInterrupt:
         detail = "It was interrupted."
     except Exception as error:  # noqa: BLE001 - whatever the sampler raises, the MLE and MAP stay
-        detail = describe_error(error)
+        detail = f"{describe_failure(error)}."
     action = "Call sample_posterior for the whole error, or pass other sample_kwargs."
     return None, [Flag(FlagCode.NO_POSTERIOR, Severity.ERROR, (), action, detail)]
-
-
-def describe_error(error: Exception) -> str:
-    """Return the class and the first line of an exception."""
-    return f"{': '.join([type(error).__name__, *str(error).splitlines()[:1]])}."
 
 
 def sample_posterior(
