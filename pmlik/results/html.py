@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ def _gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any
         "more_findings": [_finding(finding) for finding in everything]
         if len(everything) > len(screen)
         else (),
-        "rows": _rows(comparison, order, guard),
+        "rows": _rows(comparison, order, everything, guard),
         "report_figures": figures,
         "model": comparison.background.model,
         "call": comparison.background.call,
@@ -149,11 +149,12 @@ def _profile_heading(comparison: Comparison) -> str:
     return f"{100 * comparison.intervals['profile'].attrs['ci_prob']:g}% profile"
 
 
-def _rows(comparison: Comparison, order: list[str], guard: Guard) -> list[dict[str, Any]]:
-    none: tuple[Finding, ...] = ()
+def _rows(
+    comparison: Comparison, order: list[str], findings: Sequence[Finding], guard: Guard
+) -> list[dict[str, Any]]:
     reasons = {
         label: finding.reason
-        for finding in guard.make("findings", partial(comparison.findings, all=True), none)
+        for finding in findings
         if finding.reason != OUTLIER
         for label in finding.labels
     }

@@ -83,7 +83,7 @@ def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> C
             continue
         needed[traced] = max(needed[traced], left - budget.left)
         curves[label] = found
-    background = replace(comparison.background, curves=curves, compute_curves=curves_of)
+    background = replace(comparison.background, curves=curves)
     return replace(comparison, background=background)
 
 
