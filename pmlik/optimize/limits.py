@@ -275,8 +275,9 @@ def _find_faded(
     """Return directions whose curvature has vanished, and the point to fix them at."""
     basis = _complement(fixed, scale) if fixed else np.diag(scale)
     directions = _faded(objective.hessian(start), objective.hessian(z), basis)
-    tails = [_is_tail(objective, start, z, d, scale) for d in directions]
-    directions = directions[np.array(tails, bool)]
+    gradient = objective.value_and_gradient(z)[1]
+    away = (_outward(direction, gradient, start, z, scale)[0] for direction in directions)
+    directions = directions[np.array([_is_tail(objective, z, one, scale) for one in away], bool)]
     if not directions.size:
         return z, []
     z = _retreat(objective, start, z, directions, scale)
@@ -314,22 +315,14 @@ def _outward(
     return sign * direction, abs(slope)
 
 
-def _is_tail(
-    objective: Objective,
-    start: FloatArray,
-    z: FloatArray,
-    direction: FloatArray,
-    scale: FloatArray,
-) -> bool:
+def _is_tail(objective: Objective, z: FloatArray, outward: FloatArray, scale: FloatArray) -> bool:
     """Return True unless the objective rises towards a border along an axis.
 
     If it does, the curvature is small beside that at the start, and there is an optimum inside.
     """
-    coordinate = _alone(direction, scale)
+    coordinate = _alone(outward, scale)
     if coordinate is None:
         return True
-    gradient = objective.value_and_gradient(z)[1]
-    outward, _ = _outward(direction, gradient, start, z, scale)
     sign = float(np.sign(outward[coordinate]))
     border = border_values(objective, z, coordinate, sign)
     if border is None:
