@@ -83,30 +83,30 @@ def _check_few(
     shapes = zip(roles.parameters, problem.unconstrained.shapes, strict=True)
     size = {name: int(np.prod(shape, dtype=int)) for name, shape in shapes}
     latents = dict(zip(roles.latents, likelihood.sizes, strict=True))
-    few: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for names in _sharing(roles.scales):
-        together = tuple(dict.fromkeys(scale for name in names for scale in roles.scales[name]))
-        counted = {names: together}
-        for name in names:
-            elsewhere = {s for other in names if other != name for s in roles.scales[other]}
-            counted[(name,)] = tuple(s for s in roles.scales[name] if s not in elsewhere)
-        few |= {
-            group: scales
-            for group, scales in counted.items()
-            if scales
-            and not set(group) & set(roles.gaps)
-            and sum(latents[name] for name in group) <= sum(size[scale] for scale in scales)
-        }
-    if not few:
+    named, details = list[str](), list[str]()
+    for group, scales in _counted_together(roles.scales).items():
+        own, above = sum(latents[name] for name in group), sum(size[scale] for scale in scales)
+        if scales and own <= above and set(group).isdisjoint(roles.gaps):
+            named += group
+            details.append(f"{', '.join(group)}: {own}, with {above} in {', '.join(scales)}")
+    if not named:
         return []
-    detail = "; ".join(
-        f"{', '.join(group)}: {sum(latents[name] for name in group)}, "
-        f"with {sum(size[scale] for scale in scales)} in {', '.join(scales)}"
-        for group, scales in few.items()
-    )
-    named = tuple(dict.fromkeys(name for group in few for name in group))
     action = "A prior has to tell the rest; the MLE may not exist or sit on a border."
-    return [Flag(FlagCode.FEW_LATENTS, Severity.WARNING, named, action, f"{detail}.")]
+    detail, names = f"{'; '.join(details)}.", tuple(dict.fromkeys(named))
+    return [Flag(FlagCode.FEW_LATENTS, Severity.WARNING, names, action, detail)]
+
+
+def _counted_together(
+    scales: Mapping[str, Sequence[str]],
+) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Return, by group of latents, the parameters of their distributions that are its alone."""
+    counted: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for names in _sharing(scales):
+        counted[names] = tuple(dict.fromkeys(scale for name in names for scale in scales[name]))
+        for name in names:
+            elsewhere = {s for other in names if other != name for s in scales[other]}
+            counted[(name,)] = tuple(s for s in scales[name] if s not in elsewhere)
+    return counted
 
 
 def _sharing(scales: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:

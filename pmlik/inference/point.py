@@ -241,9 +241,7 @@ def _informed(fit: PointFit) -> dict[str, list[str]]:
     problem, model = fit.problem, fit.prepared.model
     joined = joined_by_prior(model, fit.prepared.roles)
     spaces = (problem.parameters, problem.derived)
-    owners = [
-        n for space in spaces for n, w in space.slices.items() for _ in range(w.stop - w.start)
-    ]
+    owners = [name for space in spaces for name in space.names for _ in space.labels_of(name)]
     used = {name for name, u in zip(owners, fit.unused, strict=True) if not u}
     absent = {name for name, u in zip(owners, fit.unused, strict=True) if u}
     told = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -71,18 +71,13 @@ def write_function(
         The cells that these read and write.
     """
     writer = _Writer(storage)
-    for variable in graph.inputs:  # pm.set_data makes masked arrays of those with NaN
-        if isinstance(variable.type, TensorType):
-            name = writer.name(variable)
-            writer.lines.append(f"{name} = asarray({name})")
+    writer.unmask(graph.inputs)
     arguments = ", ".join(writer.name(variable) for variable in graph.inputs)
     last = {variable: node for node in order for variable in node.inputs}
     kept = {*graph.inputs, *graph.outputs}
     for node, thunk in zip(order, thunks, strict=True):
         writer.write(node, thunk)
-        done = [v for v in dict.fromkeys(node.inputs) if last[v] is node and v.owner]
-        if names := [writer.name(v) for v in done if v.type.ndim and v not in kept]:
-            writer.lines.append(f"del {', '.join(names)}")
+        writer.forget(v for v in dict.fromkeys(node.inputs) if last[v] is node and v not in kept)
     outputs = ", ".join(writer.array(variable) for variable in graph.outputs)
     body = "".join(f"    {line}\n" for line in writer.lines)
     source = f"def straight({arguments}):\n{body}    return [{outputs}]\n"
@@ -122,6 +117,18 @@ class _Writer:
         """Return an expression of a variable that is an array also without axes."""
         name = self.name(variable)
         return name if getattr(variable.type, "ndim", 1) else f"asarray({name})"
+
+    def unmask(self, inputs: Iterable[Any]) -> None:
+        """Take the masks off, which pm.set_data puts on data with NaN."""
+        for variable in inputs:
+            if isinstance(variable.type, TensorType):
+                name = self.name(variable)
+                self.lines.append(f"{name} = asarray({name})")
+
+    def forget(self, variables: Iterable[Any]) -> None:
+        """Let computed arrays go."""
+        if names := [self.name(v) for v in variables if v.owner and v.type.ndim]:
+            self.lines.append(f"del {', '.join(names)}")
 
     def write(self, node: Any, thunk: Any) -> None:
         """Write the lines of one node."""
@@ -165,9 +172,16 @@ def _(op: Elemwise, node: Any, writer: _Writer) -> str | None:
         if any(v.type.dtype != dtype for v in node.inputs):
             return None
         return (" + " if isinstance(op.scalar_op, scalar.Add) else " * ").join(names)
-    function = op.nfunc
-    if function is None or len(names) != op.nfunc_spec[1] or op.nfunc_spec[2] != 1:
+    if op.nfunc is None or op.nfunc_spec[1:] != (len(names), 1):
         return None
+    return _call(op.nfunc, _OPERATORS.get(type(op.scalar_op)), node, writer)
+
+
+def _call(
+    function: Callable[..., Any], template: str | None, node: Any, writer: _Writer
+) -> str | None:
+    """Return the call of a NumPy function, or its operator, with a result of the node's type."""
+    names, dtype = [writer.name(v) for v in node.inputs], node.outputs[0].type.dtype
     options = {"sig": node.tag.sig} if hasattr(node.tag, "sig") else {}
     own = isinstance(function, np.ufunc) or function in _FRESH or _is_ours(function)
     try:
@@ -176,7 +190,6 @@ def _(op: Elemwise, node: Any, writer: _Writer) -> str | None:
             same = own and function(*ones, **options).dtype == dtype
     except (TypeError, ValueError):
         return None
-    template = _OPERATORS.get(type(op.scalar_op))
     if same and template and not options:
         return template.format(*names)
     given = "".join(f", {key}={value!r}" for key, value in options.items())

@@ -31,10 +31,14 @@ def find_thresholds(model: pm.Model, names: Iterable[str]) -> set[str]:
     categories = [as_tensor(p) for p in outcomes if p is not None]
     own = [v for rv in model.observed_RVs if _is_custom(rv) for v in rv.owner.inputs]
     above, written = set(ancestors(categories)), set(ancestors([*own, *model.potentials]))
-    found = {n for n in names if model[n] in written and is_ordered(model, model[n])}
-    candidates = [n for n in names if model[n] in above and model[n].type.ndim and n not in found]
-    if not candidates:
-        return found
+    ordered = {n for n in names if is_ordered(model, model[n])}
+    found = {n for n in ordered if model[n] in above | written}
+    candidates = {n for n in names if model[n] in above and model[n].type.ndim} - found
+    return found | (_that_part(model, candidates, categories) if candidates else set())
+
+
+def _that_part(model: pm.Model, names: Iterable[str], categories: list[Any]) -> set[str]:
+    """Return the variables of which an element moves the probabilities of some categories alone."""
     point = model.initial_point(0)
     values = [v for v in model.rvs_to_values.values() if v.name in point]
     graphs = model.replace_rvs_by_values(categories)
@@ -47,14 +51,12 @@ def find_thresholds(model: pm.Model, names: Iterable[str]) -> set[str]:
                 np.asarray(p) for p in function(*({**point, **changed}[v.name] for v in values))
             ]
 
-    before = at({})
-    for name in candidates:
-        value = model.rvs_to_values[model[name]].name
-        if is_ordered(model, model[name]) or any(
-            _parts(before, at({value: moved})) for moved in _moved(point[value])
-        ):
-            found.add(name)
-    return found
+    before, owned = at({}), {name: model.rvs_to_values[model[name]].name for name in names}
+    return {
+        name
+        for name, value in owned.items()
+        if any(_parts(before, at({value: moved})) for moved in _moved(point[value]))
+    }
 
 
 def _moved(value: Any) -> list[FloatArray]:
