@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from arviz_plots import PlotCollection
+from matplotlib.figure import Figure
 from scipy import stats
 
 from pmlik.errors import ValuesError
@@ -45,8 +45,11 @@ def choose_labels(
     Raises
     ------
     ValuesError
-        For names, labels and coords that the comparison does not have.
+        For names, labels and coords that the comparison does not have, and for anything else
+        than a comparison.
     """
+    if not hasattr(comparison, "leading_labels"):
+        raise ValuesError(f"comparison: got {type(comparison).__name__}, need a Comparison.")
     if var_names is None and coords is None:
         chosen = set(comparison.leading_labels(most))
         return [str(label) for label in comparison.table.index if label in chosen]
@@ -67,9 +70,9 @@ def plot_compare(
     *,
     var_names: Sequence[str] | str | None = None,
     coords: Mapping[str, Any] | None = None,
+    col_wrap: int | None = None,
     figure_kwargs: Mapping[str, Any] | None = None,
-    **pc_kwargs: Any,
-) -> PlotCollection:
+) -> Figure:
     """Draw one panel per scalar: prior, relative likelihood, posterior, estimates, intervals.
 
     Each curve is relative to its own scale, as in `plot_likelihood`. Below the axis each
@@ -85,14 +88,14 @@ def plot_compare(
         Variables, derived ones too, or labels of scalars. Default: the 12 that matter most.
     coords : mapping, optional
         Labels to choose along the variables' dims.
+    col_wrap : int, optional
+        Panels in a row; default 3, or 2 where that leaves no gap.
     figure_kwargs : mapping, optional
-        For the figure, as in ``arviz_plots.PlotCollection.wrap``.
-    **pc_kwargs
-        Passed to ``arviz_plots.PlotCollection.wrap``, such as ``col_wrap``.
+        For ``matplotlib.pyplot.subplots``, such as ``figsize``.
 
     Returns
     -------
-    arviz_plots.PlotCollection
+    matplotlib.figure.Figure
         One panel per scalar.
 
     Raises
@@ -101,16 +104,17 @@ def plot_compare(
         For names that the comparison does not have.
     """
     labels = choose_labels(comparison, var_names, coords, 12)
-    pc_kwargs = {"col_wrap": 2 if len(labels) in (2, 4) else 3, **pc_kwargs}
-    collection = panels(labels, figure_kwargs, pc_kwargs)
+    figure, grid = panels(
+        len(labels),
+        figure_kwargs,
+        (2 if len(labels) in (2, 4) else 3) if col_wrap is None else col_wrap,
+    )
     rows = list_rows(comparison)
-    for i, label in enumerate(labels):
-        axes = collection.get_target(f"panel_{i}", {})
+    for i, (axes, label) in enumerate(zip(grid, labels, strict=True)):
         _draw_panel(axes, comparison.curves(label), rows, label, first=i == 0)
-    handles = _legend(*(collection.get_target(f"panel_{i}", {}) for i in range(len(labels))))
-    figure = collection.get_target("panel_0", {}).figure
+    handles = _legend(*grid)
     add_legend(figure, min(len(handles), 3 * min(len(labels), 3)), handles)
-    return collection
+    return figure
 
 
 def list_rows(comparison: Comparison) -> list[tuple[str, str, dict[str, Any]]]:
@@ -209,8 +213,7 @@ def plot_forest(
     var_names: Sequence[str] | str | None = None,
     coords: Mapping[str, Any] | None = None,
     figure_kwargs: Mapping[str, Any] | None = None,
-    **pc_kwargs: Any,
-) -> PlotCollection:
+) -> Figure:
     """Draw estimates and intervals side by side: one row per scalar, one panel per variable.
 
     Each variable has its own axis, since units differ.
@@ -218,12 +221,12 @@ def plot_forest(
     Parameters
     ----------
     comparison : Comparison
-    var_names, coords, figure_kwargs, **pc_kwargs
+    var_names, coords, figure_kwargs
         As in `plot_compare`. Default: the 40 scalars that matter most.
 
     Returns
     -------
-    arviz_plots.PlotCollection
+    matplotlib.figure.Figure
         One panel per variable.
     """
     labels = choose_labels(comparison, var_names, coords, _MOST_ROWS)
@@ -232,13 +235,9 @@ def plot_forest(
         groups.setdefault(_variable(comparison, label), []).append(label)
     rows = list_rows(comparison)
     heights = [len(group) * max(0.34, 0.13 * len(rows)) + 0.5 for group in groups.values()]
-    size = {"figsize": (7.0, sum(heights) + 0.6), "figsize_units": "inches"}
-    pc_kwargs = {"col_wrap": 1, **pc_kwargs}
-    collection = panels(
-        list(groups), {**size, "height_ratios": heights, **(figure_kwargs or {})}, pc_kwargs
-    )
-    for i, group in enumerate(groups.values()):
-        axes = collection.get_target(f"panel_{i}", {})
+    style = {"figsize": (7.0, sum(heights) + 0.6), "height_ratios": heights}
+    figure, grid = panels(len(groups), {**style, **(figure_kwargs or {})}, col_wrap=1)
+    for axes, group in zip(grid, groups.values(), strict=True):
         limits = _finite_range([at[label] for label in group for _, _, at in rows])
         for j, label in enumerate(group):
             for k, (row_name, kind, at) in enumerate(rows):
@@ -248,10 +247,9 @@ def plot_forest(
         axes.set_yticks(range(len(group)), [shorten(label) for label in group])
         axes.set(ylim=(len(group) - 0.4, -0.6))
         axes.tick_params(axis="y", length=0)
-    handles = _legend(*(collection.get_target(f"panel_{i}", {}) for i in range(len(groups))))
-    figure = collection.get_target("panel_0", {}).figure
+    handles = _legend(*grid)
     add_legend(figure, min(len(handles), 3), handles)
-    return collection
+    return figure
 
 
 def _finite_range(values: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
@@ -277,33 +275,31 @@ def plot_attribution(
     var_names: Sequence[str] | str | None = None,
     coords: Mapping[str, Any] | None = None,
     figure_kwargs: Mapping[str, Any] | None = None,
-    **pc_kwargs: Any,
-) -> PlotCollection:
+) -> Figure:
     """Draw the steps from MLE to posterior mean, one row per scalar.
 
     Parameters
     ----------
     comparison : Comparison
-    var_names, coords, figure_kwargs, **pc_kwargs
+    var_names, coords, figure_kwargs
         As in `plot_compare`. Default: the 40 scalars that matter most.
 
     Returns
     -------
-    arviz_plots.PlotCollection
+    matplotlib.figure.Figure
 
     Raises
     ------
     ValuesError
         For a comparison without a posterior.
     """
+    chosen = choose_labels(comparison, var_names, coords, _MOST_ROWS)
     if comparison.attribution is None:
         raise ValuesError("comparison: got one without a posterior, so there is no attribution.")
     steps = comparison.attribution.table
-    chosen = choose_labels(comparison, var_names, coords, _MOST_ROWS)
     labels = [label for label in chosen if label in steps.index]
-    size = {"figsize": (7.0, 1.5 + _ROW * 1.6 * len(labels)), "figsize_units": "inches"}
-    collection = panels(["attribution"], {**size, **(figure_kwargs or {})}, pc_kwargs)
-    axes = collection.get_target("panel_0", {})
+    style = {"figsize": (7.0, 1.5 + _ROW * 1.6 * len(labels))}
+    figure, [axes] = panels(min(len(labels), 1), {**style, **(figure_kwargs or {})})
     for i, label in enumerate(labels):
         _draw_steps(axes, steps.loc[label], i)
     axes.axvline(0, color="0.6", lw=0.8, zorder=0)
@@ -319,8 +315,8 @@ def plot_attribution(
     axes.set_xlabel("from the MLE, in posterior standard deviations")
     handles = _legend(axes)
     order = [name for name in (*STEP_COLOURS, NAMES["mean"]) if name in handles]
-    add_legend(axes.figure, 5, {name: handles[name] for name in order})
-    return collection
+    add_legend(figure, 5, {name: handles[name] for name in order})
+    return figure
 
 
 def _draw_steps(axes: Any, row: Any, y: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from arviz_plots import PlotCollection
+from matplotlib.figure import Figure
 from scipy import stats
 
 from pmlik.plots.style import COLOURS, HEIGHTS, add_legend, draw_curves, mark, panels, shorten
@@ -24,26 +24,15 @@ def draw_likelihood(
     curves: Sequence[Curves],
     joint: JointCurves | None,
     figure_kwargs: Mapping[str, Any] | None,
-    pc_kwargs: Mapping[str, Any],
-) -> PlotCollection:
-    """Draw one panel per scalar, and a further one for the regions of two scalars.
-
-    Parameters
-    ----------
-    curves : sequence of Curves
-    joint : JointCurves, optional
-    figure_kwargs, pc_kwargs : mapping
-        As in `plot_likelihood`.
-    """
-    names = [panel.label for panel in curves]
+    col_wrap: int,
+) -> Figure:
+    """Draw one panel per scalar, and a further one for the regions of two scalars."""
+    figure, grid = panels(len(curves) + (joint is not None), figure_kwargs, col_wrap)
+    for i, (axes, panel) in enumerate(zip(grid, curves, strict=False)):
+        _draw_panel(axes, panel, first=i == 0)
     if joint is not None:
-        names.append(" and ".join(joint.labels))
-    collection = panels(names, figure_kwargs, pc_kwargs)
-    for i, panel in enumerate(curves):
-        _draw_panel(collection.get_target(f"panel_{i}", {}), panel, first=i == 0)
-    if joint is not None:
-        _draw_joint(collection.get_target(f"panel_{len(curves)}", {}), joint)
-    return collection
+        _draw_joint(grid[-1], joint)
+    return figure
 
 
 def _draw_panel(axes: Any, curves: Curves, *, first: bool) -> None:

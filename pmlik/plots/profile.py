@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from arviz_plots import PlotCollection
+from matplotlib.figure import Figure
 
+from pmlik.errors import ValuesError
 from pmlik.plots.likelihood import CURVE_KINDS
 from pmlik.plots.style import COLOURS, add_legend, panels, shorten
 
@@ -19,20 +20,13 @@ if TYPE_CHECKING:
 def draw_profiles(
     curves: Sequence[ProfileCurve],
     figure_kwargs: Mapping[str, Any] | None,
-    pc_kwargs: Mapping[str, Any],
-) -> PlotCollection:
-    """Draw one panel per profile: the curve, its parabola, the ends of the intervals.
-
-    Parameters
-    ----------
-    curves : sequence of ProfileCurve
-    figure_kwargs, pc_kwargs : mapping
-        As in `plot_profile`.
-    """
-    collection = panels([panel.label for panel in curves], figure_kwargs, pc_kwargs)
-    for i, panel in enumerate(curves):
-        _draw_profile(collection.get_target(f"panel_{i}", {}), panel, first=i == 0)
-    return collection
+    col_wrap: int,
+) -> Figure:
+    """Draw one panel per profile: the curve, its parabola, the ends of the intervals."""
+    figure, grid = panels(len(curves), figure_kwargs, col_wrap)
+    for i, (axes, panel) in enumerate(zip(grid, curves, strict=True)):
+        _draw_profile(axes, panel, first=i == 0)
+    return figure
 
 
 def _draw_profile(axes: Any, panel: ProfileCurve, *, first: bool) -> None:
@@ -71,8 +65,7 @@ def plot_waterfall(
     estimate: PointEstimate,
     *,
     figure_kwargs: Mapping[str, Any] | None = None,
-    **pc_kwargs: Any,
-) -> PlotCollection:
+) -> Figure:
     """Draw how far below the best each start of the search ended, in order.
 
     A plateau at zero is the estimate found again and again; other plateaus are other local
@@ -82,17 +75,16 @@ def plot_waterfall(
     ----------
     estimate : PointEstimate
     figure_kwargs : mapping, optional
-        For the figure, as in ``arviz_plots.PlotCollection.wrap``.
-    **pc_kwargs
-        Passed to ``arviz_plots.PlotCollection.wrap``.
+        For ``matplotlib.pyplot.subplots``, such as ``figsize``.
 
     Returns
     -------
-    arviz_plots.PlotCollection
+    matplotlib.figure.Figure
     """
+    if not hasattr(estimate, "certificate"):
+        raise ValuesError(f"estimate: got {type(estimate).__name__}, need a PointEstimate.")
     ends = sorted(estimate.certificate.searches, key=lambda end: -end.log_density)
-    collection = panels(["waterfall"], figure_kwargs, pc_kwargs)
-    axes = collection.get_target("panel_0", {})
+    figure, [axes] = panels(1, figure_kwargs)
     best = max((end.log_density for end in ends if end.certified), default=np.nan)
     known = [end.log_density for end in ends if np.isfinite(end.log_density)]
     top = best if np.isfinite(best) else max(known, default=0.0)
@@ -111,5 +103,5 @@ def plot_waterfall(
     axes.set_ylim(bottom=min(-0.02, axes.get_ylim()[0]), top=max(0.2, axes.get_ylim()[1]))
     axes.invert_yaxis()
     axes.xaxis.get_major_locator().set_params(integer=True)
-    add_legend(axes.figure, 3)
-    return collection
+    add_legend(figure, 3)
+    return figure

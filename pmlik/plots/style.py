@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
-from arviz_plots import PlotCollection
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from pmlik.errors import ValuesError
 from pmlik.labels import printable
@@ -46,21 +46,20 @@ NAMES = {"MLE": "MLE", "MAP": "MAP", "mean": "posterior mean"}
 
 
 def panels(
-    names: Sequence[str], figure_kwargs: Mapping[str, Any] | None, pc_kwargs: Mapping[str, Any]
-) -> PlotCollection:
-    """Return a figure with one panel per name, three in a row."""
-    options = {"col_wrap": 3, **pc_kwargs}
-    if options.setdefault("backend", "matplotlib") != "matplotlib":
-        raise ValuesError(f"backend: got {options['backend']!r}, need 'matplotlib'.")
-    columns = min(len(names), options["col_wrap"])
-    rows = -(-len(names) // columns)
-    size = {"figsize": (4.2 * columns, 3.4 * rows), "figsize_units": "inches"}
-    return PlotCollection.wrap(
-        xr.Dataset({f"panel_{i}": ((), 0.0) for i in range(len(names))}),
-        cols=["__variable__"],
-        figure_kwargs={**size, "layout": "constrained", **(figure_kwargs or {})},
-        **options,
-    )
+    n: int, figure_kwargs: Mapping[str, Any] | None, col_wrap: int = 3
+) -> tuple[Figure, list[Any]]:
+    """Return a figure and its ``n`` panels, row by row."""
+    if n == 0:
+        raise ValuesError("var_names, coords: they select nothing to draw.")
+    if not isinstance(col_wrap, int | np.integer) or col_wrap < 1:
+        raise ValuesError(f"col_wrap: got {col_wrap!r}, need a whole number from 1.")
+    columns = min(n, col_wrap)
+    rows = -(-n // columns)
+    style = {"figsize": (4.2 * columns, 3.4 * rows), "layout": "constrained"}
+    figure, grid = plt.subplots(rows, columns, squeeze=False, **{**style, **(figure_kwargs or {})})
+    for unused in grid.flat[n:]:
+        unused.set_axis_off()
+    return figure, list(grid.flat[:n])
 
 
 def add_legend(figure: Any, columns: int, handles: Mapping[str, Any] | None = None) -> None:

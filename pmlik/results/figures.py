@@ -13,9 +13,9 @@ import arviz as az
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
-from arviz_plots import PlotCollection
 from markupsafe import Markup
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from pmlik.labels import labelled, printable
 from pmlik.plots.comparison import list_rows, plot_attribution, plot_compare, plot_forest
@@ -112,8 +112,7 @@ def report_figures(comparison: Comparison, guard: Guard) -> list[ReportFigure]:
 
 def _panel(comparison: Comparison, label: str) -> list[ReportFigure]:
     size = {"figsize": (5.0, 3.2)}
-    collection = plot_compare(comparison, var_names=[label], figure_kwargs=size)
-    figure = collection.get_target("panel_0", {}).figure
+    figure = plot_compare(comparison, var_names=[label], figure_kwargs=size)
     for legend in list(figure.legends):  # the page has one for all
         legend.remove()
     row = dict(zip(comparison.headings, comparison.cells(label), strict=True))
@@ -144,14 +143,13 @@ def _waterfall(name: str, estimate: PointEstimate) -> list[ReportFigure]:
     ends = [end for end in estimate.certificate.searches if np.isfinite(end.log_density)]
     if not wrong or len(ends) < 2:
         return []
-    collection = plot_waterfall(estimate, figure_kwargs={"figsize": (5.2, 3.6)})
+    figure = plot_waterfall(estimate, figure_kwargs={"figsize": (5.2, 3.6)})
     text = f"Where each of the {len(ends)} searches for the {name} ended, best first."
-    return [_figure("search", collection, text)]
+    return [_figure("search", figure, text)]
 
 
-def _figure(section: str, collection: PlotCollection, text: str, more: str = "") -> ReportFigure:
+def _figure(section: str, figure: Figure, text: str, more: str = "") -> ReportFigure:
     """Return a figure with its caption, which with ``more`` is its text alternative."""
-    figure = collection.get_target("panel_0", {}).figure
     return ReportFigure(section, to_svg(figure, text + more), text)
 
 
@@ -226,7 +224,7 @@ def in_page_style() -> Any:
     return mpl.rc_context(_STYLE)
 
 
-def to_svg(figure: Any, description: str) -> Markup:
+def to_svg(figure: Figure, description: str) -> Markup:
     """Return a figure as an ``svg`` element with a text alternative, and close the figure.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arviz_plots import PlotCollection
+from matplotlib.figure import Figure
 
 from pmlik.errors import ValuesError
 from pmlik.inference.likelihood import Likelihood
@@ -24,9 +24,9 @@ def plot_likelihood(
     *,
     var_names: Sequence[str] | str | None = None,
     coords: Mapping[str, Any] | None = None,
+    col_wrap: int = 3,
     figure_kwargs: Mapping[str, Any] | None = None,
-    **pc_kwargs: Any,
-) -> PlotCollection:
+) -> Figure:
     """Draw prior, relative profile likelihood and posterior of each parameter on one axis.
 
     Each curve is drawn relative to its own scale: the likelihood to its maximum, the two
@@ -41,14 +41,14 @@ def plot_likelihood(
         The parameters; default all.
     coords : mapping, optional
         Labels to choose along the parameters' dims.
+    col_wrap : int
+        Panels in a row.
     figure_kwargs : mapping, optional
-        For the figure, as in ``arviz_plots.PlotCollection.wrap``.
-    **pc_kwargs
-        Passed to ``arviz_plots.PlotCollection.wrap``, such as ``col_wrap``.
+        For ``matplotlib.pyplot.subplots``, such as ``figsize``.
 
     Returns
     -------
-    arviz_plots.PlotCollection
+    matplotlib.figure.Figure
         One panel per scalar.
 
     Raises
@@ -80,7 +80,7 @@ def plot_likelihood(
     joint = None
     if len(labels) == 2:
         joint = compute_joint(likelihood, comparison, (labels[0], labels[1]))
-    return draw_likelihood(curves, joint, figure_kwargs, pc_kwargs)
+    return draw_likelihood(curves, joint, figure_kwargs, col_wrap)
 
 
 def plot_profile(
@@ -89,9 +89,9 @@ def plot_profile(
     var_names: Sequence[str] | str | None = None,
     coords: Mapping[str, Any] | None = None,
     ci_prob: float | None = None,
+    col_wrap: int = 3,
     figure_kwargs: Mapping[str, Any] | None = None,
-    **pc_kwargs: Any,
-) -> PlotCollection:
+) -> Figure:
     """Draw profile log-likelihoods, their quadratic approximations and the intervals of both.
 
     A standard error supposes the dashed parabola; where the solid curve leaves it, the
@@ -108,14 +108,14 @@ def plot_profile(
         Labels to choose along the variables' dims.
     ci_prob : float, optional
         Of profiles that have to be made. Default: 0.95; for a comparison, that of its intervals.
+    col_wrap : int
+        Panels in a row.
     figure_kwargs : mapping, optional
-        For the figure, as in ``arviz_plots.PlotCollection.wrap``.
-    **pc_kwargs
-        Passed to ``arviz_plots.PlotCollection.wrap``, such as ``col_wrap``.
+        For ``matplotlib.pyplot.subplots``, such as ``figsize``.
 
     Returns
     -------
-    arviz_plots.PlotCollection
+    matplotlib.figure.Figure
         One panel per scalar.
 
     Raises
@@ -133,4 +133,4 @@ def plot_profile(
     >>> pmlik.plot_profile(mle).savefig("p.png")  # doctest: +SKIP
     """
     curves = compute_profiles(profile, var_names, coords, ci_prob)
-    return draw_profiles(curves, figure_kwargs, pc_kwargs)
+    return draw_profiles(curves, figure_kwargs, col_wrap)

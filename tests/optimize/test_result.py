@@ -313,7 +313,7 @@ def test_a_higher_far_mode_is_found_and_the_other_listed() -> None:
     assert f"{heights[near].max() - heights.max():.3g}" in other.detail
     numbers = {end.optimum for end in found.certificate.searches}
     assert {0, 1} <= numbers
-    axes = pmlik.plot_waterfall(found).get_target("panel_0", {})
+    axes = pmlik.plot_waterfall(found).axes[0]
     drops = [float(v) for line in axes.get_lines()[:2] for v in line.get_ydata()]
     assert max(drops) == pytest.approx(heights.max() - heights[near].max(), abs=1e-6)
 

@@ -77,7 +77,7 @@ def test_a_derived_quantity_has_its_profile(comparison) -> None:
     assert min(found) < -3
     assert curves.prior is None
     figure = pmlik.plot_compare(comparison, var_names="cv")
-    lines = {line.get_label() for line in figure.get_target("panel_0", {}).lines}
+    lines = {line.get_label() for line in figure.axes[0].lines}
     assert "relative likelihood" in lines
 
 
@@ -109,8 +109,7 @@ def test_the_joint_region_is_the_likelihood(likelihood, comparison) -> None:
 
 
 def test_the_figure_draws_the_curves(likelihood, comparison) -> None:
-    collection = pmlik.plot_likelihood(comparison, var_names="sigma")
-    axes = collection.get_target("panel_0", {})
+    axes = pmlik.plot_likelihood(comparison, var_names="sigma").axes[0]
     curves = compute_curves(likelihood, comparison, "sigma")
     lines = {line.get_label(): line for line in axes.get_lines()}
     np.testing.assert_allclose(
@@ -123,8 +122,7 @@ def test_the_figure_draws_the_curves(likelihood, comparison) -> None:
 
 
 def test_two_scalars_get_their_joint_region(comparison) -> None:
-    collection = pmlik.plot_likelihood(comparison)
-    axes = collection.get_target("panel_2", {})
+    axes = pmlik.plot_likelihood(comparison).axes[2]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("mu", "sigma")
 
 
@@ -174,3 +172,20 @@ def test_elements_are_chosen_as_in_arviz() -> None:
 def test_only_likelihoods_and_comparisons_are_drawn() -> None:
     with pytest.raises(pmlik.ValuesError, match="got str"):
         pmlik.plot_likelihood("model")
+
+
+@pytest.mark.parametrize("plot", [pmlik.plot_compare, pmlik.plot_forest, pmlik.plot_attribution])
+def test_plots_of_anything_but_a_comparison_are_refused(plot) -> None:
+    with pytest.raises(pmlik.ValuesError, match="comparison: got int, need a Comparison"):
+        plot(5)
+
+
+def test_plots_of_nothing_and_in_no_columns_are_refused(comparison) -> None:
+    for plot in (pmlik.plot_compare, pmlik.plot_forest, pmlik.plot_attribution):
+        with pytest.raises(pmlik.ValuesError, match="select nothing"):
+            plot(comparison, var_names=[])
+    for wrong in (0, 2.5):
+        with pytest.raises(pmlik.ValuesError, match="col_wrap: got"):
+            pmlik.plot_compare(comparison, col_wrap=wrong)
+    with pytest.raises(pmlik.ValuesError, match="need a PointEstimate"):
+        pmlik.plot_waterfall(5)

@@ -317,8 +317,7 @@ def test_an_infinite_end_is_an_arrow_at_the_edge_of_the_forest() -> None:
     comparison = plain()
     ends = comparison.posterior.interval.copy(deep=True).assign_attrs(ci_kind="profile")
     ends["first"][1] = np.inf
-    figure = pmlik.plot_forest(replace(comparison, intervals={"profile": ends}))
-    axes = figure.get_target("panel_0", {})
+    axes = pmlik.plot_forest(replace(comparison, intervals={"profile": ends})).axes[0]
     low, high = axes.get_xlim()
     arrows = [line for line in axes.lines if line.get_marker() == ">"]
     assert [float(line.get_xdata()[0]) for line in arrows] == [high]

@@ -383,9 +383,8 @@ def test_a_comparison_has_the_intervals_side_by_side() -> None:
 
 
 def test_profiles_are_drawn(of_normal, tmp_path) -> None:
-    collection = pmlik.plot_profile(of_normal, var_names=["sigma", "variance"])
-    for i, name in enumerate(["sigma", "variance"]):
-        axes = collection.get_target(f"panel_{i}", {})
+    figure = pmlik.plot_profile(of_normal, var_names=["sigma", "variance"])
+    for axes, name in zip(figure.axes, ["sigma", "variance"], strict=True):
         assert axes.get_xlabel() == name
         drawn = {line.get_label(): line for line in axes.get_lines()}
         x, y = drawn["profile likelihood"].get_data()
@@ -400,4 +399,4 @@ def test_profiles_are_drawn(of_normal, tmp_path) -> None:
         np.testing.assert_allclose(crossings, of_normal.interval[name], atol=0.02 * error)
         xs, _ = drawn["95% profile"].get_data()
         np.testing.assert_allclose(xs, of_normal.interval[name])
-    collection.savefig(tmp_path / "profile.png")
+    figure.savefig(tmp_path / "profile.png")
