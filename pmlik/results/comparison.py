@@ -27,7 +27,7 @@ from pmlik.results.comparison_table import (
 )
 from pmlik.results.curves import Curves
 from pmlik.results.draws import curves_of_draws
-from pmlik.results.files import check_replaceable, write_text
+from pmlik.results.files import as_path, check_replaceable, write_text
 from pmlik.results.findings import (
     Finding,
     constant_rows,
@@ -425,7 +425,7 @@ class Comparison:
 def _check_path(path: PathLike | None) -> None:
     """Refuse a path that can't be replaced before the text for it is made."""
     if path is not None:
-        check_replaceable(Path(path))
+        check_replaceable(as_path(path))
 
 
 def _write(text: str, path: PathLike | None) -> str:

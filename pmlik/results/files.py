@@ -23,6 +23,21 @@ except ImportError:  # Windows has no such locks
 ZARR = ".zarr"
 
 
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path.
+
+    Raises
+    ------
+    FileError
+        For what is no path, or no name that a file can have.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise FileError(f"path: got {type(path).__name__}, need a str or a path.")
+    if str(path) == "" or "\0" in str(path):
+        raise FileError(f"path: got {str(path)!r}, need a name that a file can have.")
+    return Path(path)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
     """Write a text, whole or not at all.
 
@@ -31,7 +46,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     FileError
         For a folder, and where the file can't be written; an old file is then unchanged.
     """
-    target = Path(path)
+    target = as_path(path)
     check_replaceable(target)
     replace_file(target, text.encode())
     return target

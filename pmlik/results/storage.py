@@ -7,20 +7,27 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import numpy as np
 import xarray as xr
 
 from pmlik.errors import FileError
-from pmlik.results.codec import CLASSES, decode, encode_record, plain_number
+from pmlik.results.codec import (
+    Groups,
+    classes_of,
+    decode,
+    encode,
+    encode_loosely,
+    plain_number,
+)
 from pmlik.results.files import (
     ZARR,
     as_file_error,
+    as_path,
     check_replaceable,
     new_beside,
     recover,
@@ -32,28 +39,27 @@ if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
 
 
-_FORMAT = 2
+_FORMAT = 3
 _NETCDF = {".nc", ".netcdf", ".nc4", ".h5", ".hdf5"}
 
-# Parts of a name that one of the file formats can't have.
-_FORBIDDEN = re.compile(r"[/\\%]|^\.")
+# Parts of a name that one of the file formats can't have, and the length of a file's name.
+_FORBIDDEN = re.compile(r"[/\\%\0\ud800-\udfff]|^\.|^$")
+_LONGEST = 200
 
 
 def to_datatree(comparison: Comparison) -> xr.DataTree:
     """Return `Comparison.to_datatree`."""
-    groups: dict[str, xr.Dataset] = {}
-    sketch = encode_record(comparison, groups)
-    layout = {name: _layout(dataset) for name, dataset in groups.items()}
-    written = {name: _writable(dataset) for name, dataset in groups.items()}
-    views = {"profile": _profiles(comparison)} if "profile" not in written else {}
-    tree = xr.DataTree.from_dict({**written, **{k: _writable(v) for k, v in views.items() if v}})
-    tree.attrs = {
-        "pmlik_format": _FORMAT,
-        "pmlik_left_out": json.dumps(_left_out(comparison)),
+    groups: Groups = {}
+    sketch = encode(comparison, groups)
+    if "profile" not in groups and (profiles := _profiles(comparison)):
+        groups["profile"] = profiles
+    tree = xr.DataTree.from_dict({name: _writable(dataset) for name, dataset in groups.items()})
+    texts = {
         "pmlik": json.dumps(sketch, allow_nan=False),
-        "pmlik_layout": json.dumps(layout),
-        "pmlik_checksum": _checksum(written),
+        "pmlik_layout": json.dumps({name: _layout(dataset) for name, dataset in groups.items()}),
+        "pmlik_left_out": json.dumps(_left_out(comparison)),
     }
+    tree.attrs = {"pmlik_format": _FORMAT, **texts, "pmlik_checksum": _checksum(groups, texts)}
     return tree
 
 
@@ -82,14 +88,7 @@ def _left_out(comparison: Comparison) -> dict[str, str]:
     return {name: reason for name, reason in kept.items() if isinstance(reason, str)}
 
 
-def from_datatree[Record](tree: xr.DataTree, record: type[Record]) -> Record:
-    """Return the record of a tree that `to_datatree` made.
-
-    Raises
-    ------
-    FileError
-        For another tree, a newer one, or a damaged one.
-    """
+def _from_datatree[Record](tree: xr.DataTree, record: type[Record]) -> Record:
     if "pmlik" not in tree.attrs:
         raise FileError("It is not a comparison that pmlik has saved.")
     version = int(tree.attrs.get("pmlik_format", 0))
@@ -98,12 +97,11 @@ def from_datatree[Record](tree: xr.DataTree, record: type[Record]) -> Record:
     if version < _FORMAT:
         raise FileError("It was saved by an older pmlik. Compare the model again and save that.")
     layout = json.loads(tree.attrs["pmlik_layout"])
-    stored = {name: _reordered(tree[name], kept) for name, kept in layout.items()}
-    if _checksum(stored) != tree.attrs["pmlik_checksum"]:
-        raise FileError("It is damaged: its numbers are not those that were saved.")
-    groups = {name: _readable(stored[name], kept) for name, kept in layout.items()}
-    known = {**CLASSES, record.__name__: record}
-    comparison = decode(json.loads(tree.attrs["pmlik"]), groups, known)
+    groups = {name: _read(tree[name], kept) for name, kept in layout.items()}
+    texts = {name: tree.attrs[name] for name in ("pmlik", "pmlik_layout", "pmlik_left_out")}
+    if _checksum(groups, texts) != tree.attrs["pmlik_checksum"]:
+        raise FileError("It is damaged or was changed: its content is not what was saved.")
+    comparison = decode(json.loads(tree.attrs["pmlik"]), groups, classes_of(record))
     if not isinstance(comparison, record):
         raise FileError("It does not hold a comparison.")
     return comparison
@@ -111,17 +109,17 @@ def from_datatree[Record](tree: xr.DataTree, record: type[Record]) -> Record:
 
 def save(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
     """Write a comparison to a file, whole or not at all, see `Comparison.save`."""
-    target = Path(path)
+    target = as_path(path)
     if target.suffix not in _NETCDF | {ZARR}:
         raise FileError(f"{target}: need a name that ends in .nc (netCDF) or .zarr (Zarr).")
     check_replaceable(target)
     tree = to_datatree(comparison)
     if target.suffix == ZARR:
-        with new_beside(target) as (new, old), _quiet():
+        with new_beside(target) as (new, old), warnings.catch_warnings(action="ignore"):
             tree.to_zarr(new, consolidated=False)
             replace_store(new, old)
     else:  # in memory first: HDF5 on a full disk keeps a handle that crashes at exit
-        with _quiet(), as_file_error(target):
+        with as_file_error(target), warnings.catch_warnings(action="ignore"):
             data = tree.to_netcdf(engine="h5netcdf")
         with data:
             replace_file(target, data)
@@ -129,15 +127,8 @@ def save(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
 
 
 def load[Record](path: str | os.PathLike[str], record: type[Record]) -> Record:
-    """Read a comparison that `save` has written, see `Comparison.load`.
-
-    Parameters
-    ----------
-    path : path
-    record : type
-        The class of the comparison.
-    """
-    source = Path(path)
+    """Read a comparison that `save` has written, see `Comparison.load`."""
+    source = as_path(path)
     with suppress(OSError):
         recover(Path(os.path.realpath(source)))
     if not source.exists():
@@ -145,8 +136,11 @@ def load[Record](path: str | os.PathLike[str], record: type[Record]) -> Record:
     engine = "zarr" if source.is_dir() else "h5netcdf"
     options: dict[str, Any] = {"consolidated": False} if engine == "zarr" else {}
     try:
-        with _quiet(), xr.open_datatree(source, engine=engine, **options) as opened:
-            return from_datatree(opened.load(), record)
+        with (
+            warnings.catch_warnings(action="ignore"),
+            xr.open_datatree(source, engine=engine, **options) as opened,
+        ):
+            return _from_datatree(opened.load(), record)
     except FileError as error:
         raise FileError(f"{source}: {error}") from None
     except Exception as error:  # whatever a damaged file makes the libraries below raise
@@ -159,8 +153,8 @@ def load[Record](path: str | os.PathLike[str], record: type[Record]) -> Record:
 
 def to_json(comparison: Comparison, *, draws: bool = True) -> str:
     """Return `Comparison.to_json`."""
-    groups: dict[str, xr.Dataset] = {}
-    sketch = encode_record(comparison, groups)
+    groups: Groups = {}
+    sketch = encode(comparison, groups)
     groups |= {"profile": profiles} if (profiles := _profiles(comparison)) else {}
     sampled = () if comparison.posterior is None else comparison.posterior.tree.children
     table = comparison.table
@@ -175,7 +169,7 @@ def to_json(comparison: Comparison, *, draws: bool = True) -> str:
         "verdict": comparison.verdict,
         "findings": [str(finding) for finding in comparison.findings(all=True)],
         "table": rows,
-        "record": _plain(sketch),
+        "record": sketch,
         "groups": {
             name: _as_plain(dataset)
             for name, dataset in groups.items()
@@ -197,100 +191,92 @@ def _plain(value: Any) -> Any:
     """Return a value in JSON's own types."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | np.ndarray):
         return [_plain(part) for part in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, bool | np.bool_ | int | np.integer) or value is None:
-        return value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, float | np.floating):
-        return plain_number(float(value))
-    return str(value)
-
-
-def _layout(dataset: xr.Dataset) -> dict[str, Any]:
-    """Return what a file does not keep: the order, and objects that are no strings."""
-    mixed = {
-        str(name): _marks(variable.to_numpy().ravel().tolist())
-        for name, variable in dataset.variables.items()
-        if variable.dtype == object and not all(isinstance(x, str) for x in variable.values.flat)
-    }
-    return {
-        "variables": [str(name) for name in dataset.data_vars],
-        "coords": [str(name) for name in dataset.coords],
-        "mixed": mixed,
-    }
-
-
-def _marks(labels: list[Any]) -> list[Any] | None:
-    """Return labels as JSON; None if all are None."""
-    return None if all(label is None for label in labels) else [_mark(label) for label in labels]
-
-
-def _mark(label: Any) -> Any:
-    plain = label is None or isinstance(label, bool | int | float | str)
-    return label if plain else {"text": str(label)}
+    if isinstance(value, np.bool_ | np.integer | np.floating):
+        value = value.item()
+    if isinstance(value, float):
+        return plain_number(value)
+    return value if value is None or isinstance(value, bool | int) else str(value)
 
 
 def _escape(name: Any) -> str:
-    return _FORBIDDEN.sub(lambda match: f"%{ord(match[0]):02X}", str(name))
+    """Return a name that every format can have."""
+    short = _FORBIDDEN.sub(
+        lambda match: "".join(f"%{ord(c):02X}" for c in match[0]) or "%", str(name)
+    )
+    if len(short.encode()) <= _LONGEST:
+        return short
+    return f"{short[:40]}%{hashlib.sha256(short.encode()).hexdigest()[:16]}"
+
+
+def _texts(variable: xr.Variable) -> list[str]:
+    """Return labels as every format can have them."""
+    return [re.sub(r"[\0\ud800-\udfff]", "%", str(x)) for x in variable.to_numpy().flat]
 
 
 def _writable(dataset: xr.Dataset) -> xr.Dataset:
     """Return a dataset that every format can hold."""
-    names = {name: _escape(name) for name in dataset.variables if _escape(name) != str(name)}
-    names |= {dim: _escape(dim) for dim in dataset.dims if _escape(dim) != str(dim)}
-    dataset = dataset.rename(names).drop_attrs().drop_encoding()
+    written = {}
     for name, variable in dataset.variables.items():
-        if variable.dtype == object or variable.dtype.kind in "UT":
-            texts = np.array([str(x) for x in variable.to_numpy().flat], dtype=object)
-            dataset[name] = (variable.dims, texts.reshape(variable.shape))
-    return dataset
+        data = variable.to_numpy()
+        if data.dtype.kind in "OUT":
+            data = np.array(_texts(variable), dtype=object).reshape(data.shape)
+        written[_escape(name)] = xr.Variable([_escape(dim) for dim in variable.dims], data)
+    return xr.Dataset(written).set_coords([_escape(name) for name in dataset.coords])
 
 
-def _reordered(node: Any, kept: Mapping[str, Any]) -> xr.Dataset:
-    dataset = node.to_dataset(inherit=True)
-    names = [_escape(name) for name in kept["variables"]]
-    coords = {_escape(name): dataset.coords[_escape(name)] for name in kept["coords"]}
-    return xr.Dataset({name: dataset[name].variable for name in names}, coords=coords)
+def _layout(dataset: xr.Dataset) -> dict[str, Any]:
+    """Return what a file does not keep: order, names, types, attributes, other labels than text."""
+    return {
+        "attrs": _attrs(dataset),
+        "coords": [str(name) for name in dataset.coords],
+        "variables": {
+            str(name): {
+                "dims": [str(dim) for dim in variable.dims],
+                "dtype": "O" if variable.dtype.kind == "T" else variable.dtype.str,
+                "attrs": _attrs(variable),
+                "labels": _labels(variable),
+            }
+            for name, variable in dataset.variables.items()
+        },
+    }
 
 
-def _readable(dataset: xr.Dataset, kept: Mapping[str, Any]) -> xr.Dataset:
-    names = {_escape(name): name for name in (*kept["variables"], *kept["coords"])}
-    dims = map(str, dataset.dims)
-    names |= {dim: unquote(dim) for dim in dims}
-    dataset = dataset.rename({old: new for old, new in names.items() if old != new})
-    for name, variable in dataset.variables.items():
-        if variable.dtype == object:
-            texts = variable.to_numpy().astype(str)
-            dataset[name] = (variable.dims, texts)
-    for name, labels in kept["mixed"].items():
-        variable = dataset.variables[name]
-        column = np.full(variable.size, None, dtype=object)
-        if labels is not None:
-            column[:] = [label["text"] if isinstance(label, dict) else label for label in labels]
-        dataset[name] = (variable.dims, column.reshape(variable.shape))
-    return dataset
+def _attrs(thing: xr.Dataset | xr.Variable) -> dict[str, Any]:
+    return {"mapping": {str(name): encode_loosely(x) for name, x in thing.attrs.items()}}
 
 
-def _checksum(groups: Mapping[str, xr.Dataset]) -> str:
-    """Return the checksum of all numbers and labels, however a format stores them."""
-    digest = hashlib.sha256()
-    for name in sorted(groups):
-        for key in sorted(map(str, groups[name].variables)):
-            array = groups[name].variables[key].to_numpy()
-            digest.update(f"{name}/{key}{array.shape}".encode())
-            kind = {"f": "<f8", "b": "<i8", "i": "<i8", "u": "<u8"}.get(array.dtype.kind)
-            if array.dtype.kind in "mM":
-                array, kind = array.astype(f"{array.dtype.str[:3]}[ns]").astype("i8"), "<i8"
-            data = array.astype(kind) if kind else "\0".join(map(str, array.flat)).encode()
-            digest.update(np.ascontiguousarray(data).tobytes() if kind else data)
+def _labels(variable: xr.Variable) -> list[Any] | None:
+    """Return labels that are not the texts that stand for them in a file."""
+    if variable.dtype.kind not in "OUT":
+        return None
+    labels = list(variable.to_numpy().flat)
+    same = all(isinstance(a, str) and a == b for a, b in zip(labels, _texts(variable), strict=True))
+    return None if same else [encode_loosely(label) for label in labels]
+
+
+def _read(node: Any, kept: Mapping[str, Any]) -> xr.Dataset:
+    """Return the dataset of which a file has a group, and `_layout` the rest."""
+    variables = {}
+    for name, rest in kept["variables"].items():
+        data = node[_escape(name)].to_numpy()
+        if rest["labels"] is not None:
+            labels = (decode(label, {}, {}) for label in rest["labels"])
+            data = np.fromiter(labels, dtype=object, count=data.size).reshape(data.shape)
+        attrs = decode(rest["attrs"], {}, {})
+        variables[name] = xr.Variable(rest["dims"], data.astype(rest["dtype"]), attrs)
+    coords = {name: variables.pop(name) for name in kept["coords"]}
+    return xr.Dataset(variables, coords, decode(kept["attrs"], {}, {}))
+
+
+def _checksum(groups: Mapping[str, xr.Dataset], texts: Mapping[str, str]) -> str:
+    """Return the checksum of all numbers, labels and attributes."""
+    digest = hashlib.sha256(json.dumps(texts).encode())
+    for name, dataset in groups.items():
+        for key, variable in sorted(dataset.variables.items(), key=lambda item: str(item[0])):
+            data = variable.to_numpy()
+            digest.update(f"{name}/{key}{data.shape}".encode("utf-8", "replace"))
+            text = data.dtype.kind in "OUT"
+            digest.update("\0".join(_texts(variable)).encode() if text else data.tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Ignore Zarr's warnings about its own format."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -37,8 +37,9 @@ def page_without_figures(comparison: Comparison) -> str:
 
 def readable_json(comparison: Comparison) -> str:
     document = json.loads(comparison.to_json(draws=False))
-    groups = document["groups"]  # densities are ArviZ's
-    document["groups"] = {k: v for k, v in groups.items() if "_curves_" not in k}
+    arrays = document["groups"]["arrays"]  # densities are ArviZ's
+    for part in ("data_vars", "dims"):
+        arrays[part] = {k: v for k, v in arrays[part].items() if "_curves_" not in k}
     return json.dumps(document, indent=1, ensure_ascii=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import h5py
@@ -20,8 +20,7 @@ import pmlik
 from oracles.equality import assert_equal, strip_ids
 from oracles.records import RECORDS, plain
 from pmlik.errors import FileError
-from pmlik.results.codec import CLASSES
-from pmlik.results.flags import FlagCode
+from pmlik.results.codec import classes_of, decode, encode
 
 matplotlib.use("Agg")
 
@@ -167,14 +166,96 @@ def test_other_names_and_folders_are_refused(tmp_path: Path) -> None:
         plain().save(tmp_path / "no" / "it.nc")
 
 
-def test_nothing_is_read_that_is_not_a_record(tmp_path: Path) -> None:
-    path = plain().save(tmp_path / "it.nc")
-    with h5py.File(path, "r+") as file:
-        sketch = json.loads(file.attrs["pmlik"])
-        sketch["record"] = "Popen"
-        file.attrs["pmlik"] = json.dumps(sketch)
-    with pytest.raises(FileError):
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_attribute_that_was_changed_is_seen(suffix: str, tmp_path: Path) -> None:
+    path = plain().save(tmp_path / f"it{suffix}")
+    options = {"engine": "h5netcdf"} if suffix == ".nc" else {"consolidated": False}
+    whole = xr.open_datatree(path, **options).load()
+    whole.close()
+    assert "-10.125" in whole.attrs["pmlik"]  # the log-likelihood
+    for name in ("pmlik", "pmlik_layout", "pmlik_left_out"):
+        changed = whole.copy()
+        changed.attrs[name] = whole.attrs[name].replace("-10.125", "-9.125") + " "
+        if suffix == ".nc":
+            changed.to_netcdf(path, mode="w")
+        else:
+            changed.to_zarr(path, mode="w", consolidated=False)
+        with pytest.raises(FileError, match=rf"it\{suffix}: It is damaged or was changed"):
+            pmlik.load(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_view_of_the_profiles_can_not_be_changed_either(suffix: str, tmp_path: Path) -> None:
+    comparison = plain()
+    label, curves = next(iter(comparison.background.curves.items()))
+    seen = replace(curves, log_likelihood=-((curves.grid - 1.0) ** 2))
+    background = replace(comparison.background, curves={label: seen})
+    tree = replace(comparison, background=background).to_datatree()
+    tree["profile"]["log_likelihood"][0, 0] -= 1.0
+    path = tmp_path / f"it{suffix}"
+    tree.to_netcdf(path) if suffix == ".nc" else tree.to_zarr(path, consolidated=False)
+    with pytest.raises(FileError, match="damaged or was changed"):
         pmlik.load(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_whatever_names_labels_and_attributes_a_model_has(suffix: str, tmp_path: Path) -> None:
+    comparison = plain()
+    odd = ["", "%", "a\0b", "n" * 320, "\N{GREEK SMALL LETTER BETA}" * 200, ".", "..", "x/y"]
+    labels = np.array(["p\0q", None, 3, 2.5, ("a", 1), float("inf")], dtype=object)
+    values = xr.Dataset(
+        {name: ("l\0", np.arange(6) + i) for i, name in enumerate(odd)},
+        coords={"l\0": labels, "short": ("l\0", np.arange(6, dtype="i2"))},
+        attrs={"pair": (1, "x"), "array": np.array([1.0, 2.0]), "none": None, "deep": {"a": [1]}},
+    )
+    values["flag"] = ("l\0", np.arange(6) > 2, {"unit": "\0"})
+    values["when"] = ("t", np.array(["2020-01-01", "NaT"], dtype="M8[s]"))
+    values["empty"] = ("e", np.zeros(0))
+    odd_one = replace(comparison, mle=replace(comparison.mle, values=values))
+    found = pmlik.load(odd_one.save(tmp_path / f"it{suffix}")).mle.values
+    attrs = {**values.attrs, "array": [1.0, 2.0]}
+    assert found.identical(values.assign_attrs(attrs))
+    assert list(found.data_vars) == list(values.data_vars)
+    assert {n: v.dtype for n, v in found.variables.items()} == {
+        n: v.dtype for n, v in values.variables.items()
+    }
+
+
+def test_a_group_that_the_chains_have_too_is_kept_beside_it(tmp_path: Path) -> None:
+    comparison = plain()
+    mine, theirs = (xr.Dataset({"y": ("n", [1.0, x])}) for x in (2.0, 3.0))
+    tree = comparison.posterior.tree.copy()
+    tree["log_likelihood"] = xr.DataTree(theirs)
+    tree.attrs = {"note": "by hand"}
+    both = replace(
+        comparison,
+        posterior=replace(comparison.posterior, tree=tree),
+        background=replace(comparison.background, extras={"log_likelihood": mine}),
+    )
+    found = pmlik.load(both.save(tmp_path / "it.nc"))
+    assert found.posterior.tree.identical(tree)
+    assert found.background.extras["log_likelihood"].identical(mine)
+
+
+def test_nothing_is_read_that_is_not_a_record() -> None:
+    known = classes_of(pmlik.Comparison)
+    for sketch in ({"record": ["Popen", {"args": "ls"}]}, {"enum": ["Popen", "x"]}, {"call": "x"}):
+        with pytest.raises(KeyError):
+            decode(sketch, {}, known)
+    with pytest.raises(TypeError, match="can't be saved"):
+        encode(object(), {})
+
+
+@pytest.mark.parametrize("path", ["", "a\0.nc", "a\0.zarr", 5, None])
+def test_what_is_no_name_of_a_file_is_one_clear_error(path) -> None:
+    comparison = plain()
+    writers = [comparison.save, pmlik.load]
+    if path is not None:
+        writers += [comparison.to_html, comparison.to_json, comparison.to_markdown]
+        writers += [comparison.to_latex]
+    for write in writers:
+        with pytest.raises(FileError, match="path: got"):
+            write(path)
 
 
 def test_json_is_strict_and_exact() -> None:
@@ -195,10 +276,10 @@ def test_json_is_strict_and_exact() -> None:
 
 
 def test_every_record_of_a_comparison_can_be_saved() -> None:
-    for cls in CLASSES.values():
-        if cls is FlagCode or not hasattr(cls, "__dataclass_fields__"):
-            continue
-        assert len(fields(cls)) <= 11, cls
+    known = classes_of(pmlik.Comparison)
+    assert {"PointEstimate", "Flag", "FlagCode", "SearchEnd", "InformationShares"} <= set(known)
+    for cls in known.values():
+        assert not hasattr(cls, "__dataclass_fields__") or len(fields(cls)) <= 11, cls
 
 
 def test_the_latents_of_a_mixed_model_come_back(tmp_path: Path) -> None:
