@@ -14,10 +14,7 @@ def central_difference[Value: (float, FloatArray)](
 
     Divided by 2 step lengths it is the derivative along the step, with an error of second order.
 
-    Parameters
-    ----------
-    function : callable
-    x, step : array (n,)
+    ``x``, ``step`` (n,).
     """
     ahead = function(x + step)
     return ahead - function(x - step)
@@ -30,10 +27,7 @@ def fourth_order_difference[Value: (float, FloatArray)](
 
     Divided by 12 step lengths it is the derivative along the step, with an error of fourth order.
 
-    Parameters
-    ----------
-    function : callable
-    x, step : array (n,)
+    ``x``, ``step`` (n,).
     """
     near = central_difference(function, x, step)
     return 8 * near - central_difference(function, x, 2 * step)

@@ -45,12 +45,7 @@ class Timer:
 
 @dataclass(eq=False)
 class TimeBudget:
-    """Wall-clock seconds that may be spent, counted from the creation of the budget.
-
-    Parameters
-    ----------
-    seconds : float
-    """
+    """Wall-clock seconds that may be spent, counted from the creation of the budget."""
 
     seconds: float
     begin: float = field(default_factory=time.perf_counter)
@@ -70,15 +65,9 @@ def least_seconds(
 ) -> float:
     """Return the seconds of the fastest of several calls, as other processes only add to it.
 
-    Parameters
-    ----------
-    call : callable
-    repeats : int
-        Number of calls that are timed.
-    warm_up : bool
-        Call once before, without timing, as the first call may compile.
-    clock : callable
-        ``time.process_time`` to count only the time of this process.
+    ``repeats``: number of calls that are timed.
+    ``warm_up``: call once before, without timing, as the first call may compile.
+    ``clock``: ``time.process_time`` to count only the time of this process.
     """
     if warm_up:
         call()
@@ -94,10 +83,7 @@ def least_seconds(
 def steps(show: bool) -> Iterator[ProgressCallback]:
     """Yield a function that shows the current step; nothing stays on screen afterwards.
 
-    Parameters
-    ----------
-    show : bool
-        Show progress. Outside terminals and notebooks nothing is shown in any case.
+    ``show``: show progress. Outside terminals and notebooks nothing is shown in any case.
     """
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -111,14 +97,9 @@ def steps(show: bool) -> Iterator[ProgressCallback]:
 def counting(show: bool, text: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that advances a progress bar; nothing stays on screen afterwards.
 
-    Parameters
-    ----------
-    show : bool
-        As in `steps`.
-    text : str
-        The label of the bar.
-    total : int
-        The count at which the bar is full.
+    ``show``: as in `steps`.
+    ``text``: the label of the bar.
+    ``total``: the count at which the bar is full.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -152,10 +133,7 @@ def one_thread() -> Iterator[None]:
 def quiet_single_thread(size: int) -> Iterator[None]:
     """Ignore floating-point warnings, and use one thread if all matrices are small.
 
-    Parameters
-    ----------
-    size : int
-        Rows of the largest matrix.
+    ``size``: rows of the largest matrix.
     """
     with np.errstate(all="ignore"):
         if size > SMALL:

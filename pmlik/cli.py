@@ -29,15 +29,8 @@ _FLAGGED, _USAGE = 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Default: those of the process.
-
-    Returns
-    -------
-    int
-        0; 1 if something is flagged as an error; 2 if the command can't be carried out.
+    ``arguments``: default: those of the process.
+    Returns: 0; 1 if something is flagged as an error; 2 if the command can't be carried out.
     """
     parser = _parser()
     try:
@@ -171,20 +164,8 @@ def write_report(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
 
     The file appears whole or not at all.
 
-    Parameters
-    ----------
-    comparison : Comparison
-    path : path
-        Ends in one of ``SUFFIXES``.
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    FileError
-        For another suffix, or a path that can't be written.
+    ``path``: ends in one of ``SUFFIXES``.
+    Raises `FileError` for another suffix, or a path that can't be written.
     """
     target = Path(path)
     if target.suffix.lower() in (".nc", ".zarr"):

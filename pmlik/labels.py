@@ -22,16 +22,11 @@ from pmlik.errors import ValuesError
 class ParameterSpace:
     """Named arrays in a fixed order, and the flat vector that concatenates them.
 
-    Parameters
-    ----------
-    names : tuple of str
-        The variables, in order.
-    shapes : tuple of tuple of int
-        The shape of each.
-    dims : tuple of tuple of str
-        The dims of each, one name per axis.
-    coords : mapping of str to array
-        Coordinate values by dim; a dim without is numbered from 0.
+    ``names``: the variables, in order.
+    ``shapes``: the shape of each.
+    ``dims``: the dims of each, one name per axis.
+    ``coords`` (mapping of str to array): coordinate values by dim; a dim without is numbered from
+        0.
     """
 
     names: tuple[str, ...]
@@ -166,20 +161,10 @@ def select_variables(
 ) -> xr.Dataset:
     """Return the part of a dataset that ``var_names`` and ``coords`` select, as in ArviZ.
 
-    Parameters
-    ----------
-    dataset : xarray.Dataset
-    var_names : str or sequence of str, optional
-        Names; ``"~name"`` for all but that one. Default: all.
-    coords : mapping, optional
-        Labels, or slices of labels, to choose along dims.
-    where : str
-        Completes "is not" in the message, as "in the estimate".
-
-    Raises
-    ------
-    ValuesError
-        For unknown names and labels.
+    ``var_names``: names; ``"~name"`` for all but that one. Default: all.
+    ``coords`` (mapping): labels, or slices of labels, to choose along dims.
+    ``where``: completes "is not" in the message, as "in the estimate".
+    Raises `ValuesError` for unknown names and labels.
     """
     known = [str(name) for name in dataset.data_vars]
     part = dataset[known if var_names is None else _select_names(known, var_names, where)]

@@ -50,27 +50,16 @@ _LONG = 10_000
 class CompiledModel:
     """The functions and labels of a model that estimation needs.
 
-    Parameters
-    ----------
-    unconstrained : ParameterSpace
-        The value variables; its flat vector is ``x``.
-    parameters, derived : ParameterSpace
-        The constrained values of the parameters and of the deterministics.
-    initial : array (n,)
-        PyMC's initial point.
-    pinned : array of bool (n,)
-        True for coordinates of the initial point that the user has set.
-    likelihood : LogDensity or MarginalLogLikelihood
-        Of ``x``, without Jacobian, all constants included. In a model with latents these are
-        integrated out.
-    prior : LogDensity
-        The density of the parameters, likewise.
-    values : ConstrainedValues
-        Map ``x`` to the constrained values, parameters first.
-    model : TermsModel
-        The likelihood's model, from which all of these are compiled.
-    backend : str or None
-        The compiler of the functions; None: interpreted.
+    ``unconstrained``: the value variables; its flat vector is ``x``.
+    ``parameters``, ``derived``: the constrained values of the parameters and of the deterministics.
+    ``initial`` (n,): PyMC's initial point.
+    ``pinned`` (n,): True for coordinates of the initial point that the user has set.
+    ``likelihood``: of ``x``, without Jacobian, all constants included. In a model with latents
+        these are integrated out.
+    ``prior``: the density of the parameters, likewise.
+    ``values``: map ``x`` to the constrained values, parameters first.
+    ``model``: the likelihood's model, from which all of these are compiled.
+    ``backend``: the compiler of the functions; None: interpreted.
     """
 
     unconstrained: ParameterSpace
@@ -87,11 +76,7 @@ class CompiledModel:
     def objective(self, kind: Kind, base: FloatArray) -> Objective:
         """Return the objective of an estimate: the MLE's likelihood, or times the prior for a MAP.
 
-        Parameters
-        ----------
-        kind : {"mle", "map"}
-        base : array (n,)
-            A point inside the support, unconstrained.
+        ``base`` (n,): a point inside the support, unconstrained.
         """
         prior = (self.prior,) if kind == "map" else ()
         return Objective((self.likelihood, *prior), self.values, base)
@@ -117,21 +102,10 @@ def compile_model(
 ) -> CompiledModel:
     """Compile a model; latents are integrated out of its likelihood.
 
-    Parameters
-    ----------
-    model : pm.Model
-    roles : Roles
-    potentials : {"likelihood", "prior"}
-    backend : {"numba", "jax", "c"}, optional
-        Default: interpret, and compile with Numba only when an evaluation is so slow that
-        the whole estimation would take longer than compiling.
-    quadrature : int, optional
-        Nodes per latent; default: the Laplace approximation.
-
-    Raises
-    ------
-    ModelError
-        If the likelihood depends on no parameter, or has no gradient.
+    ``backend`` {"numba", "jax", "c"}: default: interpret, and compile with Numba only when an
+        evaluation is so slow that the whole estimation would take longer than compiling.
+    ``quadrature``: nodes per latent; default: the Laplace approximation.
+    Raises `ModelError` if the likelihood depends on no parameter, or has no gradient.
     """
     clone = terms_model(model, likelihood_terms(roles, potentials), exact_constants=True)
     problem = _assemble(clone, roles, potentials, backend, quadrature)
@@ -154,11 +128,8 @@ def compile_model(
 class OpenModel:
     """A compiled model whose data can be set without compiling again.
 
-    Parameters
-    ----------
-    problem : CompiledModel
-    data : mapping of str to shared variable
-        The observed values, by the observed variable; ``set_value`` replaces them.
+    ``data`` (mapping of str to shared variable): the observed values, by the observed variable;
+        ``set_value`` replaces them.
     """
 
     problem: CompiledModel
@@ -175,10 +146,8 @@ def compile_open_model(
 ) -> OpenModel:
     """Compile a model as `compile_model` does, with the observed values as shared variables.
 
-    Parameters
-    ----------
-    model, roles, potentials, backend, quadrature
-        As in `compile_model`, which has checked them.
+    ``model``, ``roles``, ``potentials``, ``backend``, ``quadrature``: as in `compile_model`, which
+        has checked them.
     """
     clone = terms_model(model, likelihood_terms(roles, potentials), exact_constants=True)
     data = open_data(clone, roles.observed)
@@ -276,12 +245,6 @@ def sampled_prior(problem: CompiledModel, roles: Roles, potentials: Potentials) 
     """Return the prior as a density of ``x``, with the Jacobian that ``problem.prior`` omits.
 
     It is interpreted, as it is evaluated a few times only.
-
-    Parameters
-    ----------
-    problem : CompiledModel
-    roles : Roles
-    potentials : {"likelihood", "prior"}
     """
     model, point = problem.model, problem.model.initial_point(0)
     inputs = [model.rvs_to_values[model[name]] for name in roles.parameters]

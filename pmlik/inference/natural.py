@@ -30,12 +30,7 @@ _FAR = 1e100
 
 
 class ConstrainedLikelihood:
-    """The log-likelihood of a flat vector ``theta`` of the parameters' constrained values.
-
-    Parameters
-    ----------
-    problem : CompiledModel
-    """
+    """The log-likelihood of a flat vector ``theta`` of the parameters' constrained values."""
 
     def __init__(self, problem: CompiledModel) -> None:
         self.problem = problem
@@ -149,15 +144,9 @@ class ConstrainedLikelihood:
     def prior_density(self, place: int, grid: FloatArray) -> FloatArray | None:
         """Return the prior density of one scalar on a grid, or None for a multivariate prior.
 
-        Parameters
-        ----------
-        place : int
-            Index of the scalar in ``theta``.
-        grid : array (g,)
-
-        Returns
-        -------
-        array (g,) or None
+        ``grid`` (g,).
+        ``place``: index of the scalar in ``theta``.
+        Returns (g,) or None.
         """
         space = self.problem.parameters
         (name,) = space.owners([place])
@@ -184,12 +173,7 @@ class ConstrainedLikelihood:
 
 
 class ConstrainedMarginal:
-    """The marginal log-likelihood of constrained values, through the unconstrained ones.
-
-    Parameters
-    ----------
-    natural : ConstrainedLikelihood
-    """
+    """The marginal log-likelihood of constrained values, through the unconstrained ones."""
 
     def __init__(self, natural: ConstrainedLikelihood) -> None:
         self._natural, self._likelihood = natural, natural.problem.likelihood
@@ -216,10 +200,7 @@ class ConstrainedMarginal:
     ) -> list[FloatArray]:
         """Evaluate as `LogDensity.many`, but without terms per observation.
 
-        Raises
-        ------
-        ValuesError
-            For ``"pointwise"``.
+        Raises `ValuesError` for ``"pointwise"``.
         """
         if what == "pointwise":
             raise ValuesError(

@@ -81,10 +81,7 @@ def check_var_names(model: pm.Model, var_names: Sequence[str] | None) -> None:
 def seed_of(random_seed: int | None) -> int:
     """The seed given, or a fresh one.
 
-    Raises
-    ------
-    ModelError
-        For anything but an integer from 0 up.
+    Raises `ModelError` for anything but an integer from 0 up.
     """
     if random_seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])

@@ -54,12 +54,7 @@ _LAPLACE_DRAWS, _LEAST_LAPLACE_DRAWS, _LAPLACE_TERMS = 1000, 100, 10_000_000
 def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) -> PointEstimate:
     """Find the MLE or the MAP of a prepared model.
 
-    Parameters
-    ----------
-    prepared : Prepared
-    kind : {"mle", "map"}
-    first : sequence of Start
-        Starts to use before all others.
+    ``first``: starts to use before all others.
     """
     problem = prepared.problem
     before = problem.likelihood.n_gradients, problem.likelihood.n_products

@@ -24,15 +24,7 @@ _FAR = 1e8
 
 @dataclass(frozen=True, eq=False)
 class PointFit:
-    """The end of a search, as masks and values of the constrained scalars, parameters first.
-
-    Parameters
-    ----------
-    prepared : Prepared
-    kind : {"mle", "map"}
-    objective : Objective
-    outcome : SearchResult
-    """
+    """The end of a search, as masks and values of the constrained scalars, parameters first."""
 
     prepared: Prepared
     kind: Kind
@@ -172,10 +164,7 @@ class PointFit:
     def variances(self, asked: Sequence[int] = ()) -> Variances:
         """Return the variances of the scalars; in a large model, of those asked for.
 
-        Parameters
-        ----------
-        asked : sequence of int
-            Places among the scalars.
+        ``asked``: places among the scalars.
         """
         values, curvature, m = self.problem.values, self.optimum.curvature, len(self.labels)
         if self.optimum.usable and isinstance(curvature, HessianEigen):
@@ -199,10 +188,8 @@ class PointFit:
     def statuses(self, unidentified: BoolArray) -> NDArray[np.str_]:
         """Return the `Status` of each scalar (m,).
 
-        Parameters
-        ----------
-        unidentified : array of bool (m,)
-            Those moved by a flat direction of the objective, as `variances` finds them.
+        ``unidentified`` (m,): those moved by a flat direction of the objective, as `variances`
+            finds them.
         """
         found = np.full(len(self.labels), Status.INTERIOR, dtype=f"U{max(map(len, Status))}")
         found[np.isnan(self.constrained)] = Status.UNKNOWN

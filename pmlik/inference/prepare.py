@@ -44,16 +44,7 @@ _SLOWEST_HESSIAN = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A prepared model: it is compiled once for all estimates and evaluations.
-
-    Parameters
-    ----------
-    model : pm.Model
-    roles : Roles
-    problem : CompiledModel
-    seed : int
-    arguments : FitOptions
-    """
+    """A prepared model: it is compiled once for all estimates and evaluations."""
 
     model: pm.Model
     roles: Roles
@@ -98,10 +89,7 @@ class Prepared:
     def unconstrained(self, values: xr.Dataset) -> FloatArray:
         """Return the unconstrained vectors (b, n) of a Dataset of draws, chain by chain.
 
-        Parameters
-        ----------
-        values : xarray.Dataset
-            The parameters among other variables, in the user's units.
+        ``values``: the parameters among other variables, in the user's units.
         """
         space = self.problem.parameters
         flat = read_points({name: values[name] for name in space.names}, space).flat
@@ -125,12 +113,8 @@ class Prepared:
 def prepare(arguments: FitOptions) -> Prepared:
     """Read the model and compile it.
 
-    Raises
-    ------
-    ModelError
-        For models, names and seeds that are not supported.
-    ValuesError
-        For a start that does not fit the model.
+    Raises `ModelError` for models, names and seeds that are not supported.
+    Raises `ValuesError` for a start that does not fit the model.
     """
     model, summed = sum_out_discrete(resolve_model(arguments.model))
     latent = arguments.latent
@@ -164,16 +148,8 @@ def _prepare_again(pickled: bytes) -> Prepared:
 def prepared_of(estimate: PointEstimate, purpose: str) -> Prepared:
     """Return the prepared model that an estimate was made from.
 
-    Parameters
-    ----------
-    estimate : PointEstimate
-    purpose : str
-        The function or argument that needs it, for the message.
-
-    Raises
-    ------
-    ValuesError
-        For an estimate read from a file or made by hand, and for anything else.
+    ``purpose``: the function or argument that needs it, for the message.
+    Raises `ValuesError` for an estimate read from a file or made by hand, and for anything else.
     """
     found = estimate.prepared if isinstance(estimate, PointEstimate) else None
     if not isinstance(found, Prepared):

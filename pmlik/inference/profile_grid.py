@@ -30,13 +30,8 @@ class GridProfiler:
     If the transform gives a fixed value a coordinate of its own, that is fixed and the others are
     free. Otherwise (an element of a simplex, a derived quantity) it is a constraint.
 
-    Parameters
-    ----------
-    natural : ConstrainedLikelihood
-    places : sequence of int
-        Indices of the fixed scalars among all constrained values, parameters first.
-    optimum : array (n,)
-        The MLE.
+    ``places``: indices of the fixed scalars among all constrained values, parameters first.
+    ``optimum`` (n,): the MLE.
     """
 
     def __init__(
@@ -58,17 +53,11 @@ class GridProfiler:
     def __call__(self, held: FloatArray, near: FloatArray) -> tuple[float, FloatArray]:
         """Return the highest log-likelihood with the given values fixed, and its point.
 
-        Parameters
-        ----------
-        held : array (q,)
-        near : array (n,)
-            A start.
-
-        Returns
-        -------
-        log_likelihood : float
-            NaN where no maximum could be certified, ``-inf`` outside the support.
-        x : array (n,)
+        ``held`` (q,).
+        ``near`` (n,): a start.
+        Returns ``log_likelihood``: NaN where no maximum could be certified, ``-inf`` outside the
+            support.
+        ``x`` (n,).
         """
         if np.isnan(held).any():
             return np.nan, self._optimum
@@ -217,22 +206,11 @@ def profile_grid(
 ) -> FloatArray:
     """Return the profile log-likelihood on a grid.
 
-    Parameters
-    ----------
-    natural : ConstrainedLikelihood
-    places : sequence of int
-        Indices of the profiled scalars, one per axis.
-    grids : sequence of array
-        Their values.
-    optimum : array (n,)
-        The MLE on the unconstrained scale; the grid is filled from there outward.
-    say : callable
-        Receives progress messages.
-
-    Returns
-    -------
-    array
-        One axis per grid; NaN where no maximum could be certified.
+    ``places``: indices of the profiled scalars, one per axis.
+    ``grids``: their values.
+    ``optimum`` (n,): the MLE on the unconstrained scale; the grid is filled from there outward.
+    ``say``: receives progress messages.
+    Returns: one axis per grid; NaN where no maximum could be certified.
     """
     profiler = GridProfiler(natural, places, optimum)
     at_optimum = natural.problem.values(optimum)[list(places)]

@@ -26,18 +26,8 @@ def simulator(
 ) -> Simulate:
     """Return a function of a seed that draws all observed variables jointly.
 
-    Parameters
-    ----------
-    model : pm.Model
-    roles : Roles
-    values : mapping of str to array
-        The parameters, in the user's units.
-    backend : str or None
-
-    Raises
-    ------
-    ModelError
-        If PyMC can't draw from a distribution.
+    ``values`` (mapping of str to array): the parameters, in the user's units.
+    Raises `ModelError` if PyMC can't draw from a distribution.
     """
     given = {
         name: np.asarray(values[name]).astype(model[name].type.dtype) for name in roles.parameters

@@ -139,13 +139,9 @@ def _from_find_MAP(prepared: Prepared, kind: Kind) -> FloatArray | None:
 def usable_start(problem: CompiledModel, seed: int) -> FloatArray:
     """Return a start (n,) with a non-zero likelihood.
 
-    Raises
-    ------
-    StartError
-        Naming the variable whose initval is outside its support, or the observed variable and
-        an index where the likelihood is zero.
-    ModelError
-        Naming the covariate that is NaN.
+    Raises `StartError`: naming the variable whose initval is outside its support, or the observed
+        variable and an index where the likelihood is zero.
+    Raises `ModelError`: naming the covariate that is NaN.
     """
     outside = np.flatnonzero(problem.pinned & ~np.isfinite(problem.initial))
     if outside.size:
@@ -257,21 +253,11 @@ def find_MAP_point(
 ) -> FloatArray | None:
     """Return the point where ``pm.find_MAP`` stops on this model, unconstrained.
 
-    Parameters
-    ----------
-    model : TermsModel
-        The model whose log-density is maximised, without Jacobian.
-    start : array (n,), optional
-        Default: the model's initial point.
-    space : ParameterSpace
-        The value variables that ``start`` and the result hold.
-    mode : Mode
-        PyTensor's mode for the compilation.
-
-    Returns
-    -------
-    array (n,) or None
-        None if ``pm.find_MAP`` raised an error or ended outside the support.
+    ``model``: the model whose log-density is maximised, without Jacobian.
+    ``start`` (n,): default: the model's initial point.
+    ``space``: the value variables that ``start`` and the result hold.
+    ``mode``: PyTensor's mode for the compilation.
+    Returns (n,) or None: None if ``pm.find_MAP`` raised an error or ended outside the support.
     """
     accepted = inspect.signature(pm.find_MAP).parameters
     arguments: dict[str, Any] = {k: v for k, v in SINCE_PYMC_6_4.items() if k in accepted}

@@ -33,12 +33,8 @@ _ADVICE = "Use bootstrap(kind='parametric'), or standard errors from the observe
 class ResamplingUnits:
     """The unit of each entry of each term of the log-likelihood.
 
-    Parameters
-    ----------
-    codes : mapping of str to array of int
-        By term, in its shape; units are numbered from 0.
-    pools : tuple of array of int
-        Units that are exchangeable; each pool is resampled by itself.
+    ``codes``: by term, in its shape; units are numbered from 0.
+    ``pools``: units that are exchangeable; each pool is resampled by itself.
     """
 
     codes: Mapping[str, IntArray]
@@ -59,20 +55,10 @@ def read_units(
 ) -> ResamplingUnits:
     """Return the units of a problem's likelihood.
 
-    Parameters
-    ----------
-    problem : CompiledModel
-    x : array (n,)
-        A point with a likelihood.
-    cluster : str, array, mapping or None
-    purpose : str
-        The use of the units, for messages.
-
-    Raises
-    ------
-    ModelError
-        If a term of the log-likelihood is not a sum over independent observations, or the
-        clusters do not fit the data.
+    ``x`` (n,): a point with a likelihood.
+    ``purpose``: the use of the units, for messages.
+    Raises `ModelError` if a term of the log-likelihood is not a sum over independent observations,
+        or the clusters do not fit the data.
     """
     likelihood = problem.likelihood
     pointwise = likelihood.pointwise(x)

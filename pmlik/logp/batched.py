@@ -36,16 +36,11 @@ def compile_vectorized(
     A check of parameters is made a term of the graph first: vectorized as a check it would fail
     all points for one.
 
-    Parameters
-    ----------
-    graphs : sequence of variables
-    inputs : sequence of variables
-        Of the function, with batch axes first.
-    replace : mapping of variable to variable
-        Inputs of the graphs, and the batches that replace them.
-    model : TermsModel
-        Gives the context to compile in.
-    mode : Mode
+    ``graphs`` (sequence of variables).
+    ``inputs`` (sequence of variables): of the function, with batch axes first.
+    ``replace`` (mapping of variable to variable): inputs of the graphs, and the batches that
+        replace them.
+    ``model``: gives the context to compile in.
     """
     bounds = (
         "local_check_parameter_to_ninf_switch"
@@ -64,15 +59,10 @@ class Batched:
     The graphs are vectorized if PyTensor can do that and the result is the same, otherwise
     evaluated point by point. Functions are built on first use.
 
-    Parameters
-    ----------
-    graphs : sequence of variables
-    x : vector variable
-        Their argument.
-    model : TermsModel
-        Gives the context to compile in.
-    mode : Mode
-        Mode of compilation.
+    ``graphs`` (sequence of variables).
+    ``x`` (vector variable): their argument.
+    ``model``: gives the context to compile in.
+    ``mode``: mode of compilation.
     """
 
     def __init__(self, graphs: Sequence[Any], x: Any, model: TermsModel, mode: Mode) -> None:
@@ -97,16 +87,9 @@ class Batched:
     def __call__(self, points: FloatArray, say: ProgressCallback | None = None) -> list[FloatArray]:
         """Evaluate at each row of ``points`` (b, n).
 
-        Parameters
-        ----------
-        points : array (b, n)
-        say : callable, optional
-            Receives the progress as text.
-
-        Returns
-        -------
-        list of array (b, ...)
-            One per graph; NaN at points without a value.
+        ``points`` (b, n).
+        ``say``: receives the progress as text.
+        Returns (list of array (b, ...)): one per graph; NaN at points without a value.
         """
         first = self._alone(points[:2] if len(points) else np.ones((1, points.shape[1])))
         if len(points) < 3:

@@ -45,19 +45,11 @@ def compile_mode(backend: str | None, *, for_start: bool = False, in_place: bool
 
     Interpreting takes a fraction of a second to build, compiling tens of seconds.
 
-    Parameters
-    ----------
-    backend : {"numba", "jax", "c"}, optional
-    for_start : bool
-        Build fast, for a start that is refined later. By default an interpreted graph has all
-        rewrites for numerical stability.
-    in_place : bool
-        Operations may overwrite their inputs, for a function that is called very often.
-
-    Raises
-    ------
-    ModelError
-        For an unknown backend.
+    ``backend`` {"numba", "jax", "c"}.
+    ``for_start``: build fast, for a start that is refined later. By default an interpreted graph
+        has all rewrites for numerical stability.
+    ``in_place``: operations may overwrite their inputs, for a function that is called very often.
+    Raises `ModelError` for an unknown backend.
     """
     if backend is None:
         query = "fast_compile" if for_start else "fast_run"

@@ -43,18 +43,12 @@ class LogDensity:
 
     Functions are built on first use. The value outside the support is ``-inf``.
 
-    Parameters
-    ----------
-    factors : mapping of str to variable
-        Terms of the density, elementwise, by the name of the model's variable.
-    x : vector variable
-        Its argument.
-    model : TermsModel
-        Gives the context to compile in.
-    mode : Mode
-        Mode of compilation.
-    active : array of bool (n,)
-        The coordinates that the density depends on.
+    ``factors`` (mapping of str to variable): terms of the density, elementwise, by the name of the
+        model's variable.
+    ``x`` (vector variable): its argument.
+    ``model``: gives the context to compile in.
+    ``mode``: mode of compilation.
+    ``active`` (n,): the coordinates that the density depends on.
     """
 
     is_integral: Literal[False] = False
@@ -93,10 +87,8 @@ class LogDensity:
     def weighted(self, weights: Mapping[str, Any]) -> LogDensity:
         """Return the density with each entry of its terms multiplied by ``weights``.
 
-        Parameters
-        ----------
-        weights : mapping of str to variable
-            By term, in its shape. An entry of weight 0 is left out, even if it is ``-inf``.
+        ``weights`` (mapping of str to variable): by term, in its shape. An entry of weight 0 is
+            left out, even if it is ``-inf``.
         """
         factors = {
             name: pt.switch(pt.eq(weights[name], 0), 0.0, weights[name] * factor)
@@ -201,17 +193,9 @@ class LogDensity:
     ) -> list[FloatArray]:
         """Return the log-density, its gradient or its terms at each row of ``points`` (b, n).
 
-        Parameters
-        ----------
-        what : {"value", "gradient", "pointwise"}
-        points : array (b, n)
-        say : callable, optional
-            Receives the progress as text.
-
-        Returns
-        -------
-        list of array (b, ...)
-            One array, and for ``"pointwise"`` one per term.
+        ``points`` (b, n).
+        ``say``: receives the progress as text.
+        Returns (list of array (b, ...)): one array, and for ``"pointwise"`` one per term.
         """
         return self._batched(what)(points, say)
 

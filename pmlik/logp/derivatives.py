@@ -30,15 +30,10 @@ def product_by_differences(
 ) -> FloatArray:
     """Return the Hessian times ``v`` (n,) by central differences of the gradient.
 
-    Parameters
-    ----------
-    gradient : callable
-        ``x (n,) -> (n,)``.
-    x, v : array (n,)
-    widths : array (n,)
-        A natural length of each coordinate.
-    step : float
-        Length of the step in the coordinate that moves most, in its width.
+    ``x``, ``v`` (n,).
+    ``gradient``: ``x (n,) -> (n,)``.
+    ``widths`` (n,): a natural length of each coordinate.
+    ``step``: length of the step in the coordinate that moves most, in its width.
     """
     fastest = float(np.max(np.abs(v) / widths, initial=0.0))
     if fastest == 0:

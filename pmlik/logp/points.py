@@ -19,12 +19,8 @@ from pmlik.labels import ParameterSpace
 class Points:
     """Points in a space, and the labels of the batch that they form.
 
-    Parameters
-    ----------
-    flat : array (b, n)
-        One point per row.
-    template : xarray.DataArray
-        Dims, coords and shape of the batch, ``b`` elements in all.
+    ``flat`` (b, n): one point per row.
+    ``template``: dims, coords and shape of the batch, ``b`` elements in all.
     """
 
     flat: FloatArray
@@ -64,18 +60,9 @@ def check_names(
 ) -> None:
     """Raise unless exactly the space's variables are given.
 
-    Parameters
-    ----------
-    given : iterable of str
-    space : ParameterSpace
-    ignored : iterable of str
-        Other names that may be given.
-    complete : bool
-        Raise also if one is missing.
-
-    Raises
-    ------
-    ValuesError
+    ``ignored``: other names that may be given.
+    ``complete``: raise also if one is missing.
+    Raises `ValuesError`.
     """
     given = list(map(str, given))
     known = ", ".join(space.names)
@@ -95,16 +82,8 @@ def read_points(values: Mapping[Any, Any], space: ParameterSpace) -> Points:
     Plain arrays end with the parameter's own shape and broadcast over the axes before it, by
     NumPy's rules. Labelled arrays broadcast by name over the dims that the parameter lacks.
 
-    Parameters
-    ----------
-    values : mapping of str to array-like
-        Exactly the space's variables.
-    space : ParameterSpace
-
-    Raises
-    ------
-    ValuesError
-        Naming the variable, what was given, and what is needed.
+    ``values`` (mapping of str to array-like): exactly the space's variables.
+    Raises `ValuesError`: naming the variable, what was given, and what is needed.
     """
     arrays = {name: _read(name, values[name], space) for name in space.names}
     batch_shape = _batch_shape(arrays, space)
@@ -156,10 +135,7 @@ def _read(name: str, value: Any, space: ParameterSpace) -> xr.DataArray | FloatA
 def read_numbers(name: str, value: Any) -> FloatArray:
     """Return an array of numbers.
 
-    Raises
-    ------
-    ValuesError
-        For all else, such as text and None.
+    Raises `ValuesError` for all else, such as text and None.
     """
     try:
         array = np.asarray(value)

@@ -30,19 +30,11 @@ _HESSIAN_ELEMENTS = 2_000_000
 class Replicated:
     """The negative sum of densities for a batch of replicates, with exact derivatives.
 
-    Parameters
-    ----------
-    densities : sequence of LogDensity
-        Densities of the same ``x``.
-    values : ConstrainedValues
-        Constrained values of the same ``x``.
-    inputs : sequence of shared variable
-        Data or weights, which differ between replicates.
-    model : TermsModel
-        Gives the context to compile in.
-    mode : Mode
-    near : array (n,)
-        A point near which the replicates will be evaluated.
+    ``densities``: densities of the same ``x``.
+    ``values``: constrained values of the same ``x``.
+    ``inputs`` (sequence of shared variable): data or weights, which differ between replicates.
+    ``model``: gives the context to compile in.
+    ``near`` (n,): a point near which the replicates will be evaluated.
     """
 
     def __init__(
@@ -131,10 +123,7 @@ class Replicated:
 
         The objective is infinite if it or its gradient is not finite.
 
-        Parameters
-        ----------
-        points : array (b, n)
-        inputs : sequence of array (b, ...)
+        ``points`` (b, n), ``inputs`` (sequence of array (b, ...)).
         """
         b, n = points.shape
         vector = np.zeros((1, 1, n))
@@ -153,11 +142,7 @@ class Replicated:
         If most second derivatives are zero, a few products give all of them (see `sparsity`). One
         more product, with random numbers, checks that no entry is missing.
 
-        Parameters
-        ----------
-        points : array (b, n)
-        inputs : sequence of array (b, ...)
-        basis : array (k, n)
+        ``points`` (b, n), ``inputs`` (sequence of array (b, ...)), ``basis`` (k, n).
         """
         pattern = self._pattern
         if pattern is None:

@@ -27,16 +27,11 @@ _COMPLETE = 1e-10
 class SparsityPattern:
     """The non-zero entries of a symmetric matrix, and the products that give them.
 
-    Parameters
-    ----------
-    n : int
-        Number of rows.
-    rows, columns : array of int (e,)
-        The entries, both triangles, the whole diagonal among them, sorted by row.
-    colours : array of int (n,)
-        Columns of one colour are read from one product.
-    dense_columns : array of bool (n,)
-        Columns with a colour of their own, whose rows are known by symmetry.
+    ``n``: number of rows.
+    ``rows``, ``columns`` (e,): the entries, both triangles, the whole diagonal among them, sorted
+        by row.
+    ``colours`` (n,): columns of one colour are read from one product.
+    ``dense_columns`` (n,): columns with a colour of their own, whose rows are known by symmetry.
     """
 
     n: int
@@ -86,14 +81,10 @@ class SparsityPattern:
     def is_complete(self, entries: FloatArray, witness: FloatArray, image: FloatArray) -> BoolArray:
         """Return True for matrices (..., n, n) that have no other entries than these (..., e).
 
-        Parameters
-        ----------
-        entries : array (..., e)
-        witness : array (n,)
-            A vector without zeros, of about one over the root of the matrix's diagonal: rows are
-            compared in its units.
-        image : array (..., n)
-            The products of the matrices with ``witness``.
+        ``entries`` (..., e).
+        ``witness`` (n,): a vector without zeros, of about one over the root of the matrix's
+            diagonal: rows are compared in its units.
+        ``image`` (..., n): the products of the matrices with ``witness``.
         """
         whole = self.fill(entries)
         error = np.abs((whole @ witness - image) * witness).max(axis=-1)
@@ -157,13 +148,8 @@ def find_pattern(product: Product, sizes: Sequence[int], seed: int = 0) -> Spars
     multiplied together by random numbers, and the non-zero rows show which blocks share entries.
     A block-diagonal matrix costs two products per level, a dense one as many as it has columns.
 
-    Parameters
-    ----------
-    product : callable
-        ``v (n,) -> H v (n,)``, with exact zeros where the matrix has them.
-    sizes : sequence of int
-        Lengths of the arrays that the rows belong to, in order.
-    seed : int
+    ``product``: ``v (n,) -> H v (n,)``, with exact zeros where the matrix has them.
+    ``sizes``: lengths of the arrays that the rows belong to, in order.
     """
     n, rng = int(np.sum(sizes)), np.random.default_rng(seed)
     starts = np.cumsum([0, *[size for size in sizes if size]])

@@ -60,15 +60,10 @@ def write_function(
 ) -> Callable[..., list[Any]]:
     """Return a function of the graph's inputs that returns the list of its outputs.
 
-    Parameters
-    ----------
-    graph : FunctionGraph
-    order : sequence of Apply
-        Its nodes, each after those that it depends on.
-    thunks : sequence of callable
-        PyTensor's own call of each node.
-    storage : mapping of Variable to list
-        The cells that these read and write.
+    ``graph`` (FunctionGraph).
+    ``order`` (sequence of Apply): its nodes, each after those that it depends on.
+    ``thunks`` (sequence of callable): PyTensor's own call of each node.
+    ``storage`` (mapping of Variable to list): the cells that these read and write.
     """
     writer = _Writer(storage)
     writer.unmask(graph.inputs)

@@ -36,15 +36,9 @@ def _is_step_function(graph: Any, x: Any) -> bool:
 class ConstrainedValues:
     """The constrained values of ``x`` in one vector: parameters, then derived quantities.
 
-    Parameters
-    ----------
-    graphs : sequence of variables
-        One per variable.
-    x : vector variable
-    model : TermsModel
-    mode : Mode
-    n_parameters : int
-        Number of variables that are parameters.
+    ``x`` (vector variable).
+    ``graphs`` (sequence of variables): one per variable.
+    ``n_parameters``: number of variables that are parameters.
     """
 
     def __init__(

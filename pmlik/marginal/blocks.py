@@ -38,12 +38,8 @@ class Terms(Protocol):
 class Blocks:
     """The block of each latent and of each term.
 
-    Parameters
-    ----------
-    latents : array of int (n,)
-        Blocks are numbered from 0.
-    terms : array of int (m,)
-        -1 for a term that depends on no latent.
+    ``latents`` (n,): blocks are numbered from 0.
+    ``terms`` (m,): -1 for a term that depends on no latent.
     """
 
     latents: IntArray
@@ -63,17 +59,9 @@ class Blocks:
     ) -> FloatArray:
         """Sum the blocks' log-integrals and the terms without latents by unit.
 
-        Parameters
-        ----------
-        codes : array of int
-            The unit of each of the likelihood's terms, which come first.
-        n_units : int
-        terms : array (m,)
-        integrals : array (k,)
-
-        Returns
-        -------
-        array (n_units,)
+        ``terms`` (m,), ``integrals`` (k,).
+        ``codes``: the unit of each of the likelihood's terms, which come first.
+        Returns (n_units,).
         """
         owner = self.terms[: len(codes)]
         alone = owner < 0
@@ -85,10 +73,8 @@ class Blocks:
 def find_blocks(laplace: Laplace, terms: Terms) -> Blocks:
     """Find the blocks of an integrand, from the sparsity of its Hessian and from its terms.
 
-    Raises
-    ------
-    NotAloneError
-        If a term depends on latents of two blocks, which their Hessian does not show.
+    Raises `NotAloneError` if a term depends on latents of two blocks, which their Hessian does not
+        show.
     """
     graph = laplace.pattern.to_sparse(np.ones(len(laplace.pattern.rows)))
     count, latents = connected_components(graph, directed=False)
@@ -111,24 +97,11 @@ def find_groups(
     Blocks are numbered in binary. For each digit, the latents of all blocks that have a one there
     are changed together: the terms that change tell the digits of their block's number.
 
-    Parameters
-    ----------
-    terms : callable
-        ``u (n,) -> terms (m,)``.
-    u : array (n,)
-    blocks : array of int (n,), optional
-        Numbered from 0. Default: each latent is one.
-    seed : int
-
-    Returns
-    -------
-    array of int (m,)
-        -1 for a term that depends on no latent.
-
-    Raises
-    ------
-    NotAloneError
-        If a term depends on two of them.
+    ``u`` (n,).
+    ``terms``: ``u (n,) -> terms (m,)``.
+    ``blocks`` (n,): numbered from 0. Default: each latent is one.
+    Returns (m,): -1 for a term that depends on no latent.
+    Raises `NotAloneError` if a term depends on two of them.
     """
     n, rng = len(u), np.random.default_rng(seed)
     number, step = np.arange(n) if blocks is None else blocks, rng.uniform(0.1, 0.2, size=n)
@@ -171,13 +144,7 @@ class BlockRule(Protocol):
 
 
 class LaplaceByBlock:
-    """Laplace's approximation of each block by itself; see `BlockRule`.
-
-    Parameters
-    ----------
-    laplace : Laplace
-    terms : Terms
-    """
+    """Laplace's approximation of each block by itself; see `BlockRule`."""
 
     def __init__(self, laplace: Laplace, terms: Terms) -> None:
         self._laplace, self._terms = laplace, terms
@@ -212,12 +179,7 @@ class LaplaceByBlock:
 class Weighted:
     """The log-likelihood with a weight for each block, and for each term without latents.
 
-    Parameters
-    ----------
-    rule : BlockRule
-    blocks : Blocks
-    weights : callable
-        Gives the weights (m,) of the likelihood's terms, which come first; those of one
+    ``weights``: gives the weights (m,) of the likelihood's terms, which come first; those of one
         block are the same. The latents' own terms have the weight of their block.
     """
 

@@ -43,15 +43,8 @@ def conditional_modes(
 ) -> ConditionalModes:
     """Return the latents' modes given ``x``, with the derived quantities that they move.
 
-    Parameters
-    ----------
-    model : TermsModel
-        The model that the likelihood was compiled from.
-    roles : Roles
-    likelihood : MarginalLogLikelihood
-    x : array (n,)
-        The parameters, unconstrained.
-    backend : str, optional
+    ``model``: the model that the likelihood was compiled from.
+    ``x`` (n,): the parameters, unconstrained.
     """
     latents = {model[name] for name in roles.latents}
     missing = {model[name] for name in roles.missing}

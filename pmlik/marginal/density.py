@@ -52,19 +52,11 @@ class MarginalLogLikelihood:
 
     Its gradient is exact, and second derivatives are differences of it.
 
-    Parameters
-    ----------
-    integrand : Integrand
-    active : array of bool (p,)
-        The coordinates that the density depends on at all.
-    terms : tuple of str
-        The observed variables' names.
-    n_nodes : int, optional
-        Nodes of adaptive quadrature per latent; default: Laplace's approximation.
-    laplace : Laplace, optional
-        The approximation, if there is one of this integrand already.
-    rule : Weighted, optional
-        Computes the integral in place of Laplace's approximation or quadrature.
+    ``active`` (p,): the coordinates that the density depends on at all.
+    ``terms``: the observed variables' names.
+    ``n_nodes``: nodes of adaptive quadrature per latent; default: Laplace's approximation.
+    ``laplace``: the approximation, if there is one of this integrand already.
+    ``rule``: computes the integral in place of Laplace's approximation or quadrature.
     """
 
     by_differences = True
@@ -126,10 +118,7 @@ class MarginalLogLikelihood:
 
         `reset_cache` returns to these, so that no digit depends on the data seen in between.
 
-        Parameters
-        ----------
-        x : array (p,)
-            The estimate from the data that are set.
+        ``x`` (p,): the estimate from the data that are set.
         """
         self.reset_cache()
         mode = self.mode(x)
@@ -221,10 +210,8 @@ class MarginalLogLikelihood:
     ) -> list[FloatArray]:
         """Return the log-likelihood or its gradient at each row of ``points`` (b, p).
 
-        Raises
-        ------
-        ValueError
-            For ``"pointwise"``: observations that share latents are not independent.
+        Raises `ValueError` for ``"pointwise"``: observations that share latents are not
+            independent.
         """
         if what not in ("value", "gradient"):
             raise ValueError(f"{what}: the marginal likelihood has no terms by observation.")
@@ -242,10 +229,8 @@ class MarginalLogLikelihood:
     def weighted(self, weights: Mapping[str, Any]) -> MarginalLogLikelihood:
         """Return the density with a weight for each block of latents and what depends on it.
 
-        Parameters
-        ----------
-        weights : mapping of str to shared variable
-            By term of the likelihood, in its shape; the same for all observations of a block.
+        ``weights`` (mapping of str to shared variable): by term of the likelihood, in its shape;
+            the same for all observations of a block.
         """
 
         def current() -> FloatArray:
@@ -260,10 +245,7 @@ class MarginalLogLikelihood:
     def blocks(self) -> Blocks:
         """The independent blocks that latents and terms fall into.
 
-        Raises
-        ------
-        NotAloneError
-            If a term depends on latents of two.
+        Raises `NotAloneError` if a term depends on latents of two.
         """
         return find_blocks(self.laplace, self.integrand)
 
@@ -277,12 +259,8 @@ class MarginalLogLikelihood:
     def log_integrals(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the parts of the log-likelihood.
 
-        Returns
-        -------
-        terms : array (m,)
-            Only those without latents count; the likelihood's come first.
-        blocks : array (k,)
-            The logarithm of each block's integral. NaN if the latents have no mode.
+        Returns ``terms`` (m,): only those without latents count; the likelihood's come first.
+        ``blocks`` (k,): the logarithm of each block's integral. NaN if the latents have no mode.
         """
         with self._lock, quiet_single_thread(self.n_latents):
             found = self._by_block.log_integrals(np.array(x, dtype=float), self.blocks)

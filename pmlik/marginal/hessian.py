@@ -109,13 +109,7 @@ class ColumnwiseHessian:
 
 
 class _CompiledHessian(ABC):
-    """A `SparseHessian` with second derivatives as graphs, compiled into one function.
-
-    Parameters
-    ----------
-    integrand : Integrand
-    pattern : SparsityPattern
-    """
+    """A `SparseHessian` with second derivatives as graphs, compiled into one function."""
 
     weights_ndim = 2
 
@@ -216,11 +210,8 @@ class VectorizedHessian(_CompiledHessian):
 class Incidence:
     """The latents of each term, coloured such that no two latents of a term share a colour.
 
-    Parameters
-    ----------
-    latents : array of int (k, m)
-        The latent of each colour in each term; -1 if there is none.
-    colours : array of int (n,)
+    ``colours`` (n,).
+    ``latents`` (k, m): the latent of each colour in each term; -1 if there is none.
     """
 
     latents: IntArray
@@ -262,18 +253,10 @@ def find_incidence(
 ) -> Incidence | None:
     """Return the latents of each term, from products of the terms' Jacobian with vectors.
 
-    Parameters
-    ----------
-    jvp : callable
-        ``v (n,) -> J v (m,)``, with exact zeros.
-    pattern : SparsityPattern
-        Pattern of the sum's Hessian. Latents of one colour share no term, unless a term only
-        adds them.
-
-    Returns
-    -------
-    Incidence or None
-        None if a term has too many latents, or if they cannot be told apart.
+    ``jvp``: ``v (n,) -> J v (m,)``, with exact zeros.
+    ``pattern``: pattern of the sum's Hessian. Latents of one colour share no term, unless a term
+        only adds them.
+    Returns: None if a term has too many latents, or if they cannot be told apart.
     """
     n, numbers = pattern.n, np.arange(1, pattern.n + 1)
     terms, latents = [], []
@@ -306,14 +289,7 @@ def find_incidence(
 
 
 class TermwiseHessian(_CompiledHessian):
-    """Second derivatives term by term, summed to the entries of the Hessian.
-
-    Parameters
-    ----------
-    integrand : Integrand
-    pattern : SparsityPattern
-    incidence : Incidence
-    """
+    """Second derivatives term by term, summed to the entries of the Hessian."""
 
     weights_ndim = 1
 

@@ -37,13 +37,7 @@ class LaplaceError(NamedTuple):
 def laplace_error(laplace: Laplace, mode: Mode, n_draws: int, seed: int) -> LaplaceError:
     """Estimate the error of the approximation at one mode.
 
-    Parameters
-    ----------
-    laplace : Laplace
-    mode : Mode
-    n_draws : int
-        Draws of the latents from the approximation, in antithetic pairs.
-    seed : int
+    ``n_draws``: draws of the latents from the approximation, in antithetic pairs.
     """
     rng, n = np.random.default_rng(seed), len(mode.u)
     constant = mode.log_integral - mode.value  # of exp(value) against its Gaussian's density

@@ -102,10 +102,7 @@ class Integrand:
     def gradient_of(self, graph: Any) -> list[Any]:
         """Return the gradient of a scalar graph in ``theta`` and in ``u``.
 
-        Raises
-        ------
-        ModelError
-            If an operation has no derivative.
+        Raises `ModelError` if an operation has no derivative.
         """
         try:
             return list(grad(graph, [self.theta, self.u], disconnected_inputs="ignore"))

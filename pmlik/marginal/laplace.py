@@ -38,18 +38,11 @@ _MAX_COMPLETE = 3000
 class Mode:
     """The conditional mode of the latents for one ``theta``, and the Hessian there.
 
-    Parameters
-    ----------
-    theta : array (p,)
-    u : array (n,)
-    value : float
-        ``f`` at the mode.
-    gradient : array (p,)
-        ``f_theta`` at the mode.
-    entries : array (e,)
-        Of ``Q``, on the pattern.
-    factor : Factor
-        Of ``Q``.
+    ``theta`` (p,), ``u`` (n,).
+    ``value``: ``f`` at the mode.
+    ``gradient`` (p,): ``f_theta`` at the mode.
+    ``entries`` (e,): of ``Q``, on the pattern.
+    ``factor``: of ``Q``.
     """
 
     theta: FloatArray
@@ -84,13 +77,8 @@ class _Point:
 class Laplace:
     """The approximation as a function of ``theta``.
 
-    Parameters
-    ----------
-    integrand : IntegrandLike
-    start : array (n,)
-        Latents to start from.
-    typical : array (p,)
-        A ``theta`` with a finite density, where the sparsity pattern is read.
+    ``start`` (n,): latents to start from.
+    ``typical`` (p,): a ``theta`` with a finite density, where the sparsity pattern is read.
     """
 
     integrand: IntegrandLike
@@ -145,10 +133,8 @@ class Laplace:
     def mode(self, theta: FloatArray) -> Mode | None:
         """Return the conditional mode of the latents; None if there is none.
 
-        Raises
-        ------
-        ModelError
-            If the sparsity pattern was misread, and the latents are too many to do without.
+        Raises `ModelError` if the sparsity pattern was misread, and the latents are too many to do
+            without.
         """
         for known in self._modes:
             if np.array_equal(known.theta, theta):

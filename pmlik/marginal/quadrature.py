@@ -19,18 +19,9 @@ from pmlik.marginal.laplace import Laplace, Mode
 class Quadrature:
     """The marginal log-likelihood by quadrature, with the interface of `Laplace`.
 
-    Parameters
-    ----------
-    laplace : Laplace
-        Gives modes and curvatures.
-    terms : Terms
-    n_nodes : int
-        Nodes per latent.
-
-    Raises
-    ------
-    ModelError
-        If a term depends on two latents.
+    ``laplace``: gives modes and curvatures.
+    ``n_nodes``: nodes per latent.
+    Raises `ModelError` if a term depends on two latents.
     """
 
     def __init__(self, laplace: Laplace, terms: Terms, n_nodes: int) -> None:
@@ -77,14 +68,9 @@ class Quadrature:
     def _integrate(self, mode: Mode) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Integrate over each latent.
 
-        Returns
-        -------
-        terms : array (m,)
-            At the first node.
-        integrals : array (n,)
-            The logarithm of each latent's integral.
-        shares : array (k, n)
-            The share of each node in it.
+        Returns ``terms`` (m,): at the first node.
+        ``integrals`` (n,): the logarithm of each latent's integral.
+        ``shares`` (k, n): the share of each node in it.
         """
         k, n = len(self._nodes), len(mode.u)
         terms = self._terms.terms(mode.theta, self._points(mode))

@@ -54,12 +54,8 @@ _FAMILIES = {
 class StandardizedTerms(Transform):
     """The transform from a latent to its standard units and back.
 
-    Parameters
-    ----------
-    rv : random variable
-        Its operation gives the family, and which inputs are parameters.
-    base : Transform, optional
-        Transforms the constrained value to the real line, before location and scale.
+    ``rv`` (random variable): its operation gives the family, and which inputs are parameters.
+    ``base``: transforms the constrained value to the real line, before location and scale.
     """
 
     name = "standardised"
@@ -108,10 +104,7 @@ class StandardizedTerms(Transform):
 def standardize_latents(model: TermsModel, names: Sequence[str]) -> tuple[str, ...]:
     """Give the latents of a clone standard units if their family has some.
 
-    Returns
-    -------
-    tuple of str
-        The latents that have them.
+    Returns: the latents that have them.
     """
     latents = {model[name] for name in names}
     levels: dict[Any, int] = {}

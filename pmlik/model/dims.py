@@ -24,12 +24,7 @@ def label_space(
     An array with fewer axes than its variable (a density with one entry per row) has the first
     dims.
 
-    Parameters
-    ----------
-    model : TermsModel
-    names : sequence of str
-    arrays : sequence of array
-        One per name; only the shapes are read.
+    ``arrays``: one per name; only the shapes are read.
     """
     all_dims, coords = [], {}
     for name, array in zip(names, arrays, strict=True):

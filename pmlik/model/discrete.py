@@ -27,10 +27,7 @@ def sum_out_discrete(model: pm.Model) -> tuple[pm.Model, tuple[str, ...]]:
     Deterministics that depend on them are left out. The model is returned unchanged if it has no
     discrete latents, or pymc-extras is not installed.
 
-    Raises
-    ------
-    ModelError
-        If pymc-extras can't sum them out.
+    Raises `ModelError` if pymc-extras can't sum them out.
     """
     names = discrete_latents(model)
     if not names or find_spec("pymc_extras") is None:

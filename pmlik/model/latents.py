@@ -34,13 +34,9 @@ _SOLVES = {"SolveTriangular", "Solve", "CholeskySolve"}
 class Noncentered(NamedTuple):
     """A noncentered latent.
 
-    Parameters
-    ----------
-    scales : frozenset of str
-        The free variables that it is multiplied by.
-    rivals : frozenset of str
-        The same variables, if all of them are standard arrays that are only multiplied: then
-        either side could be the latent.
+    ``scales``: the free variables that it is multiplied by.
+    ``rivals``: the same variables, if all of them are standard arrays that are only multiplied:
+        then either side could be the latent.
     """
 
     scales: frozenset[str]
@@ -97,11 +93,7 @@ def _is_constant(var: Any, expected: Any) -> bool:
 class _PathsToData:
     """The operations on a variable between itself and the data.
 
-    Parameters
-    ----------
-    rv : variable
-        The first variable of the paths.
-    model : pm.Model
+    ``rv`` (variable): the first variable of the paths.
     """
 
     def __init__(self, rv: Any, model: pm.Model) -> None:
@@ -270,13 +262,7 @@ _LINEAR = ("neg", "second", "identity", "add", "sub", "mul")
 
 
 def find_coefficients(model: pm.Model, names: Iterable[str]) -> tuple[str, ...]:
-    """Return those of the named free variables that multiply a dense matrix of data.
-
-    Parameters
-    ----------
-    model : pm.Model
-    names : iterable of str
-    """
+    """Return those of the named free variables that multiply a dense matrix of data."""
     names = tuple(names)
     if not names:
         return ()

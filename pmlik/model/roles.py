@@ -27,30 +27,19 @@ Latent = Literal["auto"] | Sequence[str]
 class Roles:
     """The names of a model's variables by role.
 
-    Parameters
-    ----------
-    parameters : tuple of str
-        Free variables with a prior of their own.
-    latents : tuple of str
-        Free variables whose distribution is part of the model.
-    missing : tuple of str
-        Missing observations and latents that no data depend on: they integrate to one, or to a
-        probability if they are `restricted`.
-    observed, potentials, derived : tuple of str
-        The other variables, in the model's order.
-    scales : mapping of str to tuple of str
-        The parameters of each latent's distribution.
-    gaps : tuple of str
-        The latents that are missing values.
-    coefficients : tuple of str
-        The latents that multiply a dense matrix of data, as coefficients under a shrinkage prior.
-    noncentered : tuple of str
-        The latents with a constant standard prior.
-    restricted : tuple of str
-        Those of `missing` whose transform leaves a part of the support: its probability is a
-        factor of the likelihood.
-    summed : tuple of str
-        Discrete latents that were summed out of the model before it was read.
+    ``parameters``: free variables with a prior of their own.
+    ``latents``: free variables whose distribution is part of the model.
+    ``missing``: missing observations and latents that no data depend on: they integrate to one, or
+        to a probability if they are `restricted`.
+    ``observed``, ``potentials``, ``derived``: the other variables, in the model's order.
+    ``scales``: the parameters of each latent's distribution.
+    ``gaps``: the latents that are missing values.
+    ``coefficients``: the latents that multiply a dense matrix of data, as coefficients under a
+        shrinkage prior.
+    ``noncentered``: the latents with a constant standard prior.
+    ``restricted``: those of `missing` whose transform leaves a part of the support: its probability
+        is a factor of the likelihood.
+    ``summed``: discrete latents that were summed out of the model before it was read.
     """
 
     parameters: tuple[str, ...]
@@ -76,19 +65,9 @@ def read_roles(
 ) -> Roles:
     """Read each variable's role from the model's graph, and refuse what has no likelihood.
 
-    Parameters
-    ----------
-    model : pm.Model
-    potentials : {"likelihood", "prior"}
-    latent : "auto" or sequence of str
-        The latents; missing values that the data depend on are latents anyway.
-    parameters : sequence of str
-        Variables that are parameters, also if the graph says otherwise.
-
-    Raises
-    ------
-    ModelError
-        Naming the variable, what was given, what is needed, and what to do.
+    ``latent``: the latents; missing values that the data depend on are latents anyway.
+    ``parameters``: variables that are parameters, also if the graph says otherwise.
+    Raises `ModelError`: naming the variable, what was given, what is needed, and what to do.
     """
     if potentials not in ("likelihood", "prior"):
         raise ModelError(f"potentials: got {potentials!r}, need 'likelihood' or 'prior'.")
@@ -200,10 +179,7 @@ def _find_unused(model: pm.Model, latents: Collection[str]) -> tuple[set[str], s
 def refuse_latents(roles: Roles) -> None:
     """Raise for a model whose likelihood is an integral over latents.
 
-    Raises
-    ------
-    ModelError
-        Naming the latents.
+    Raises `ModelError`: naming the latents.
     """
     if roles.latents:
         raise ModelError(

@@ -110,12 +110,7 @@ def terms_model(
 ) -> TermsModel:
     """Return a clone of ``model`` whose log-density is the sum of the named terms.
 
-    Parameters
-    ----------
-    model : pm.Model
-    terms : iterable of str
-    exact_constants : bool
-        Hold the constants of the clone's graph in double precision.
+    ``exact_constants``: hold the constants of the clone's graph in double precision.
     """
     graph, _ = graph_of(model)
     if exact_constants:
@@ -151,16 +146,8 @@ def graph_of(model: pm.Model) -> tuple[Any, dict[Any, Any]]:
 def open_data(model: TermsModel, names: Iterable[str]) -> dict[str, Any]:
     """Replace the data of the named observed variables by shared variables.
 
-    Parameters
-    ----------
-    model : TermsModel
-        A clone made by pmlik; it is changed in place. Covariates stay as they are.
-    names : iterable of str
-
-    Returns
-    -------
-    mapping of str to shared variable
-        In double precision or 64-bit integers, with the shape of the data.
+    ``model``: a clone made by pmlik; it is changed in place. Covariates stay as they are.
+    Returns: in double precision or 64-bit integers, with the shape of the data.
     """
     opened = {}
     for name in names:
@@ -192,10 +179,7 @@ def factor_graphs(
 
     Their inputs are the value variables. With ``jacobian=True`` they are densities of these.
 
-    Raises
-    ------
-    ModelError
-        Naming the variable whose distribution has no density.
+    Raises `ModelError`: naming the variable whose distribution has no density.
     """
     if not names:
         return {}

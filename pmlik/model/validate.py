@@ -21,10 +21,7 @@ from pmlik.errors import ModelError
 def resolve_model(model: pm.Model | None) -> pm.Model:
     """Return the given model, or the one on the context stack.
 
-    Raises
-    ------
-    ModelError
-        If there is none, or it is not a PyMC model, or only a sub-model of one.
+    Raises `ModelError` if there is none, or it is not a PyMC model, or only a sub-model of one.
     """
     try:
         found = pm.modelcontext(model)
@@ -45,9 +42,7 @@ def resolve_model(model: pm.Model | None) -> pm.Model:
 def refuse_without_likelihood(model: pm.Model, *, potentials_count: bool) -> None:
     """Raise for a model without parameters, or without observed variables.
 
-    Raises
-    ------
-    ModelError
+    Raises `ModelError`.
     """
     if not model.free_RVs:
         raise ModelError(
@@ -64,9 +59,7 @@ def refuse_without_likelihood(model: pm.Model, *, potentials_count: bool) -> Non
 def refuse_discrete(model: pm.Model, names: Collection[str]) -> None:
     """Raise for discrete variables among the named ones.
 
-    Raises
-    ------
-    ModelError
+    Raises `ModelError`.
     """
     discrete = [rv.name for rv in model.free_RVs if rv.name in names and rv.dtype[0] != "f"]
     if discrete:
@@ -81,9 +74,7 @@ def refuse_discrete(model: pm.Model, names: Collection[str]) -> None:
 def refuse_unusable(model: pm.Model) -> None:
     """Raise for observed variables without likelihood, or data that are not finite.
 
-    Raises
-    ------
-    ModelError
+    Raises `ModelError`.
     """
     for rv in model.observed_RVs:
         value = model.rvs_to_values[rv]

@@ -42,11 +42,8 @@ def choose_labels(
 
     Without either, the ``most`` that matter most.
 
-    Raises
-    ------
-    ValuesError
-        For names, labels and coords that the comparison does not have, and for anything else
-        than a comparison.
+    Raises `ValuesError` for names, labels and coords that the comparison does not have, and for
+        anything else than a comparison.
     """
     if not hasattr(comparison, "leading_labels"):
         raise ValuesError(f"comparison: got {type(comparison).__name__}, need a Comparison.")

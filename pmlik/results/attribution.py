@@ -127,11 +127,7 @@ def _row(points: Mapping[str, float], unit: float) -> dict[str, float | str]:
 def lay_out(points: Mapping[str, xr.Dataset], sd: xr.Dataset) -> Attribution:
     """Return the attribution of the points; a variable that one of them lacks is NaN.
 
-    Parameters
-    ----------
-    points : mapping of str to xarray.Dataset
-        By waypoint. The variables are those of ``sd``.
-    sd : xarray.Dataset
+    ``points``: by waypoint. The variables are those of ``sd``.
     """
     arrays = {}
     for name, template in sd.data_vars.items():

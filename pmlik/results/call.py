@@ -17,13 +17,9 @@ if TYPE_CHECKING:
 def format_call(function: str, argument: str, options: DataclassInstance) -> str:
     """Return a call with the keywords whose values are not their defaults.
 
-    Parameters
-    ----------
-    function, argument : str
-        The name of the function, and its positional argument as Python.
-    options : dataclass
-        One field per keyword; a field that is a dataclass holds further keywords. Arrays are
-        written as lists, pandas objects as calls of ``pd``.
+    ``function``, ``argument``: the name of the function, and its positional argument as Python.
+    ``options``: one field per keyword; a field that is a dataclass holds further keywords. Arrays
+        are written as lists, pandas objects as calls of ``pd``.
     """
     words = [f"{name}={value}" for name, value in _keywords(options)]
     return f"{function}({', '.join([argument, *words])})"

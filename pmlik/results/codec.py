@@ -59,10 +59,7 @@ def classes_of(record: Any) -> dict[str, Any]:
 def encode(thing: Any, groups: Groups, path: str = "") -> Any:
     """Return the sketch of a value; its arrays are added to ``groups``.
 
-    Raises
-    ------
-    TypeError
-        For what is neither a record, nor an array, nor a plain value.
+    Raises `TypeError` for what is neither a record, nor an array, nor a plain value.
     """
     if isinstance(thing, Enum):
         return {"enum": [type(thing).__name__, thing.name]}
@@ -127,18 +124,9 @@ def _add(groups: Groups, name: str, data: xr.Dataset | xr.DataTree) -> str:
 def decode(sketch: Any, groups: Mapping[str, xr.Dataset], classes: Mapping[str, Any]) -> Any:
     """Return the value that `encode` made a sketch of.
 
-    Parameters
-    ----------
-    sketch : object
-        As JSON has it.
-    groups : mapping of str to xarray.Dataset
-    classes : mapping of str to type
-        The records that may be made, by name.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        For what `encode` did not write.
+    ``sketch``: as JSON has it.
+    ``classes`` (mapping of str to type): the records that may be made, by name.
+    Raises `KeyError`, `TypeError`, `ValueError` for what `encode` did not write.
     """
     if isinstance(sketch, list):
         return [decode(part, groups, classes) for part in sketch]

@@ -16,11 +16,7 @@ _MOST_TERMS = 6
 def describe_direction(labels: Sequence[str], direction: FloatArray) -> str:
     """Return a linear combination such as ``a - 0.5 b``, with one as its largest coefficient.
 
-    Parameters
-    ----------
-    labels : sequence of str
-    direction : array
-        One coefficient per label.
+    ``direction``: one coefficient per label.
     """
     top = np.max(np.abs(direction), initial=0.0)
     if not top > 0 or not np.isfinite(top):
@@ -40,9 +36,7 @@ def describe_direction(labels: Sequence[str], direction: FloatArray) -> str:
 def simplify(directions: FloatArray) -> FloatArray:
     """Return a basis of the same space with many zeros, one vector per row.
 
-    Parameters
-    ----------
-    directions : array (r, m)
+    ``directions`` (r, m).
     """
     if len(directions) < 2:
         return directions

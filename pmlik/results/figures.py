@@ -86,11 +86,7 @@ def list_key(comparison: Comparison) -> list[Key]:
 def report_figures(comparison: Comparison, guard: Guard) -> list[ReportFigure]:
     """Return all figures that the comparison can have.
 
-    Parameters
-    ----------
-    comparison : Comparison
-    guard : Guard
-        Learns which figures could not be drawn.
+    ``guard``: learns which figures could not be drawn.
     """
     kept = comparison.background.curves
     leading = guard.make("order of the panels", comparison.leading_labels, list(kept))
@@ -227,11 +223,7 @@ def in_page_style() -> Any:
 def to_svg(figure: Figure, description: str) -> Markup:
     """Return a figure as an ``svg`` element with a text alternative, and close the figure.
 
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    description : str
-        The text alternative.
+    ``description``: the text alternative.
     """
     stream = StringIO()
     with warnings.catch_warnings():  # of glyphs that the page's font may well have

@@ -26,10 +26,7 @@ ZARR = ".zarr"
 def as_path(path: str | os.PathLike[str]) -> Path:
     """Return a path.
 
-    Raises
-    ------
-    FileError
-        For what is no path, or no name that a file can have.
+    Raises `FileError` for what is no path, or no name that a file can have.
     """
     if not isinstance(path, str | os.PathLike):
         raise FileError(f"path: got {type(path).__name__}, need a str or a path.")
@@ -41,10 +38,8 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
     """Write a text, whole or not at all.
 
-    Raises
-    ------
-    FileError
-        For a folder, and where the file can't be written; an old file is then unchanged.
+    Raises `FileError` for a folder, and where the file can't be written; an old file is then
+        unchanged.
     """
     target = as_path(path)
     check_replaceable(target)
@@ -67,10 +62,7 @@ def check_replaceable(target: Path) -> None:
 
     A file replaces a file, and a Zarr store one that pmlik wrote.
 
-    Raises
-    ------
-    FileError
-        For anything else in that place, or a folder that does not exist.
+    Raises `FileError` for anything else in that place, or a folder that does not exist.
     """
     with as_file_error(target):
         real = Path(os.path.realpath(target))

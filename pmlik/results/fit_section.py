@@ -93,11 +93,7 @@ def _sentences(comparison: Comparison, predictive: Any) -> list[str]:
 def information_section(comparison: Comparison, order: Sequence[str]) -> dict[str, Any] | None:
     """Return shares and sensitivities by scalar, and sentences made from them.
 
-    Parameters
-    ----------
-    comparison : Comparison
-    order : sequence of str
-        Labels, the most important first.
+    ``order``: labels, the most important first.
     """
     shares, found = map(comparison.background.extras.get, ("shares", "sensitivity"))
     part = labelled(shares.shares) if isinstance(shares, InformationShares) else {}

@@ -135,10 +135,7 @@ class Flag:
 def raise_if_strict(flags: Iterable[Flag], strict: bool) -> None:
     """Raise `EstimationError` for the flags of severity ``error`` if ``strict``.
 
-    Raises
-    ------
-    EstimationError
-        With one line per flag.
+    Raises `EstimationError`: with one line per flag.
     """
     errors = [str(flag) for flag in flags if flag.severity is Severity.ERROR]
     if strict and errors:

@@ -16,12 +16,7 @@ class Guard:
     def make[T](self, what: str, function: Callable[[], T], otherwise: T) -> T:
         """Return what a function returns; ``otherwise`` if it fails, and say which and why.
 
-        Parameters
-        ----------
-        what : str
-            The part, for the line.
-        function : callable
-        otherwise : object
+        ``what``: the part, for the line.
         """
         try:
             return function()

@@ -15,12 +15,8 @@ _METHODS = ("MLE", "MAP", "joint mode", "posterior mean")
 class Outlier(NamedTuple):
     """The answer that is furthest from the median of the other three.
 
-    Parameters
-    ----------
-    method, label : str
-        The column and the row of the table.
-    distance : float
-        In posterior standard deviations.
+    ``method``, ``label``: the column and the row of the table.
+    ``distance``: in posterior standard deviations.
     """
 
     method: str
@@ -31,15 +27,8 @@ class Outlier(NamedTuple):
 def find_outlier(table: pd.DataFrame) -> Outlier | None:
     """Return the answer that stands apart the most, over all rows that have four.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        `Comparison.table`.
-
-    Returns
-    -------
-    Outlier or None
-        None where there is no joint mode, or no row with all four.
+    ``table``: `Comparison.table`.
+    Returns: None where there is no joint mode, or no row with all four.
     """
     if "joint mode" not in table:
         return None

@@ -26,10 +26,7 @@ def reference_names(dataset: xr.Dataset) -> list[str]:
 def check_reference(reference: Any, names: Sequence[str]) -> None:
     """Refuse a reference to other variables than those named, before any work.
 
-    Raises
-    ------
-    ValuesError
-        As `add_reference`, which looks at shapes and labels too.
+    Raises `ValuesError` as `add_reference`, which looks at shapes and labels too.
     """
     for column, parts in _columns(reference).items():
         for key in (key for part in parts for key in part):
@@ -42,18 +39,12 @@ def add_reference(
 ) -> xr.Dataset:
     """Return a comparison's dataset with one more method per column of the reference.
 
-    Parameters
-    ----------
-    dataset : xarray.Dataset
-        Dims ``method`` and ``statistic`` first.
-    reference : mapping, pandas.Series or pandas.DataFrame
-        Values by label (``"beta"``, ``"mu[a]"``), or by variable, in its shape; natural units. A
-        column of a frame called ``std_error`` or ``SE`` belongs to the one before it.
-
-    Raises
-    ------
-    ValuesError
-        For labels that the comparison does not have, and values that are no numbers.
+    ``dataset``: dims ``method`` and ``statistic`` first.
+    ``reference`` (mapping, pandas.Series or pandas.DataFrame): values by label (``"beta"``,
+        ``"mu[a]"``), or by variable, in its shape; natural units. A column of a frame called
+        ``std_error`` or ``SE`` belongs to the one before it.
+    Raises `ValuesError` for labels that the comparison does not have, and values that are no
+        numbers.
     """
     columns = _columns(reference)
     template = dataset.isel(method=0, statistic=0, drop=True)

@@ -26,16 +26,9 @@ _LABEL_WIDTH = 24
 class Table:
     """A table of strings with a title above and notes below.
 
-    Parameters
-    ----------
-    title : str
-    columns : tuple of str
-        Headings; the first column is the rows' name.
-    rows : tuple of tuple of str
-    notes : tuple of (heading, text)
-        Lines under the table.
-    breaks : tuple of int
-        Columns before which a table that is too wide is best divided.
+    ``columns``: headings; the first column is the rows' name.
+    ``notes``: lines under the table.
+    ``breaks``: columns before which a table that is too wide is best divided.
     """
 
     title: str
@@ -47,10 +40,7 @@ class Table:
     def pick(self, columns: Sequence[str]) -> Table:
         """Return the same with its first column and the named others, in the order named.
 
-        Raises
-        ------
-        KeyError
-            For a column that it does not have.
+        Raises `KeyError` for a column that it does not have.
         """
         places = [0, *(self.columns.index(name) for name in is_known(columns, self.columns))]
         rows = tuple(tuple(row[i] for i in places) for row in self.rows)
@@ -148,12 +138,8 @@ def display_rows(
 ) -> list[DisplayRow]:
     """Return one row per scalar; for a large variable three: min, median and max.
 
-    Parameters
-    ----------
-    space : ParameterSpace
-        The variables.
-    columns : mapping of str to mapping
-        Numbers by column and label.
+    ``space``: the variables.
+    ``columns``: numbers by column and label.
     """
     rows = []
     for name in space.names:

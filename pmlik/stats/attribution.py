@@ -29,13 +29,7 @@ def explain(
 ) -> Background:
     """Return the attribution of posterior mean minus MLE, and a description of the model.
 
-    Parameters
-    ----------
-    prepared : Prepared
-    mle, map_estimate : PointEstimate
-    posterior : PosteriorEstimate or None
-    dataset : xarray.Dataset
-        The comparison's, with a method ``joint`` where there are latents.
+    ``dataset``: the comparison's, with a method ``joint`` where there are latents.
     """
     return Background(
         attribution=_attribute(prepared, mle, map_estimate, posterior, dataset),
@@ -83,17 +77,8 @@ def find_sampled_mode(
     It is not invariant: another parametrisation of the same model has another one. `find_MAP`
     leaves the Jacobian off and differs from it.
 
-    Parameters
-    ----------
-    prepared : Prepared
-    map_estimate : PointEstimate
-    median : xarray.Dataset
-        Posterior medians; one of the starts.
-
-    Returns
-    -------
-    xarray.Dataset
-        All NaN if no optimum could be certified.
+    ``median``: posterior medians; one of the starts.
+    Returns: all NaN if no optimum could be certified.
     """
     problem = prepared.problem
     k = problem.parameters.size

@@ -189,10 +189,7 @@ def _elpd(comparisons: Mapping[str, Comparison]) -> tuple[pd.DataFrame, list[Fla
 def loo(comparison: Comparison) -> az.ELPDData:
     """Return ArviZ's PSIS-LOO of a posterior, pointwise over all observed variables.
 
-    Raises
-    ------
-    ValuesError
-        If there is no posterior.
+    Raises `ValuesError` if there is no posterior.
     """
     if comparison.posterior is None:
         raise ValuesError("comparison: it has no posterior, and PSIS-LOO needs its draws.")
@@ -205,15 +202,8 @@ def loo(comparison: Comparison) -> az.ELPDData:
 def pointwise_log_likelihood(comparison: Comparison) -> xr.Dataset:
     """Return ``log p(y_i | theta)`` of each draw.
 
-    Returns
-    -------
-    xarray.Dataset
-        Dims ``chain``, ``draw``, then those of the observations.
-
-    Raises
-    ------
-    ValuesError
-        If there is no posterior.
+    Returns: dims ``chain``, ``draw``, then those of the observations.
+    Raises `ValuesError` if there is no posterior.
     """
     if comparison.posterior is None:
         raise ValuesError("comparison: it has no posterior, and the terms are of its draws.")
@@ -226,10 +216,7 @@ def pointwise_log_likelihood(comparison: Comparison) -> xr.Dataset:
 def loo_of(draws: xr.Dataset, terms: xr.Dataset) -> az.ELPDData:
     """Return ArviZ's PSIS-LOO of all observations together.
 
-    Parameters
-    ----------
-    draws, terms : xarray.Dataset
-        The posterior, and the log-likelihood by draw and observation.
+    ``draws``, ``terms``: the posterior, and the log-likelihood by draw and observation.
     """
     stacked = [
         array.stack(observation=[d for d in array.dims if d not in ("chain", "draw")])

@@ -54,11 +54,7 @@ def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> C
     Profiles that would take long are followed outward from the MLE, in fewer points than
     otherwise, or left out. Without a maximum there is none to draw.
 
-    Parameters
-    ----------
-    comparison : Comparison
-    patience : float
-        Seconds after which profiles are left out.
+    ``patience``: seconds after which profiles are left out.
     """
     curves = dict(comparison.background.curves)
     labels = [
@@ -92,11 +88,6 @@ def curves_of(comparison: Comparison, label: str) -> Curves:
 
     What can't be had is left out: the prior of a derived quantity, and all but the draws' density
     in a comparison that was loaded.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    label : str
     """
     return _curves(comparison, label, _likelihood_of(comparison))
 
@@ -190,16 +181,9 @@ def compute_curves(
 ) -> Curves:
     """Return the curves of one scalar.
 
-    Parameters
-    ----------
-    likelihood : Likelihood
-    comparison : Comparison, optional
-        Gives MAP and posterior.
-    label : str
-    profiled : bool
-        False leaves the likelihood's curve out, which is most of the work.
-    traced : bool
-        Follow the profile from the MLE outward for about 3 standard errors, in place of an
+    ``comparison``: gives MAP and posterior.
+    ``profiled``: False leaves the likelihood's curve out, which is most of the work.
+    ``traced``: follow the profile from the MLE outward for about 3 standard errors, in place of an
         optimum at each of many values.
     """
     draws, place = draws_of(comparison, label), _place(likelihood, label)

@@ -49,24 +49,13 @@ _REFITTERS: WeakKeyDictionary[Prepared, dict[tuple[Any, ...], Refitter]] = WeakK
 class BootstrapPlan:
     """Options of a bootstrap for its workers; cloudpickle can pickle it.
 
-    Parameters
-    ----------
-    arguments : FitOptions
-        With the model.
-    estimate : {"mle", "map"}
-        The estimate that is refitted.
-    x, start : array (n,)
-        The estimate on the unconstrained scale, and the start of its search.
-    values : mapping of str to array
-        The parameters at the estimate, natural units.
-    kind : {"parametric", "nonparametric", "bayesian"}
-    units : ResamplingUnits or None
-        The units that are resampled; None for a parametric bootstrap.
-    seed : int
-    regular : bool
-        True if the estimate is an optimum inside the support, and not a limit.
-    together : bool, optional
-        True if many replicates can be refitted at once; None if that is not known yet.
+    ``arguments``: with the model.
+    ``estimate``: the estimate that is refitted.
+    ``x``, ``start`` (n,): the estimate on the unconstrained scale, and the start of its search.
+    ``values`` (mapping of str to array): the parameters at the estimate, natural units.
+    ``units``: the units that are resampled; None for a parametric bootstrap.
+    ``regular``: True if the estimate is an optimum inside the support, and not a limit.
+    ``together``: True if many replicates can be refitted at once; None if that is not known yet.
     """
 
     arguments: FitOptions
@@ -180,16 +169,9 @@ def refit_all(
 ) -> Refits:
     """Draw and refit ``n`` replicates.
 
-    Parameters
-    ----------
-    plan : BootstrapPlan
-    prepared : Prepared
-        The model of the plan, in this process.
-    n : int
-    executor : Executor, optional
-        Default: this thread.
-    advance : callable
-        Called with the number of replicates that were done since the last call.
+    ``prepared``: the model of the plan, in this process.
+    ``executor``: default: this thread.
+    ``advance``: called with the number of replicates that were done since the last call.
     """
     with BUILDING:
         worker = _Worker(plan, prepared)

@@ -45,12 +45,8 @@ class _LeftOutError(Exception):
 def keep_extras(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> Comparison:
     """Return the same comparison with the additions that its background lacks.
 
-    Parameters
-    ----------
-    comparison : Comparison
-        One that was loaded keeps those that it was saved with.
-    patience : float
-        Evaluations over all draws that would take longer, in seconds, are left out.
+    ``comparison``: one that was loaded keeps those that it was saved with.
+    ``patience``: evaluations over all draws that would take longer, in seconds, are left out.
     """
     if comparison.mle.prepared is None:
         return comparison

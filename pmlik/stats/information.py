@@ -130,11 +130,7 @@ def natural_information(problem: CompiledModel, x: FloatArray, which: str) -> Fl
     With ``theta = theta(x)`` and gradient ``g`` in natural units it is the Hessian in ``x``
     less ``sum_k g_k d2 theta_k / dx2``.
 
-    Parameters
-    ----------
-    problem : CompiledModel
-    x : array (n,)
-    which : {"likelihood", "prior"}
+    ``x`` (n,), ``which`` {"likelihood", "prior"}.
     """
     density = {"likelihood": problem.likelihood, "prior": problem.prior}[which]
     m, k = problem.parameters.size + problem.derived.size, problem.parameters.size

@@ -175,24 +175,12 @@ def intervals_beside(
 ) -> tuple[PointEstimate, dict[str, xr.Dataset], list[Flag]]:
     """Compute the intervals of a comparison, all of one probability.
 
-    Parameters
-    ----------
-    mle : PointEstimate
-    posterior : PosteriorEstimate or None
-    names : sequence of str
-        The variables of the table.
-    ci_prob : float, optional
-        Default: ArviZ's ``rcParams["stats.ci_prob"]``.
-    wanted : bool, optional
-        True to profile. Default: if it is cheap.
-
-    Returns
-    -------
-    mle : PointEstimate
-        The one given, or a better optimum that a profile found.
-    intervals : dict of str to xarray.Dataset
-        By ``ci_kind``.
-    flags : list of Flag
+    ``names``: the variables of the table.
+    ``ci_prob``: default: ArviZ's ``rcParams["stats.ci_prob"]``.
+    ``wanted``: True to profile. Default: if it is cheap.
+    Returns ``mle``: the one given, or a better optimum that a profile found.
+    ``intervals``: by ``ci_kind``.
+    ``flags``.
     """
     prob = float(ci_prob or az.rcParams["stats.ci_prob"])
     known = [name for name in names if name in mle.values]

@@ -205,13 +205,8 @@ def _test_null(
 class _NullSearch:
     """Maxima of a model's log-likelihood with some values held.
 
-    Parameters
-    ----------
-    profiler : GridProfiler
-        Of those values.
-    mle : PointEstimate
-    prepared : Prepared
-        The model of the MLE.
+    ``profiler``: of those values.
+    ``prepared``: the model of the MLE.
     """
 
     profiler: GridProfiler

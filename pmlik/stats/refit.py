@@ -23,22 +23,13 @@ _BLOCK_ONE_BY_ONE = 25
 class Refitter:
     """Maximises the same objective for other data or other weights, building nothing again.
 
-    Parameters
-    ----------
-    prepared : Prepared
-        The model; its own problem is not changed.
-    kind : {"mle", "map"}
-    x : array (n,)
-        The estimate, unconstrained, where every refit starts.
-    weights : mapping of str to tuple of int, optional
-        The shapes of the terms of the log-likelihood, if what changes are weights of its
+    ``prepared``: the model; its own problem is not changed.
+    ``x`` (n,): the estimate, unconstrained, where every refit starts.
+    ``weights``: the shapes of the terms of the log-likelihood, if what changes are weights of its
         entries. Default: the data change.
-    start : array (n,), optional
-        The start of the search for the estimate. Default: that of ``prepared``.
-    regular : bool
-        True if the estimate is an optimum inside the support, and not a limit.
-    together : bool, optional
-        True if many replicates can be refitted at once. Default: it is tried.
+    ``start`` (n,): the start of the search for the estimate. Default: that of ``prepared``.
+    ``regular``: True if the estimate is an optimum inside the support, and not a limit.
+    ``together``: True if many replicates can be refitted at once. Default: it is tried.
     """
 
     def __init__(
@@ -72,13 +63,10 @@ class Refitter:
     def __call__(self, data: Mapping[str, NDArray[Any]], most: int | None = None) -> Refits:
         """Refit a batch.
 
-        Parameters
-        ----------
-        data : mapping of str to array (b, ...)
-            By observed variable its new values, or by term its weights.
-        most : int, optional
-            Number of refits to return, from the first. The others only fill the batch, on whose
-            size the last digits may depend.
+        ``data`` (mapping of str to array (b, ...)): by observed variable its new values, or by term
+            its weights.
+        ``most``: number of refits to return, from the first. The others only fill the batch, on
+            whose size the last digits may depend.
         """
         inputs = [
             np.asarray(data[name]).astype(shared.type.dtype)

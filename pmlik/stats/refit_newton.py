@@ -41,14 +41,9 @@ class NewtonBasis:
     singular, its eigenvectors, in standard errors, without those that the objective says nothing
     about. Where the estimate is no regular optimum they are the coordinates as they are.
 
-    Parameters
-    ----------
-    origin : array (n,)
-        The estimate.
-    directions : array (k, n)
-        One direction per row.
-    hessian : array (k, k)
-        The Hessian of the estimate along them.
+    ``origin`` (n,): the estimate.
+    ``directions`` (k, n): one direction per row.
+    ``hessian`` (k, k): the Hessian of the estimate along them.
     """
 
     origin: FloatArray
@@ -108,11 +103,7 @@ class _Batch:
 class BatchedNewton:
     """Newton steps for many data sets at once, from the estimate and then from its start.
 
-    Parameters
-    ----------
-    target : RefitObjective
-    replicated : Replicated
-        The same objective for a batch of inputs.
+    ``replicated``: the same objective for a batch of inputs.
     """
 
     def __init__(self, target: RefitObjective, replicated: Replicated) -> None:
@@ -168,10 +159,8 @@ class BatchedNewton:
     def __call__(self, inputs: Sequence[NDArray[Any]]) -> list[Refit | None]:
         """Refit a batch of data sets; None for one that needs a search of its own.
 
-        Parameters
-        ----------
-        inputs : sequence of array (b, ...)
-            The data, or the weights, in the order of the objective's inputs.
+        ``inputs`` (sequence of array (b, ...)): the data, or the weights, in the order of the
+            objective's inputs.
         """
         todo = np.arange(len(inputs[0]))
         found: list[Refit | None] = [None] * len(todo)

@@ -26,20 +26,12 @@ BUILDING = threading.RLock()
 class RefitObjective:
     """The objective of an estimate, compiled once for all data sets of the same shape.
 
-    Parameters
-    ----------
-    prepared : Prepared
-        The model; its own problem is not changed.
-    kind : {"mle", "map"}
-    x : array (n,)
-        The estimate, unconstrained.
-    weights : mapping of str to tuple of int, optional
-        The shapes of the terms of the log-likelihood, if the inputs are weights of its entries.
-        Default: the inputs are the data.
-    start : array (n,)
-        The start of the search for the estimate.
-    regular : bool
-        True if the estimate is an optimum inside the support, and not a limit.
+    ``prepared``: the model; its own problem is not changed.
+    ``x`` (n,): the estimate, unconstrained.
+    ``weights``: the shapes of the terms of the log-likelihood, if the inputs are weights of its
+        entries. Default: the inputs are the data.
+    ``start`` (n,): the start of the search for the estimate.
+    ``regular``: True if the estimate is an optimum inside the support, and not a limit.
     """
 
     def __init__(

@@ -27,12 +27,7 @@ _MOST_REMEMBERED = 10_000
 
 
 class SingleRefitter:
-    """A search for data whose optimum is not regular or not near, or whose objective is costly.
-
-    Parameters
-    ----------
-    target : RefitObjective
-    """
+    """A search for data whose optimum is not regular or not near, or whose objective is costly."""
 
     def __init__(self, target: RefitObjective) -> None:
         self._target = target
