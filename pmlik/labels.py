@@ -134,6 +134,12 @@ def space_of(dataset: xr.Dataset) -> ParameterSpace:
     )
 
 
+def stack_like(template: xr.DataArray, data: ArrayLike, **leading: Any) -> xr.DataArray:
+    """Return data with leading dims, named with their labels, before the dims of a template."""
+    coords: dict[Any, Any] = {**leading, **template.coords}
+    return xr.DataArray(np.asarray(data), dims=(*leading, *template.dims), coords=coords)
+
+
 def label_bounds(
     template: xr.Dataset, bounds: Mapping[str, tuple[float, float]], **attrs: Any
 ) -> xr.Dataset:

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from pmlik._typing import FloatArray
-from pmlik.labels import labelled
+from pmlik.labels import labelled, stack_like
 
 #: The steps in order, each with the point that it leads to; the first begins at the MLE.
 STEPS = {
@@ -91,11 +91,7 @@ class Attribution:
         for name, array in mean.data_vars.items():
             flat = table[names].to_numpy()[start : start + array.size].T
             start += array.size
-            arrays[name] = xr.DataArray(
-                flat.reshape(len(names), *array.shape),
-                dims=("step", *array.dims),
-                coords={"step": names, **array.coords},
-            )
+            arrays[name] = stack_like(array, flat.reshape(len(names), *array.shape), step=names)
         return xr.Dataset(arrays)
 
 
@@ -132,11 +128,7 @@ def lay_out(points: Mapping[str, xr.Dataset], sd: xr.Dataset) -> Attribution:
     arrays = {}
     for name, template in sd.data_vars.items():
         stacked = [_values(dataset, str(name), template) for dataset in points.values()]
-        arrays[name] = xr.DataArray(
-            np.array(stacked),
-            dims=("waypoint", *template.dims),
-            coords={"waypoint": list(points), **template.coords},
-        )
+        arrays[name] = stack_like(template, stacked, waypoint=list(points))
     return Attribution(xr.Dataset(arrays, coords={"waypoint": list(points)}), sd)
 
 

@@ -42,13 +42,13 @@ from pmlik.results.markup import to_latex, to_markdown
 from pmlik.results.point import PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.references import add_reference, reference_names
-from pmlik.results.table import Table, to_html, to_text
+from pmlik.results.table import Shown, Table
 
 PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Shown):
     """MLE, MAP and posterior of one model.
 
     Parameters
@@ -414,12 +414,6 @@ class Comparison:
         table = select_table(self, columns, var_names)
         notes = tuple(n for n in table.notes if n[0] == "likelihood" or n[0].startswith("flag"))
         return _write(to_latex(replace(table, notes=notes), label), path)
-
-    def __str__(self) -> str:
-        return to_text(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return to_html(self.sheet())
 
 
 def _check_path(path: PathLike | None) -> None:

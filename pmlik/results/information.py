@@ -11,11 +11,11 @@ from pmlik.labels import labelled
 from pmlik.results.directions import describe_direction, simplify
 from pmlik.results.flags import Flag
 from pmlik.results.format import format_fixed
-from pmlik.results.table import Table, to_html, to_text
+from pmlik.results.table import Shown, Table
 
 
 @dataclass(frozen=True, eq=False)
-class InformationShares:
+class InformationShares(Shown):
     """The share of the posterior's precision at the mode that the likelihood brings.
 
     Parameters
@@ -49,12 +49,6 @@ class InformationShares:
         notes += [("flag", str(flag)) for flag in self.flags]
         title = "Share of the posterior precision that the data bring, at the MAP"
         return Table(title, ("parameter", "data"), rows, tuple(notes))
-
-    def __str__(self) -> str:
-        return to_text(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return to_html(self.sheet())
 
 
 def describe_shares(labels: tuple[str, ...], moved: FloatArray) -> tuple[str, ...]:

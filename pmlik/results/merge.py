@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from pmlik._typing import FloatArray
+from pmlik.labels import stack_like
 from pmlik.results.flags import Flag, Severity
 from pmlik.results.point import PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
@@ -61,8 +62,4 @@ def _stack(name: str, methods: Mapping[str, Estimate | None]) -> xr.DataArray:
         [nothing, nothing] if e is None else [numbers(e.values), numbers(e.std_error)]
         for e in methods.values()
     ]
-    return xr.DataArray(
-        np.array(stacked),
-        dims=("method", "statistic", *template.dims),
-        coords={"method": list(methods), "statistic": list(_STATISTICS), **template.coords},
-    )
+    return stack_like(template, stacked, method=list(methods), statistic=list(_STATISTICS))

@@ -14,7 +14,7 @@ from pmlik._typing import EigenvalueSigns, FloatArray
 from pmlik.labels import labelled, space_of
 from pmlik.results.flags import Flag, Severity
 from pmlik.results.format import format_number, format_to
-from pmlik.results.table import Table, display_rows, to_html, to_text
+from pmlik.results.table import Shown, Table, display_rows
 
 
 class Status(StrEnum):
@@ -143,7 +143,7 @@ class FitStatistics(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class PointEstimate:
+class PointEstimate(Shown):
     """A maximum of the likelihood (MLE) or of likelihood times prior (MAP).
 
     Parameters
@@ -296,12 +296,6 @@ class PointEstimate:
             *(("flag", str(flag)) for flag in self.flags),
         ]
         return Table(_TITLES[self.kind], ("parameter", name, "SE"), rows, tuple(notes))
-
-    def __str__(self) -> str:
-        return to_text(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return to_html(self.sheet())
 
 
 _TITLES = {

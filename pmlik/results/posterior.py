@@ -11,11 +11,11 @@ import xarray as xr
 from pmlik.labels import labelled, space_of
 from pmlik.results.flags import Flag, Severity
 from pmlik.results.format import format_number, format_to
-from pmlik.results.table import Table, display_rows, to_html, to_text
+from pmlik.results.table import Shown, Table, display_rows
 
 
 @dataclass(frozen=True, eq=False)
-class PosteriorEstimate:
+class PosteriorEstimate(Shown):
     """The posterior in the same words as a `PointEstimate`.
 
     Parameters
@@ -66,12 +66,6 @@ class PosteriorEstimate:
         notes += [("flag", str(flag)) for flag in self.flags]
         heads = ("parameter", "mean", "sd", describe_interval(self.interval))
         return Table("Posterior", heads, rows, tuple(notes))
-
-    def __str__(self) -> str:
-        return to_text(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return to_html(self.sheet())
 
 
 def describe_interval(interval: xr.Dataset) -> str:

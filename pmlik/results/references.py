@@ -11,7 +11,7 @@ import xarray as xr
 
 from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
-from pmlik.labels import labelled
+from pmlik.labels import labelled, stack_like
 
 #: The methods that are pmlik's own; any other along the dim ``method`` is a reference.
 METHODS = ("mle", "map", "posterior", "joint")
@@ -116,10 +116,7 @@ def _as_method(name: str, parts: list[FloatArray], template: xr.Dataset) -> xr.D
     for variable, array in template.data_vars.items():
         stop = start + array.size
         both = np.array([part[start:stop].reshape(array.shape) for part in parts])
-        arrays[variable] = xr.DataArray(
-            both[None],
-            dims=("method", "statistic", *array.dims),
-            coords={"method": [name], "statistic": ["estimate", "std_error"], **array.coords},
-        )
+        statistics = ["estimate", "std_error"]
+        arrays[variable] = stack_like(array, both[None], method=[name], statistic=statistics)
         start = stop
     return xr.Dataset(arrays)

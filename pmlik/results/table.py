@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -45,6 +46,20 @@ class Table:
         places = [0, *(self.columns.index(name) for name in is_known(columns, self.columns))]
         rows = tuple(tuple(row[i] for i in places) for row in self.rows)
         return replace(self, columns=tuple(self.columns[i] for i in places), rows=rows, breaks=())
+
+
+class Shown(ABC):
+    """A record that prints as its table, in a terminal and in a notebook."""
+
+    @abstractmethod
+    def sheet(self) -> Table:
+        """Return the record as a table of strings."""
+
+    def __str__(self) -> str:
+        return to_text(self.sheet())
+
+    def _repr_html_(self) -> str:
+        return to_html(self.sheet())
 
 
 def to_text(sheet: Table, width: int | None = None) -> str:

@@ -16,12 +16,12 @@ from pmlik.errors import ModelError
 from pmlik.inference.options import seed_of
 from pmlik.inference.prepare import Prepared, prepared_of
 from pmlik.inference.units import Cluster, read_units
-from pmlik.labels import labelled, space_of
+from pmlik.labels import labelled, space_of, stack_like
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.format import format_number, format_to
 from pmlik.results.point import PointEstimate
-from pmlik.results.table import Table, display_rows, to_html, to_text
+from pmlik.results.table import Shown, Table, display_rows
 from pmlik.stats.executors import BootstrapKind, BootstrapPlan, refit_all
 from pmlik.stats.refit_status import Refits, RefitStatus
 
@@ -31,7 +31,7 @@ _KINDS = ("parametric", "nonparametric", "bayesian")
 
 
 @dataclass(frozen=True, eq=False)
-class Bootstrap:
+class Bootstrap(Shown):
     """Estimates of resampled data sets.
 
     Parameters
@@ -119,12 +119,6 @@ class Bootstrap:
         notes += [("flag", str(flag)) for flag in self.flags]
         heads = ("parameter", "estimate", "bootstrap SE", "bias")
         return Table(f"{self.kind.capitalize()} bootstrap", heads, rows, tuple(notes))
-
-    def __str__(self) -> str:
-        return to_text(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return to_html(self.sheet())
 
 
 def bootstrap(
@@ -280,8 +274,7 @@ def _record(
             like = estimate.values[name]
             rows = flat[:, where].reshape(n, *like.shape)
             rows = np.where(np.isnan(like.values), np.nan, rows)
-            coords = {"replicate": np.arange(n), **like.coords}
-            variables[name] = xr.DataArray(rows, dims=("replicate", *like.dims), coords=coords)
+            variables[name] = stack_like(like, rows, replicate=np.arange(n))
     fits = {
         "log_likelihood": refits.log_likelihood,
         "newton_decrement": refits.distance,

@@ -20,11 +20,11 @@ from pmlik.results.background import Predictive
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.format import format_fixed
-from pmlik.results.table import Table, to_html, to_text
+from pmlik.results.table import Shown, Table
 
 
 @dataclass(frozen=True, eq=False)
-class ModelComparison:
+class ModelComparison(Shown):
     """Models of the same data, ranked by the likelihood and by the posterior.
 
     Parameters
@@ -74,12 +74,6 @@ class ModelComparison:
         notes = [("finding", self.finding), *(("flag", str(flag)) for flag in self.flags)]
         title = f"{len(rows)} models of the same data"
         return Table(title, ("model", *columns), rows, tuple(notes), breaks=(6,))
-
-    def __str__(self) -> str:
-        return to_text(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return to_html(self.sheet())
 
 
 def compare_models(comparisons: Mapping[str, Comparison]) -> ModelComparison:

@@ -24,7 +24,7 @@ from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Severity
 from pmlik.results.format import format_fixed, format_number
 from pmlik.results.point import PointEstimate
-from pmlik.results.table import Table, to_html, to_text
+from pmlik.results.table import Shown, Table
 from pmlik.stats.profile import mle_of, places_of
 
 type Tested = PointEstimate | Comparison | pm.Model
@@ -46,7 +46,7 @@ _GAP = 1e-4
 
 
 @dataclass(frozen=True)
-class LikelihoodRatioTest:
+class LikelihoodRatioTest(Shown):
     """Twice the difference of two maximised log-likelihoods, with its p-value.
 
     Parameters
@@ -94,12 +94,6 @@ class LikelihoodRatioTest:
             notes.append(("naive", f"p = {naive} by chi-square with {self.df} df"))
         notes += [("note", note) for note in self.notes]
         return Table("Likelihood-ratio test", ("", "value"), rows, tuple(notes))
-
-    def __str__(self) -> str:
-        return to_text(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return to_html(self.sheet())
 
 
 def likelihood_ratio_test(
