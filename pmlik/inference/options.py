@@ -79,10 +79,7 @@ def check_var_names(model: pm.Model, var_names: Sequence[str] | None) -> None:
 
 
 def seed_of(random_seed: int | None) -> int:
-    """The seed given, or a fresh one.
-
-    Raises `ModelError` for anything but an integer from 0 up.
-    """
+    """The seed given, or a fresh one. Raises `ModelError` for anything but an integer from 0 up."""
     if random_seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     integer = isinstance(random_seed, int | np.integer) and not isinstance(random_seed, bool)

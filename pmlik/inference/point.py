@@ -52,10 +52,7 @@ _LAPLACE_DRAWS, _LEAST_LAPLACE_DRAWS, _LAPLACE_TERMS = 1000, 100, 10_000_000
 
 @np.errstate(all="ignore")
 def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) -> PointEstimate:
-    """Find the MLE or the MAP of a prepared model.
-
-    ``first``: starts to use before all others.
-    """
+    """Find the MLE or the MAP of a prepared model. ``first``: starts to use before all others."""
     problem = prepared.problem
     before = problem.likelihood.n_gradients, problem.likelihood.n_products
     objective = problem.objective(kind, prepared.start)

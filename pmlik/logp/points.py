@@ -133,10 +133,7 @@ def _read(name: str, value: Any, space: ParameterSpace) -> xr.DataArray | FloatA
 
 
 def read_numbers(name: str, value: Any) -> FloatArray:
-    """Return an array of numbers.
-
-    Raises `ValuesError` for all else, such as text and None.
-    """
+    """Return an array of numbers. Raises `ValuesError` for all else, such as text and None."""
     try:
         array = np.asarray(value)
     except (TypeError, ValueError):  # a ragged list

@@ -89,7 +89,7 @@ class Integrand:
         graphs = share_large_constants(plain_arrays(graphs))
         self.factors = dict(zip(factors, graphs, strict=True))
         self.v, self._w = (pt.vector(name, dtype=self.u.dtype) for name in "vw")
-        self.n_evaluations = self.n_products = 0
+        self.n_products = 0
 
     # --- graphs
 
@@ -215,7 +215,6 @@ class Integrand:
         self, function: Callable[..., Any], theta: FloatArray, u: FloatArray
     ) -> list[FloatArray] | None:
         """Return a function's values as new arrays; None if it has none."""
-        self.n_evaluations += 1
         try:
             return [np.array(part, dtype=float) for part in function(theta, u)]
         except NO_VALUE:

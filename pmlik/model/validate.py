@@ -40,10 +40,7 @@ def resolve_model(model: pm.Model | None) -> pm.Model:
 
 
 def refuse_without_likelihood(model: pm.Model, *, potentials_count: bool) -> None:
-    """Raise for a model without parameters, or without observed variables.
-
-    Raises `ModelError`.
-    """
+    """Raise for a model without parameters, or without observed variables. Raises `ModelError`."""
     if not model.free_RVs:
         raise ModelError(
             "The model has no free variables: there is no parameter to estimate. "
@@ -57,10 +54,7 @@ def refuse_without_likelihood(model: pm.Model, *, potentials_count: bool) -> Non
 
 
 def refuse_discrete(model: pm.Model, names: Collection[str]) -> None:
-    """Raise for discrete variables among the named ones.
-
-    Raises `ModelError`.
-    """
+    """Raise for discrete variables among the named ones. Raises `ModelError`."""
     discrete = [rv.name for rv in model.free_RVs if rv.name in names and rv.dtype[0] != "f"]
     if discrete:
         raise ModelError(

@@ -24,10 +24,7 @@ ZARR = ".zarr"
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path.
-
-    Raises `FileError` for what is no path, or no name that a file can have.
-    """
+    """Return a path. Raises `FileError` for what is no path, or no name that a file can have."""
     if not isinstance(path, str | os.PathLike):
         raise FileError(f"path: got {type(path).__name__}, need a str or a path.")
     if str(path) == "" or "\0" in str(path):
