@@ -97,8 +97,7 @@ def steps(show: bool) -> Iterator[ProgressCallback]:
 def counting(show: bool, text: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that advances a progress bar; nothing stays on screen afterwards.
 
-    ``show``: as in `steps`.
-    ``text``: the label of the bar.
+    ``show``: as in `steps`. ``text``: the label of the bar.
     ``total``: the count at which the bar is full.
     """
     console = Console(stderr=True)

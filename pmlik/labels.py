@@ -22,8 +22,7 @@ from pmlik.errors import ValuesError
 class ParameterSpace:
     """Named arrays in a fixed order, and the flat vector that concatenates them.
 
-    ``names``: the variables, in order.
-    ``shapes``: the shape of each.
+    ``names``: the variables, in order. ``shapes``: the shape of each.
     ``dims``: the dims of each, one name per axis.
     ``coords`` (mapping of str to array): coordinate values by dim; a dim without is numbered from
         0.

@@ -144,9 +144,7 @@ class ConstrainedLikelihood:
     def prior_density(self, place: int, grid: FloatArray) -> FloatArray | None:
         """Return the prior density of one scalar on a grid, or None for a multivariate prior.
 
-        ``grid`` (g,).
-        ``place``: index of the scalar in ``theta``.
-        Returns (g,) or None.
+        ``grid`` (g,). ``place``: index of the scalar in ``theta``. Returns (g,) or None.
         """
         space = self.problem.parameters
         (name,) = space.owners([place])

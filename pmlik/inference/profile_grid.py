@@ -53,8 +53,7 @@ class GridProfiler:
     def __call__(self, held: FloatArray, near: FloatArray) -> tuple[float, FloatArray]:
         """Return the highest log-likelihood with the given values fixed, and its point.
 
-        ``held`` (q,).
-        ``near`` (n,): a start.
+        ``held`` (q,). ``near`` (n,): a start.
         Returns ``log_likelihood``: NaN where no maximum could be certified, ``-inf`` outside the
             support.
         ``x`` (n,).
@@ -206,8 +205,7 @@ def profile_grid(
 ) -> FloatArray:
     """Return the profile log-likelihood on a grid.
 
-    ``places``: indices of the profiled scalars, one per axis.
-    ``grids``: their values.
+    ``places``: indices of the profiled scalars, one per axis. ``grids``: their values.
     ``optimum`` (n,): the MLE on the unconstrained scale; the grid is filled from there outward.
     ``say``: receives progress messages.
     Returns: one axis per grid; NaN where no maximum could be certified.

@@ -55,8 +55,7 @@ def read_units(
 ) -> ResamplingUnits:
     """Return the units of a problem's likelihood.
 
-    ``x`` (n,): a point with a likelihood.
-    ``purpose``: the use of the units, for messages.
+    ``x`` (n,): a point with a likelihood. ``purpose``: the use of the units, for messages.
     Raises `ModelError` if a term of the log-likelihood is not a sum over independent observations,
         or the clusters do not fit the data.
     """

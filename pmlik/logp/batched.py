@@ -59,10 +59,8 @@ class Batched:
     The graphs are vectorized if PyTensor can do that and the result is the same, otherwise
     evaluated point by point. Functions are built on first use.
 
-    ``graphs`` (sequence of variables).
-    ``x`` (vector variable): their argument.
-    ``model``: gives the context to compile in.
-    ``mode``: mode of compilation.
+    ``graphs`` (sequence of variables). ``x`` (vector variable): their argument.
+    ``model``: gives the context to compile in. ``mode``: mode of compilation.
     """
 
     def __init__(self, graphs: Sequence[Any], x: Any, model: TermsModel, mode: Mode) -> None:
@@ -87,8 +85,7 @@ class Batched:
     def __call__(self, points: FloatArray, say: ProgressCallback | None = None) -> list[FloatArray]:
         """Evaluate at each row of ``points`` (b, n).
 
-        ``points`` (b, n).
-        ``say``: receives the progress as text.
+        ``points`` (b, n). ``say``: receives the progress as text.
         Returns (list of array (b, ...)): one per graph; NaN at points without a value.
         """
         first = self._alone(points[:2] if len(points) else np.ones((1, points.shape[1])))

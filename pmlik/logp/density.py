@@ -45,10 +45,8 @@ class LogDensity:
 
     ``factors`` (mapping of str to variable): terms of the density, elementwise, by the name of the
         model's variable.
-    ``x`` (vector variable): its argument.
-    ``model``: gives the context to compile in.
-    ``mode``: mode of compilation.
-    ``active`` (n,): the coordinates that the density depends on.
+    ``x`` (vector variable): its argument. ``model``: gives the context to compile in.
+    ``mode``: mode of compilation. ``active`` (n,): the coordinates that the density depends on.
     """
 
     is_integral: Literal[False] = False
@@ -193,8 +191,7 @@ class LogDensity:
     ) -> list[FloatArray]:
         """Return the log-density, its gradient or its terms at each row of ``points`` (b, n).
 
-        ``points`` (b, n).
-        ``say``: receives the progress as text.
+        ``points`` (b, n). ``say``: receives the progress as text.
         Returns (list of array (b, ...)): one array, and for ``"pointwise"`` one per term.
         """
         return self._batched(what)(points, say)

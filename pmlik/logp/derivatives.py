@@ -30,8 +30,7 @@ def product_by_differences(
 ) -> FloatArray:
     """Return the Hessian times ``v`` (n,) by central differences of the gradient.
 
-    ``x``, ``v`` (n,).
-    ``gradient``: ``x (n,) -> (n,)``.
+    ``x``, ``v`` (n,). ``gradient``: ``x (n,) -> (n,)``.
     ``widths`` (n,): a natural length of each coordinate.
     ``step``: length of the step in the coordinate that moves most, in its width.
     """

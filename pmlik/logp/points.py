@@ -60,8 +60,7 @@ def check_names(
 ) -> None:
     """Raise unless exactly the space's variables are given.
 
-    ``ignored``: other names that may be given.
-    ``complete``: raise also if one is missing.
+    ``ignored``: other names that may be given. ``complete``: raise also if one is missing.
     Raises `ValuesError`.
     """
     given = list(map(str, given))

@@ -30,8 +30,7 @@ _HESSIAN_ELEMENTS = 2_000_000
 class Replicated:
     """The negative sum of densities for a batch of replicates, with exact derivatives.
 
-    ``densities``: densities of the same ``x``.
-    ``values``: constrained values of the same ``x``.
+    ``densities``: densities of the same ``x``. ``values``: constrained values of the same ``x``.
     ``inputs`` (sequence of shared variable): data or weights, which differ between replicates.
     ``model``: gives the context to compile in.
     ``near`` (n,): a point near which the replicates will be evaluated.

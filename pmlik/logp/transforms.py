@@ -36,8 +36,7 @@ def _is_step_function(graph: Any, x: Any) -> bool:
 class ConstrainedValues:
     """The constrained values of ``x`` in one vector: parameters, then derived quantities.
 
-    ``x`` (vector variable).
-    ``graphs`` (sequence of variables): one per variable.
+    ``x`` (vector variable). ``graphs`` (sequence of variables): one per variable.
     ``n_parameters``: number of variables that are parameters.
     """
 

@@ -60,8 +60,7 @@ class Blocks:
         """Sum the blocks' log-integrals and the terms without latents by unit.
 
         ``terms`` (m,), ``integrals`` (k,).
-        ``codes``: the unit of each of the likelihood's terms, which come first.
-        Returns (n_units,).
+        ``codes``: the unit of each of the likelihood's terms, which come first. Returns (n_units,).
         """
         owner = self.terms[: len(codes)]
         alone = owner < 0
@@ -97,8 +96,7 @@ def find_groups(
     Blocks are numbered in binary. For each digit, the latents of all blocks that have a one there
     are changed together: the terms that change tell the digits of their block's number.
 
-    ``u`` (n,).
-    ``terms``: ``u (n,) -> terms (m,)``.
+    ``u`` (n,). ``terms``: ``u (n,) -> terms (m,)``.
     ``blocks`` (n,): numbered from 0. Default: each latent is one.
     Returns (m,): -1 for a term that depends on no latent.
     Raises `NotAloneError` if a term depends on two of them.

@@ -38,10 +38,8 @@ _MAX_COMPLETE = 3000
 class Mode:
     """The conditional mode of the latents for one ``theta``, and the Hessian there.
 
-    ``theta`` (p,), ``u`` (n,).
-    ``value``: ``f`` at the mode.
-    ``gradient`` (p,): ``f_theta`` at the mode.
-    ``entries`` (e,): of ``Q``, on the pattern.
+    ``theta`` (p,), ``u`` (n,). ``value``: ``f`` at the mode.
+    ``gradient`` (p,): ``f_theta`` at the mode. ``entries`` (e,): of ``Q``, on the pattern.
     ``factor``: of ``Q``.
     """
 

@@ -19,8 +19,7 @@ from pmlik.marginal.laplace import Laplace, Mode
 class Quadrature:
     """The marginal log-likelihood by quadrature, with the interface of `Laplace`.
 
-    ``laplace``: gives modes and curvatures.
-    ``n_nodes``: nodes per latent.
+    ``laplace``: gives modes and curvatures. ``n_nodes``: nodes per latent.
     Raises `ModelError` if a term depends on two latents.
     """
 

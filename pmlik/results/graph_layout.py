@@ -42,9 +42,7 @@ def lay_out_graph(
 ) -> GraphLayout | None:
     """Return a layout with each node below its parents; None without edges or for large graphs.
 
-    ``edges``: from, to.
-    ``kinds``: a word for each node.
-    ``most``: larger graphs can't be read.
+    ``edges``: from, to. ``kinds``: a word for each node. ``most``: larger graphs can't be read.
     """
     names = list(dict.fromkeys(name for edge in edges for name in edge))
     if not names or len(names) > most:

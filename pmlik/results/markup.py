@@ -138,8 +138,7 @@ def _pipe(cells: Sequence[str]) -> str:
 def to_latex(sheet: Table, label: str = "") -> str:
     r"""Return a table environment with a ``booktabs`` table; numbers are in mathematics mode.
 
-    ``sheet``: its title is the caption, its notes stand below.
-    ``label``: for ``\ref``.
+    ``sheet``: its title is the caption, its notes stand below. ``label``: for ``\ref``.
     """
     heads = " & ".join(escape_latex(column) for column in sheet.columns)
     lines = [

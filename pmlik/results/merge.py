@@ -26,8 +26,7 @@ def merge_estimates(
 
     A variable that an estimate lacks is NaN.
 
-    Returns ``dataset``: see `Comparison.dataset`.
-    ``flags``: all flags, each once, errors first.
+    Returns ``dataset``: see `Comparison.dataset`. ``flags``: all flags, each once, errors first.
     """
     methods = {"mle": mle, "map": map_estimate, "posterior": posterior}
     if joint is not None:

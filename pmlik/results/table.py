@@ -27,8 +27,7 @@ _LABEL_WIDTH = 24
 class Table:
     """A table of strings with a title above and notes below.
 
-    ``columns``: headings; the first column is the rows' name.
-    ``notes``: lines under the table.
+    ``columns``: headings; the first column is the rows' name. ``notes``: lines under the table.
     ``breaks``: columns before which a table that is too wide is best divided.
     """
 
@@ -153,8 +152,7 @@ def display_rows(
 ) -> list[DisplayRow]:
     """Return one row per scalar; for a large variable three: min, median and max.
 
-    ``space``: the variables.
-    ``columns``: numbers by column and label.
+    ``space``: the variables. ``columns``: numbers by column and label.
     """
     rows = []
     for name in space.names:

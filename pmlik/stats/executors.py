@@ -49,8 +49,7 @@ _REFITTERS: WeakKeyDictionary[Prepared, dict[tuple[Any, ...], Refitter]] = WeakK
 class BootstrapPlan:
     """Options of a bootstrap for its workers; cloudpickle can pickle it.
 
-    ``arguments``: with the model.
-    ``estimate``: the estimate that is refitted.
+    ``arguments``: with the model. ``estimate``: the estimate that is refitted.
     ``x``, ``start`` (n,): the estimate on the unconstrained scale, and the start of its search.
     ``values`` (mapping of str to array): the parameters at the estimate, natural units.
     ``units``: the units that are resampled; None for a parametric bootstrap.
@@ -169,8 +168,7 @@ def refit_all(
 ) -> Refits:
     """Draw and refit ``n`` replicates.
 
-    ``prepared``: the model of the plan, in this process.
-    ``executor``: default: this thread.
+    ``prepared``: the model of the plan, in this process. ``executor``: default: this thread.
     ``advance``: called with the number of replicates that were done since the last call.
     """
     with BUILDING:

@@ -179,8 +179,7 @@ def intervals_beside(
     ``ci_prob``: default: ArviZ's ``rcParams["stats.ci_prob"]``.
     ``wanted``: True to profile. Default: if it is cheap.
     Returns ``mle``: the one given, or a better optimum that a profile found.
-    ``intervals``: by ``ci_kind``.
-    ``flags``.
+    ``intervals``: by ``ci_kind``. ``flags``.
     """
     prob = float(ci_prob or az.rcParams["stats.ci_prob"])
     known = [name for name in names if name in mle.values]

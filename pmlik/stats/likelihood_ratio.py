@@ -199,8 +199,7 @@ def _test_null(
 class _NullSearch:
     """Maxima of a model's log-likelihood with some values held.
 
-    ``profiler``: of those values.
-    ``prepared``: the model of the MLE.
+    ``profiler``: of those values. ``prepared``: the model of the MLE.
     """
 
     profiler: GridProfiler

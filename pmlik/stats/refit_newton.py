@@ -41,8 +41,7 @@ class NewtonBasis:
     singular, its eigenvectors, in standard errors, without those that the objective says nothing
     about. Where the estimate is no regular optimum they are the coordinates as they are.
 
-    ``origin`` (n,): the estimate.
-    ``directions`` (k, n): one direction per row.
+    ``origin`` (n,): the estimate. ``directions`` (k, n): one direction per row.
     ``hessian`` (k, k): the Hessian of the estimate along them.
     """
 
