@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 MINUS = "\N{MINUS SIGN}"
-
-
-def is_known(names: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
-    """Return the names, or raise for those that no column has."""
-    unknown = [name for name in names if name not in columns[1:]]
-    if unknown:
-        raise KeyError(unknown[0])
-    return names
 
 
 def count(n: int, one: str, many: str) -> str:

@@ -35,19 +35,7 @@ _LATEX = {
 }
 
 # Capitals that look like Latin letters have no macro.
-_CAPITALS = (
-    "Gamma",
-    "Delta",
-    "Theta",
-    "Lambda",
-    "Xi",
-    "Pi",
-    "Sigma",
-    "Upsilon",
-    "Phi",
-    "Psi",
-    "Omega",
-)
+_CAPITALS = "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 _VARIANTS = {"epsilon": "varepsilon", "phi": "varphi", "final sigma": "varsigma"}
 
 
@@ -60,7 +48,7 @@ def _greek() -> dict[str, str]:
         capital = name.removeprefix("greek capital letter ").capitalize()
         if small != name and " with " not in small and small != "omicron":
             macros[letter] = rf"$\{_VARIANTS.get(small, small)}$"
-        elif capital in _CAPITALS:
+        elif capital in _CAPITALS.split():
             macros[letter] = rf"$\{capital}$"
     return macros
 
@@ -184,9 +172,8 @@ def _smaller(sheet: Table) -> list[str]:
 def _count_digits(text: str) -> float:
     """Return the width of a text in digits, roughly."""
     text = printable(text)[:_LONG_NAME]
-    exponent = (
-        2.0 if re.search(r"\de[+\d" + MINUS + "]", text) else 0.0
-    )  # typeset as a power of ten
+    # Typeset as a power of ten.
+    exponent = 2.0 if re.search(r"\de[+\d" + MINUS + "]", text) else 0.0
     return exponent + sum(_NARROW_WIDTH if c in _NARROW else 1.0 for c in text)
 
 
@@ -195,11 +182,8 @@ def _needs_unicode(sheet: Table) -> list[str]:
     texts = [sheet.title, *sheet.columns, *(row[0] for row in sheet.rows)]
     texts += [text for note in sheet.notes for text in note]
     strange = {c for text in texts for c in printable(text) if c > _LAST_LETTER} - set(_LATEX)
-    if not strange:
-        return []
-    return [
-        f"% has {' '.join(sorted(strange))}: compile with lualatex or xelatex, and a font for it"
-    ]
+    text = f"% has {' '.join(sorted(strange))}: compile with lualatex or xelatex, and a font for it"
+    return [text] if strange else []
 
 
 def _latex_name(text: str) -> str:

@@ -17,7 +17,6 @@ from rich.text import Text
 
 from pmlik._typing import FloatArray
 from pmlik.labels import ParameterSpace, printable
-from pmlik.results.format import is_known
 
 # A label keeps at least this width before the columns beside it move to a table of their own.
 _LABEL_WIDTH = 24
@@ -42,7 +41,8 @@ class Table:
 
         Raises `KeyError` for a column that it does not have.
         """
-        places = [0, *(self.columns.index(name) for name in is_known(columns, self.columns))]
+        known = {name: i for i, name in enumerate(self.columns) if i}
+        places = [0, *(known[name] for name in columns)]
         rows = tuple(tuple(row[i] for i in places) for row in self.rows)
         return replace(self, columns=tuple(self.columns[i] for i in places), rows=rows, breaks=())
 
@@ -66,7 +66,7 @@ def to_text(sheet: Table, width: int | None = None) -> str:
 
     Columns that do not fit are carried over to a second table under the first.
     """
-    width = width or _terminal_width()
+    width = width or max(60, Console().width)
     console = Console(file=StringIO(), width=width, color_system=None, highlight=False)
     console.print(Text(printable(sheet.title)))
     console.print()
@@ -119,10 +119,6 @@ def _notes(notes: Sequence[tuple[str, str]]) -> rich_table.Table:
     for heading, text in notes:
         grid.add_row(Text(printable(heading)), Text(printable(text)))
     return grid
-
-
-def _terminal_width() -> int:
-    return max(60, Console().width)
 
 
 @cache
