@@ -294,7 +294,7 @@ class Comparison(Shown):
         Raises
         ------
         FileError
-            If there is no such file, or it is not one of these, or it is damaged.
+            If there is no such file, or it is not one of these, or it is damaged or was changed.
         """
         return storage.load(path, cls)
 
@@ -306,12 +306,12 @@ class Comparison(Shown):
         xarray.DataTree
             Groups ``mle``, ``map`` (estimates), ``mle_std_error``, ``mle_covariance``,
             ``comparison``, ``attribution`` (its points), ``summary_mean``, ``summary_sd``,
-            ``summary_interval``, and those of ``pm.sample``: ``posterior`` (the draws),
-            ``sample_stats``, ``observed_data``, ... ``profile`` has the relative profile
-            log-likelihoods that are kept, ``log_likelihood`` the terms of each draw and
-            observation, ``information_shares`` and ``sensitivity`` the shares of data and prior;
-            the attribute ``pmlik_left_out`` has the reasons why others were left out. Everything
-            but arrays is JSON in the attribute ``pmlik``.
+            ``summary_interval``, ``arrays`` (those without labels), and those of ``pm.sample``:
+            ``posterior`` (the draws), ``sample_stats``, ``observed_data``, ... ``profile`` has the
+            relative profile log-likelihoods that are kept, ``log_likelihood`` the terms of each
+            draw and observation, ``information_shares`` and ``sensitivity`` the shares of data and
+            prior; the attribute ``pmlik_left_out`` has the reasons why others were left out.
+            Everything but arrays is JSON in the attribute ``pmlik``.
         """
         return storage.to_datatree(self)
 
