@@ -23,19 +23,8 @@ def border_values(
 ) -> FloatArray | None:
     """Return the constrained values moved by a coordinate, at the border it diverges to.
 
-    Parameters
-    ----------
-    objective : Objective
-    z : array (k,)
-    place : int
-        The coordinate.
-    sign : float
-        Sign of the direction.
-
-    Returns
-    -------
-    array or None
-        None if the support is the whole line.
+    ``z`` (k,). ``place``: the coordinate. ``sign``: sign of the direction.
+    Returns: None if the support is the whole line.
     """
     beyond = objective.expand(z)
     coordinate = np.flatnonzero(objective.active)[place]
@@ -53,14 +42,7 @@ def rises_ahead(
 ) -> bool:
     """Return True if the objective rises beyond rounding on the first steps towards a border.
 
-    Parameters
-    ----------
-    objective : Objective
-    z : array (k,)
-    axis : array (k,)
-        Outward, of length one.
-    level : float
-        A rise by less is none.
+    ``z`` (k,). ``axis`` (k,): outward, of length one. ``level``: a rise by less is none.
     """
     value = objective.value_and_gradient(z)[0]
     slack = level + _ROUNDING * abs(value)
@@ -74,12 +56,7 @@ def rises_ahead(
 def go_outward(objective: Objective, z: FloatArray, axis: FloatArray) -> FloatArray:
     """Return a point nearer to a border, as long as the objective falls towards it.
 
-    Parameters
-    ----------
-    objective : Objective
-    z : array (k,)
-    axis : array (k,)
-        Outward, of length one.
+    ``z`` (k,). ``axis`` (k,): outward, of length one.
     """
     value = objective.value_and_gradient(z)[0]
     for step in (1.0, 2.0, 4.0, 8.0, 16.0):

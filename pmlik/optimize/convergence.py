@@ -134,12 +134,6 @@ def gradient_error(
 
     One standard error away along random directions, where the slope is about one. NaN without
     a dense Hessian.
-
-    Parameters
-    ----------
-    objective : ObjectiveLike
-    optimum : SearchPoint
-    directions : int
     """
     if not isinstance(optimum.curvature, HessianEigen) or not len(optimum.z):
         return np.nan

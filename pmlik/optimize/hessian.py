@@ -44,16 +44,10 @@ class HessianEigen:
     The scaling makes all results independent of the parameters' units. An
     eigenvalue is zero when it is within rounding error, ``10 n eps``, of it.
 
-    Parameters
-    ----------
-    scale : array (n,)
-        ``|H_ii| ** -0.5``, and 1 where the diagonal is zero.
-    eigenvalues : array (n,)
-        Of ``diag(scale) @ H @ diag(scale)``, ascending.
-    eigenvectors : array (n, n)
-        One a column, in scaled coordinates.
-    empty : array of bool (n,)
-        Coordinates whose whole row of ``H`` is exactly zero.
+    ``scale`` (n,): ``|H_ii| ** -0.5``, and 1 where the diagonal is zero.
+    ``eigenvalues`` (n,): of ``diag(scale) @ H @ diag(scale)``, ascending.
+    ``eigenvectors`` (n, n): one a column, in scaled coordinates.
+    ``empty`` (n,): coordinates whose whole row of ``H`` is exactly zero.
     """
 
     scale: FloatArray
@@ -145,14 +139,9 @@ class HessianEigen:
 class HessianOperator:
     """The interface of `HessianEigen` by conjugate gradients, without a dense matrix.
 
-    Parameters
-    ----------
-    product : callable
-        ``v (n,) -> H v (n,)``.
-    scale : array (n,)
-        Preconditioner: under it the rows of ``H`` have about the same norm.
-    empty : array of bool (n,)
-        Coordinates whose whole row of ``H`` is exactly zero.
+    ``product``: ``v (n,) -> H v (n,)``.
+    ``scale`` (n,): preconditioner: under it the rows of ``H`` have about the same norm.
+    ``empty`` (n,): coordinates whose whole row of ``H`` is exactly zero.
     """
 
     product: Product
@@ -239,15 +228,10 @@ def variances_by_solves(
 ) -> Variances:
     """Delta-method variances of the requested values, one linear solve each.
 
-    Parameters
-    ----------
-    curvature : HessianOperator
-    cotangents : callable
-        ``i -> J[i] (n,)``, the gradient of value ``i``.
-    indices : sequence of int
-        The requested values; the variance of every other is NaN, and of those whose solve fails.
-    m : int
-        Number of values.
+    ``cotangents``: ``i -> J[i] (n,)``, the gradient of value ``i``.
+    ``indices``: the requested values; the variance of every other is NaN, and of those whose solve
+        fails.
+    ``m``: number of values.
     """
     variance = np.full(m, np.nan)
     for i in indices:

@@ -41,18 +41,12 @@ _LEVEL, _LONG = 1e-4, 1.0
 class Criterion:
     """Criterion for an optimum.
 
-    Parameters
-    ----------
-    tolerance : float
-        Its estimated distance is below this, in standard errors,
-    contraction : float
-        and the step to it has shortened at least so much, as a Newton step does at a regular
-        optimum, and not one that follows a tail.
-    least : float
-        The Hessian has more curvature than this in every direction: a tail has not.
-    costly : bool
-        Second derivatives cost as much as many steps: the typical ones are made do with until
-        the end is near.
+    ``tolerance``: its estimated distance is below this, in standard errors,
+    ``contraction``: and the step to it has shortened at least so much, as a Newton step does at a
+        regular optimum, and not one that follows a tail.
+    ``least``: the Hessian has more curvature than this in every direction: a tail has not.
+    ``costly``: second derivatives cost as much as many steps: the typical ones are made do with
+        until the end is near.
     """
 
     tolerance: float
@@ -139,18 +133,9 @@ def never_rises(
 ) -> NDArray[np.bool_]:
     """Return a mask of objectives that go on falling, or stay level, along their trail.
 
-    Parameters
-    ----------
-    value_and_gradient : callable
-        As in `refine`.
-    refined : Refined
-    which : array of int (c,)
-        The replicates to check. A trail must be longer than one standard error.
-
-    Returns
-    -------
-    array of bool (c,)
-        Checked up to sixteen trails further, where a regular objective has risen.
+    ``value_and_gradient``: as in `refine`.
+    ``which`` (c,): the replicates to check. A trail must be longer than one standard error.
+    Returns (c,): checked up to sixteen trails further, where a regular objective has risen.
     """
     z, line, value = refined.z[which], refined.trail[which], refined.value[which]
     falls = np.isfinite(value) & (refined.length[which] > _LONG)

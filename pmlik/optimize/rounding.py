@@ -18,12 +18,7 @@ def rounding_noise(
 ) -> float:
     """Return the largest second difference over steps too small to be more than rounding.
 
-    Parameters
-    ----------
-    objective : ObjectiveLike or CachedObjective
-    z : array (k,)
-    directions : array (r, k), optional
-        By default a few random ones.
+    ``z`` (k,). ``directions`` (r, k): by default a few random ones.
     """
     random = np.random.default_rng(0).choice([-1.0, 1.0], size=(1, len(z)))
     centre = objective.value_and_gradient(z)[0]

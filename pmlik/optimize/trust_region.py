@@ -28,14 +28,10 @@ _IDLE_STEPS, _IDLE_GAIN = 25, 1e-6
 class TrustRegionOptions:
     """Options of a trust region.
 
-    Parameters
-    ----------
-    saddle_free : bool
-        True if the model of the objective takes the absolute values of the Hessian's
+    ``saddle_free``: True if the model of the objective takes the absolute values of the Hessian's
         eigenvalues (Dauphin et al., 2014, arXiv:1406.2572): it leaves a plateau along small
         gradients, where the plain Hessian leads to its edge.
-    initial_radius : float
-        The first radius, as a share of the distance from the origin.
+    ``initial_radius``: the first radius, as a share of the distance from the origin.
     """
 
     saddle_free: bool = False
@@ -50,11 +46,7 @@ TRUST_REGION_OPTIONS = (TrustRegionOptions(), TrustRegionOptions(saddle_free=Tru
 class Scales:
     """Coordinates that are logarithms of scales.
 
-    Parameters
-    ----------
-    where : array of int
-    slopes : array
-        The constant slope of the objective far out along each.
+    ``slopes``: the constant slope of the objective far out along each.
     """
 
     where: NDArray[np.int_]
@@ -126,13 +118,7 @@ def run_trust_region(
     The region is a ball in coordinates scaled by the largest curvature met so far along each,
     as in Moré (1978, doi:10.1007/BFb0067700).
 
-    Parameters
-    ----------
-    cached : CachedObjective
-    z : array (k,)
-    options : TrustRegionOptions
-    near : float
-        Newton decrement at which to stop, in standard errors.
+    ``z`` (k,). ``near``: Newton decrement at which to stop, in standard errors.
     """
     values, widths, radius = [cached.value_and_gradient(z)[0]], np.zeros(len(z)), 0.0
     for _ in range(_STEPS):
