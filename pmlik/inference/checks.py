@@ -292,8 +292,8 @@ def check_higher(gain: float) -> list[Flag]:
     if not gain > 1e-6:
         return []
     detail = f"By {gain:.3g} in log-density."
-    action = "The objective may be unbounded, or have another optimum: try other initvals."
-    return [Flag(FlagCode.HIGHER_ELSEWHERE, Severity.WARNING, (), action, detail)]
+    action = "This is a local maximum at most. Give initvals, or a prior that rules the other out."
+    return [Flag(FlagCode.HIGHER_ELSEWHERE, Severity.ERROR, (), action, detail)]
 
 
 def check_identified(

@@ -246,8 +246,23 @@ def _find_edges(
         edge = z + inside * outward
         if _slides(objective, edge, outward, scale):
             continue
-        return edge, [LimitDirection(LimitKind.EDGE, outward, int(coordinate))]
+        kind = LimitKind.UNBOUNDED if _diverges(objective, edge, outward, near) else LimitKind.EDGE
+        return edge, [LimitDirection(kind, outward, int(coordinate))]
     return z, []
+
+
+def _diverges(objective: Objective, edge: FloatArray, outward: FloatArray, length: float) -> bool:
+    """Return True if the objective falls like the logarithm of the distance from an edge.
+
+    At an edge where it has a value, its slope times the distance vanishes with the distance.
+    """
+    shares = (1e-3, 1e-6)
+    slopes = [
+        share * length * -float(objective.value_and_gradient(z)[1] @ outward)
+        for share in shares
+        for z in [edge - share * length * outward]
+    ]
+    return min(slopes) > FALLING and slopes[1] > 0.5 * slopes[0]
 
 
 def _slides(objective: Objective, edge: FloatArray, outward: FloatArray, scale: FloatArray) -> bool:

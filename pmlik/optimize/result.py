@@ -80,9 +80,12 @@ def select_result(
     best = clusters[0] if clusters else None
     stopped = [o for o in reached if not o.usable] + rejected
     limits = _limits(objective, stopped, start, best)
-    unbounded = _unbounded_directions(limits)
     chosen = _choose(limits, best)
+    unbounded = _unbounded_directions(limits, chosen)
     if chosen is not None:
+        if probe:
+            z = chosen.objective.place(chosen.optimum.z)
+            unbounded |= _probe_unbounded(objective, z, chosen.optimum, start, n_observations)
         return SearchResult(
             objective=chosen.objective,
             optimum=chosen.optimum,
@@ -93,7 +96,7 @@ def select_result(
             runs=tuple((o, _number(o, clusters) + int(o.usable)) for o in reached),
         )
     if probe and best is not None:
-        unbounded |= _probe_unbounded(objective, best, n_observations)
+        unbounded |= _probe_unbounded(objective, best.z, best, start, n_observations)
     here = best or replace(reached[0], converged=False, contracted=False)
     return SearchResult(
         objective=objective,
@@ -118,23 +121,41 @@ def _sound_optima(
     return sound, [o for o in found if o not in sound]
 
 
-def _unbounded_directions(limits: Sequence[Limit]) -> set[int]:
-    """Return the coordinates along which a search found the objective to fall without bound."""
+def _unbounded_directions(limits: Sequence[Limit], chosen: Limit | None) -> set[int]:
+    """Return the coordinates along which a search fell without bound, below what is reported."""
+    lowest = np.inf if chosen is None else chosen.optimum.value
     return {
         end.coordinate
         for limit in limits
         for end in limit.directions
+        if limit.optimum.value < lowest
         if end.kind is LimitKind.UNBOUNDED and end.coordinate is not None
     }
 
 
-def _probe_unbounded(objective: Objective, best: SearchPoint, n_observations: int) -> set[int]:
-    """Return the coordinates without bound far from an optimum, if a probe pays for itself."""
+def _probe_unbounded(
+    objective: Objective,
+    z: FloatArray,
+    optimum: SearchPoint,
+    start: FloatArray,
+    n_observations: int,
+) -> set[int]:
+    """Return the coordinates without bound far from an optimum, if a probe pays for itself.
+
+    Parameters
+    ----------
+    z : array (k,)
+        The optimum, inside or in a limit.
+    optimum : SearchPoint
+        Of the whole objective, or of the part that a limit leaves free.
+    """
     large = _is_large_integral(objective, n_observations)
     bounded = all(density.is_bounded for density in objective.densities)
-    if large or bounded or len(best.z) > _MOST_PROBED:
+    if large or bounded or len(z) > _MOST_PROBED:
         return set()
-    return set(find_unbounded(objective, best, n_observations))
+    inside = len(optimum.z) == len(z) and optimum.curvature is not None
+    scale = optimum.curvature.scale if inside and optimum.curvature else np.ones(len(z))
+    return set(find_unbounded(objective, z, scale, start, n_observations))
 
 
 def _is_large_integral(objective: Objective, n_observations: int) -> bool:

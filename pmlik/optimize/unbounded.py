@@ -1,75 +1,134 @@
 """Directions without bound of an objective that has an optimum inside.
 
 A scale that shrinks onto a single observation lets the density grow without bound, whatever the
-optimum inside. Each scale is followed towards zero with the others optimised.
+optimum inside; so does a shift that comes near to the smallest observation. Each coordinate is
+followed towards the borders of its support, and towards edges that the data make, with the others
+optimised.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize
 
-from pmlik._typing import BoolArray, FloatArray
+from pmlik._typing import FloatArray
 from pmlik.optimize.affine import AffineObjective
 from pmlik.optimize.boundary import border_values
 from pmlik.optimize.limits import FALLING
 from pmlik.optimize.multistart import minimize
-from pmlik.optimize.objective import Objective, SearchPoint
-from pmlik.optimize.rounding import is_noisy_between
+from pmlik.optimize.objective import Objective
+from pmlik.optimize.rounding import rounding_noise
 
-_STEPS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-_MOST_SCALES = 6
-_LEVEL = 1e-10
+# Steps in logarithms of the distance; at the last, half of the digits of a double are left.
+_STEPS = (1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0)
+_MOST_PATHS = 8
+_LEVEL = 1e-3
+
+# Of the objective per observation: the most that it rises in all, and in one unit of a step. Up to
+# the third step it may get steeper, since at an optimum it is level.
+_MOST_RISE, _MOST_SLOPE, _LEVEL_UNTIL = 20, 3, 4.0
+
+# Beyond the optimum, in units of one standard error, edges are looked for here.
+_EDGES = (1.0, 4.0, 16.0, 64.0, 256.0)
+
+# A fall that keeps this share of its slope goes on; of rounding error it is less than this share.
+_GOES_ON, _NOISY = 0.9, 0.05
 
 # Gradient tolerance and iterations of a rough minimisation, in scaled units.
 _NEARLY, _MOST_STEPS = 1e-2, 40
 
 
-def find_unbounded(objective: Objective, optimum: SearchPoint, n_observations: int) -> list[int]:
-    """Return coordinates along which the objective falls without bound, far from the optimum.
+class _Path(NamedTuple):
+    """The way of one coordinate outwards, to a border of its support or to an edge."""
+
+    place: int
+    sign: float
+    begin: float
+    edge: float | None = None
+
+    def at(self, step: float) -> float:
+        """Return the coordinate whose distance from the end is ``exp(-step)`` of that at first."""
+        if self.edge is None:
+            return self.begin + self.sign * step
+        return self.edge - (self.edge - self.begin) * np.exp(-step)
+
+
+def find_unbounded(
+    objective: Objective, z: FloatArray, scale: FloatArray, start: FloatArray, n_observations: int
+) -> list[int]:
+    """Return coordinates along which the objective falls without bound, far from an optimum.
 
     Parameters
     ----------
     objective : Objective
-    optimum : SearchPoint
-        The one inside.
+    z : array (k,)
+        The optimum, inside or on borders.
+    scale : array (k,)
+        A standard error of each coordinate, about.
+    start : array (k,)
+        A point inside, from which coordinates on a border are followed.
     n_observations : int
         Sets the rise of the objective after which a direction is given up.
-
-    Returns
-    -------
-    list of int
-        Active coordinates; at most the first few scales are followed.
     """
-    most_rise = 20 * n_observations + 100
-    found = []
-    for place, sign in _scales(objective, optimum.z)[:_MOST_SCALES]:
-        held = np.zeros(len(optimum.z), bool)
-        held[place] = True
-        # Second derivatives of an integral are expensive: minimise roughly first.
-        minimizers = (
-            (_minimize_roughly, _minimize_exactly)
-            if objective.is_integral
-            else (_minimize_exactly,)
-        )
+    # Second derivatives of an integral are expensive: minimise roughly first.
+    rough = (_minimize_roughly,) if objective.is_integral else ()
+    return [
+        path.place
+        for path in _paths(objective, z, scale, start)[:_MOST_PATHS]
         if all(
-            _falls(objective, optimum, held, sign, most_rise, minimizer) for minimizer in minimizers
-        ):
-            found.append(place)
-    return found
+            _falls(objective, z, scale, path, n_observations, minimizer)
+            for minimizer in (*rough, _minimize_exactly)
+        )
+    ]
 
 
-def _scales(objective: Objective, z: FloatArray) -> list[tuple[int, float]]:
-    """Return coordinates with a finite border on one side only, and the sign of that side."""
-    scales = []
+def _paths(
+    objective: Objective, z: FloatArray, scale: FloatArray, start: FloatArray
+) -> list[_Path]:
+    """Return the ways to edges, then those of scales to zero, then those to other borders."""
+    edges, scales, others = list[_Path](), list[_Path](), list[_Path]()
     for place in range(len(z)):
         sides = [border_values(objective, z, place, sign) for sign in (-1.0, 1.0)]
         finite = [side is not None and bool(np.isfinite(side).all()) for side in sides]
-        if finite[0] != finite[1]:
-            scales.append((place, -1.0 if finite[0] else 1.0))
-    return scales
+        begin = start[place] if abs(z[place] - start[place]) > _STEPS[-1] / 2 else z[place]
+        for sign, is_finite in zip((-1.0, 1.0), finite, strict=True):
+            path = _Path(place, sign, float(begin))
+            edge = None
+            if not objective.is_integral:
+                edge = _edge(objective, np.where(np.arange(len(z)) == place, begin, z), path, scale)
+            if edge is not None:
+                edges.append(path._replace(edge=edge))
+            elif is_finite:
+                (scales if finite[0] != finite[1] else others).append(path)
+    return edges + scales + others
+
+
+def _edge(objective: Objective, z: FloatArray, path: _Path, scale: FloatArray) -> float | None:
+    """Return the coordinate at which the density becomes zero, not far from a point; or None."""
+
+    def is_finite(at: float) -> bool:
+        there = np.where(np.arange(len(z)) == path.place, at, z)
+        return bool(np.isfinite(objective.value_and_gradient(there)[0]))
+
+    inside = path.begin
+    for length in _EDGES:
+        outside = path.begin + path.sign * min(length * scale[path.place], _STEPS[-4])
+        if not is_finite(outside):
+            break
+        inside = outside
+    else:
+        return None
+    if not is_finite(path.begin):
+        return None
+    while abs(outside - inside) > np.finfo(float).eps * (1 + abs(inside)):
+        middle = (inside + outside) / 2
+        if middle in (inside, outside):
+            break
+        inside, outside = (middle, outside) if is_finite(middle) else (inside, middle)
+    return float(inside)
 
 
 _Minimizer = Callable[[AffineObjective, FloatArray], tuple[float, FloatArray]]
@@ -100,31 +159,31 @@ def _minimize_roughly(restricted: AffineObjective, scale: FloatArray) -> tuple[f
 
 def _falls(
     objective: Objective,
-    optimum: SearchPoint,
-    held: BoolArray,
-    sign: float,
-    most_rise: float,
+    optimum: FloatArray,
+    scale: FloatArray,
+    path: _Path,
+    n_observations: int,
     minimizer: _Minimizer,
 ) -> bool:
     """Return True if the objective, further out, keeps falling below the optimum."""
-    z, last, slope = optimum.z, 0.0, np.inf
-    scale = np.ones(len(z)) if optimum.curvature is None else optimum.curvature.scale
-    scale = scale[~held]
-    outward = np.where(held, sign, 0.0)
-    for before, step in zip((0.0, *_STEPS), _STEPS, strict=False):
-        restricted = AffineObjective.fix(objective, z + (step - before) * outward, held)
-        origin = np.zeros(restricted.size)
-        if not np.isfinite(restricted.value_and_gradient(origin)[0]):
+    held = np.arange(len(optimum)) == path.place
+    level = objective.value_and_gradient(optimum)[0]
+    z, before, last, slope, is_falling = optimum, 0.0, 0.0, np.inf, False
+    for step in _STEPS:
+        restricted = AffineObjective.fix(objective, np.where(held, path.at(step), z), held)
+        if not np.isfinite(restricted.value_and_gradient(np.zeros(restricted.size))[0]):
+            break  # digits end here
+        value, z = minimizer(restricted, scale[~held])
+        rise = value - level
+        gained = (rise - last) / (step - before)
+        if rise > _MOST_RISE * n_observations + 100 or gained > _MOST_SLOPE * n_observations + 10:
             return False
-        value, z = minimizer(restricted, scale)
-        rise = value - optimum.value
-        gained, last = (rise - last) / (step - before), rise
-        if rise > most_rise or (gained > 0 and gained >= slope):
+        if step > _LEVEL_UNTIL and 0 < gained >= slope:
             return False  # it gets ever steeper
-        slope = gained
-        if abs(gained) * step < _LEVEL * (1 + abs(value)):
+        if max(abs(gained), abs(slope)) * step < _LEVEL:
             return False  # it has converged at the border
-    gradient = objective.value_and_gradient(z)[1]
-    falls = last < 0 and float(gradient @ outward) < -FALLING
-    back = np.where(held, optimum.z, z)
-    return falls and not is_noisy_between(objective, back, z, outward[None])
+        if before and rounding_noise(objective, z, held[None] * 1.0) > _NOISY * abs(rise - last):
+            break
+        is_falling = gained < -FALLING and (rise < 0 or gained <= _GOES_ON * slope < 0)
+        before, last, slope = step, rise, gained
+    return is_falling
