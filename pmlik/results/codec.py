@@ -40,7 +40,10 @@ _NAMES = {
 
 
 def classes_of(record: Any) -> dict[str, Any]:
-    """Return a class of records and all classes that its fields name, by their names."""
+    """Return a class of records and all classes that its fields name, by their names.
+
+    The types of its fields must be imported at run time, not for type checking alone.
+    """
     found: dict[str, Any] = {}
     hints = [record]
     while hints:
