@@ -234,7 +234,7 @@ def _layout(dataset: xr.Dataset) -> dict[str, Any]:
         "variables": {
             str(name): {
                 "dims": [str(dim) for dim in variable.dims],
-                "dtype": "O" if variable.dtype.kind == "T" else variable.dtype.str,
+                "dtype": "T" if variable.dtype.kind == "T" else variable.dtype.str,
                 "attrs": _attrs(variable),
                 "labels": _labels(variable),
             }
