@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _USAGE
     errors = [flag for flag in comparison.flags if flag.severity is Severity.ERROR]
     for flag in errors:
-        print(f"pmlik: {flag}", file=sys.stderr)
+        print(f"pmlik{comparison.whose(flag)}: {flag}", file=sys.stderr)
     return _FLAGGED if errors else 0
 
 

@@ -18,6 +18,7 @@ import xarray as xr
 
 from pmlik._runtime import ProgressCallback, Timer, steps
 from pmlik._typing import FloatArray
+from pmlik.inference.chains import check_near, check_no_higher
 from pmlik.inference.checks import check_joint, check_order
 from pmlik.inference.find import KINDS, estimate_kind, prepare_model
 from pmlik.inference.options import CovarianceKind, FitOptions
@@ -26,8 +27,6 @@ from pmlik.inference.prepare import Prepared, prepare_joint
 from pmlik.inference.sample import (
     CiKind,
     check_interval,
-    check_near,
-    check_no_higher,
     check_sample_kwargs,
     estimate_posterior,
     posterior_or_flag,

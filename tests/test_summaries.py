@@ -10,7 +10,7 @@ import pytest
 import pmlik
 from pmlik._summaries import is_constant
 from pmlik.inference.sample import numeric_posterior
-from pmlik.results.findings import constant_rows, differs
+from pmlik.results.verdict import constant_rows, differs
 
 RNG = np.random.default_rng(0)
 

@@ -1,4 +1,4 @@
-"""Sample the posterior by pm.sample, summarize it and check the chains."""
+"""Sample the posterior by pm.sample and summarize it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from pmlik._summaries import is_constant
-from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
+from pmlik.inference.chains import check_chains, check_draws, diagnose, measure_convergence
 from pmlik.inference.options import check_ci_prob, seed_of
 from pmlik.logp.compile import compile_mode
 from pmlik.model.validate import resolve_model
@@ -63,7 +63,8 @@ def _summarize(
     tree: xr.DataTree, draws: xr.Dataset, kind: CiKind, prob: float, n_requested: int
 ) -> PosteriorEstimate:
     varying = _varying(draws)
-    diagnostics = diagnose(tree, varying)
+    convergence = measure_convergence(varying)
+    diagnostics = diagnose(tree, convergence)
     broken = [str(name) for name, array in draws.data_vars.items() if not np.isfinite(array).all()]
     chains, length = draws.sizes["chain"], draws.sizes["draw"]
     return PosteriorEstimate(
@@ -74,8 +75,9 @@ def _summarize(
         diagnostics=diagnostics,
         flags=(
             *check_draws(broken, length, n_requested),
-            *check_chains(diagnostics, chains, length),
+            *check_chains(convergence, diagnostics, chains, length),
         ),
+        convergence=convergence,
     )
 
 
@@ -313,112 +315,3 @@ def interval_of(posterior: xr.Dataset, ci_kind: CiKind, ci_prob: float) -> xr.Da
     interval: xr.Dataset = function(posterior, prob=ci_prob)
     interval = interval.transpose(..., "ci_bound")
     return interval.assign_attrs(ci_kind=ci_kind, ci_prob=ci_prob)
-
-
-def diagnose(tree: xr.DataTree, posterior: xr.Dataset) -> dict[str, float]:
-    """Return the worst R-hat, effective sample sizes and BFMI, and the number of divergences."""
-    worst = {
-        "r_hat": _extreme(az.rhat(posterior), np.nanmax),
-        "ess_bulk": _extreme(az.ess(posterior, method="bulk"), np.nanmin),
-        "ess_tail": _extreme(az.ess(posterior, method="tail"), np.nanmin),
-    }
-    stats = tree["sample_stats"].dataset if "sample_stats" in tree.children else xr.Dataset()
-    diverging = stats["diverging"].sum() if "diverging" in stats else 0
-    bfmi = _extreme(az.bfmi(tree).dataset, np.nanmin) if "energy" in stats else np.nan
-    return worst | {"divergences": float(diverging), "bfmi": bfmi}
-
-
-def _extreme(dataset: xr.Dataset, of: Any) -> float:
-    """Return the extreme over all finite scalars (constants and broken draws have none)."""
-    values = np.concatenate([np.zeros(0), *map(np.ravel, dataset.data_vars.values())])
-    finite = values[np.isfinite(values)]
-    return float(of(finite)) if finite.size else np.nan
-
-
-_R_HAT = 1.01
-_ESS_PER_CHAIN = 100
-_DIVERGENT_SHARE = 0.005
-_BFMI = 0.2
-_ELSEWHERE = 3
-
-
-def check_draws(broken: Sequence[str], n_draws: int, n_requested: int) -> list[Flag]:
-    """Flag draws that are missing or not finite.
-
-    Parameters
-    ----------
-    broken : sequence of str
-        Variables with draws that are not finite.
-    n_draws, n_requested : int
-        Draws per chain in the result, and requested.
-    """
-    flags = []
-    if n_draws < n_requested:
-        detail = f"{n_draws} of {n_requested} draws per chain."
-        flags.append(Flag(FlagCode.CUT_SHORT, Severity.ERROR, (), "Sample again.", detail))
-    if broken:
-        action = "They have no mean; look at how they are computed."
-        flags.append(Flag(FlagCode.DRAWS_NOT_FINITE, Severity.WARNING, tuple(broken), action))
-    return flags
-
-
-def check_chains(diagnostics: Mapping[str, float], n_chains: int, n_draws: int) -> list[Flag]:
-    """Flag chains that disagree, mix badly or diverge.
-
-    Thresholds: Vehtari et al. (2021), doi:10.1214/20-BA1221.
-    """
-    r_hat, ess = diagnostics["r_hat"], min(diagnostics["ess_bulk"], diagnostics["ess_tail"])
-    if n_chains < 2 or not np.isfinite([r_hat, ess]).all():
-        action = "Sample at least two chains (four is usual), with more draws."
-        return [Flag(FlagCode.CHAINS_NOT_CHECKED, Severity.ERROR, (), action)]
-    flags = []
-    if r_hat > _R_HAT:
-        action = "Sample longer, or reparametrize."
-        flags.append(Flag(FlagCode.HIGH_R_HAT, Severity.ERROR, (), action, f"Worst {r_hat:.3f}."))
-    if ess < _ESS_PER_CHAIN * n_chains:
-        action, detail = "Draw more.", f"Worst {ess:.0f} of {n_chains * n_draws} draws."
-        flags.append(Flag(FlagCode.LOW_ESS, Severity.ERROR, (), action, detail))
-    if diagnostics.get("bfmi", np.inf) < _BFMI:
-        action, detail = "Reparametrize, or tune longer.", f"Worst {diagnostics['bfmi']:.2f}."
-        flags.append(Flag(FlagCode.LOW_BFMI, Severity.ERROR, (), action, detail))
-    if n := int(diagnostics["divergences"]):
-        many = n > _DIVERGENT_SHARE * n_chains * n_draws
-        severity = Severity.ERROR if many else Severity.WARNING
-        action = "Raise target_accept, or reparametrize."
-        detail = f"{n} of {n_chains * n_draws} draws."
-        flags.append(Flag(FlagCode.DIVERGENCES, severity, (), action, detail))
-    return flags
-
-
-def check_no_higher(gain: float, kind: str) -> list[Flag]:
-    """Flag an optimum that a draw exceeds, after a search from that draw has not helped."""
-    if not np.isfinite(gain):  # no optimum, which has its own flag
-        return []
-    action = f"The {kind.upper()} is not the highest point: give another start."
-    detail = f"By {gain:.3g} in log-density."
-    return [Flag(FlagCode.DRAW_IS_HIGHER, Severity.ERROR, (), action, detail)]
-
-
-def check_near(log_density: float, draws: FloatArray, size: int) -> list[Flag]:
-    """Flag chains that stay far from the mode, given their own spread.
-
-    For a normal posterior of ``k`` parameters the log-density falls by ``k / 2`` from the mode
-    to the average draw, with a spread of ``sqrt(k / 2)``.
-
-    Parameters
-    ----------
-    log_density : float
-        Log-density at the mode, without Jacobian.
-    draws : array
-        Log-densities of the draws.
-    size : int
-        Number of parameters.
-    """
-    known = draws[np.isfinite(draws)]
-    usual = size / 2 + 3 * float(known.std()) + 3
-    gap = log_density - float(np.median(known))
-    if not gap > _ELSEWHERE * usual:
-        return []
-    detail = f"It is {gap:.3g} higher than the median draw; about {size / 2:.3g} is usual."
-    action = "The chains may be stuck, or the mode a narrow spike that has no mass."
-    return [Flag(FlagCode.DRAWS_ARE_ELSEWHERE, Severity.WARNING, (), action, detail)]

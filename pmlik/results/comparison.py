@@ -30,8 +30,6 @@ from pmlik.results.draws import curves_of_draws
 from pmlik.results.files import as_path, check_replaceable, write_text
 from pmlik.results.findings import (
     Finding,
-    constant_rows,
-    differs,
     find_findings,
     gather_inputs,
     select_findings,
@@ -43,6 +41,7 @@ from pmlik.results.point import PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.references import add_reference, reference_names
 from pmlik.results.table import Shown, Table
+from pmlik.results.verdict import Judgement, constant_rows, judge
 
 PathLike = str | os.PathLike[str]
 
@@ -121,15 +120,29 @@ class Comparison(Shown):
 
     @property
     def verdict(self) -> Literal["agree", "differ"] | None:
-        """``agree`` or ``differ``; None unless optima and chains are certified.
+        """``agree`` or ``differ``; None if no row has an MLE and chains that can be used.
 
         They agree if no posterior mean is further than a quarter of a posterior standard
         deviation from the MLE, and no posterior standard deviation more than a quarter off the
-        standard error.
+        standard error. Rows with an R-hat above 1.05 or fewer than 100 effective draws have no
+        say; `provisional` tells if anything stands against the verdict.
         """
-        if not self.trusted or self.table["shift in sd"].isna().all():
-            return None
-        return "differ" if bool(differs(self.table).any()) else "agree"
+        return self.judgement.verdict
+
+    @property
+    def provisional(self) -> bool:
+        """True if there is a verdict that further draws, or a better MLE, might change."""
+        return bool(self.provisional_reasons)
+
+    @property
+    def provisional_reasons(self) -> tuple[str, ...]:
+        """Sentences that say why the verdict is provisional: none if it is not."""
+        return self.judgement.reasons
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        """What is said of each row, and what stands against it."""
+        return judge(self)
 
     def findings(self, *, all: bool = False) -> tuple[Finding, ...]:
         """Return sentences made from the numbers: differences, their sizes and reasons, advice.
@@ -142,8 +155,8 @@ class Comparison(Shown):
         Returns
         -------
         tuple of Finding
-            The most important first; ``str(finding)`` is the sentence. Unless optima and chains
-            can all be trusted there is no verdict, only why.
+            The most important first; ``str(finding)`` is the sentence. Those that further draws
+            might change are ``provisional``.
         """
         return select_findings(self._all_findings, all=all)
 
@@ -255,7 +268,7 @@ class Comparison(Shown):
         """Return the name of the only estimate that has a flag, in brackets, or an empty string."""
         estimates = {"MLE": self.mle, "MAP": self.map, "posterior": self.posterior}
         estimates["joint mode"] = self.joint
-        whose = [n for n, estimate in estimates.items() if estimate and flag in estimate.flags]
+        whose = [n for n, e in estimates.items() if e and any(map(flag.says_same, e.flags))]
         return f" ({', '.join(whose)})" if 0 < len(whose) < 2 else ""
 
     def save(self, path: PathLike) -> Path:

@@ -47,7 +47,8 @@ def build_frame(comparison: Comparison) -> pd.DataFrame:
     table = pd.DataFrame(columns, index=pd.Index(list(columns["MLE"]), name="parameter"))
     for name in comparison.references:
         table[name] = column(point, name)
-    table["shift in sd"] = (table["posterior mean"] - table["MLE"]) / table["sd"]
+    shift = (table["posterior mean"] - table["MLE"]) / table["sd"]
+    table["shift in sd"] = shift.where(np.isfinite(shift))
     flags = [comparison.flags_about([label]) for label in table.index]
     table["flags"] = [", ".join(flag.code.name for flag in about) for about in flags]
     return table
@@ -179,12 +180,12 @@ def _estimate_notes(comparison: Comparison) -> list[tuple[str, str]]:
     if posterior is None:
         notes.append(("chains", "none"))
     else:
-        chains = describe_chains(posterior.diagnostics)
-        notes.append(("chains", _verdict(posterior.trusted, chains)))
-        nothing = "none, as there is nothing to compare"
-        verdict = comparison.verdict
-        words = nothing if comparison.trusted and not verdict else _VERDICTS[verdict]
-        notes.append(("verdict", words))
+        notes.append(("chains", describe_chains(posterior)))
+        verdict, reasons = comparison.verdict, comparison.provisional_reasons
+        nothing = not (verdict or comparison.judgement.against)
+        words = "none, as there is nothing to compare" if nothing else _VERDICTS[verdict]
+        notes.append(("verdict", f"provisional: {words}" if reasons else words))
+        notes += [("provisional", reason) for reason in reasons]
     return notes
 
 
@@ -200,7 +201,7 @@ def _likelihood_note(comparison: Comparison) -> str:
 _VERDICTS = {
     "agree": "likelihood and posterior agree (within a quarter of a posterior sd)",
     "differ": "likelihood and posterior differ (see shift/sd, and sd against SE)",
-    None: "none, as not all three can be trusted",
+    None: "none, as the MLE or the chains can't be trusted",
 }
 
 

@@ -11,20 +11,22 @@ import numpy as np
 import pandas as pd
 
 from pmlik.labels import bounds_of, labelled
-from pmlik.results.flags import Flag, Severity
+from pmlik.results.flags import Flag
 from pmlik.results.format import MINUS, count, format_number, format_to
 from pmlik.results.guard import Guard
 from pmlik.results.outliers import describe_outlier, describe_unbounded, find_outlier
 from pmlik.results.point import Status
+from pmlik.results.verdict import (
+    SHIFT,
+    SPREAD,
+    Judgement,
+    Standing,
+    constant_rows,
+    monte_carlo_error,
+)
 
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
-
-
-#: Beyond these likelihood and posterior are said to differ: posterior standard deviations
-#: between mean and MLE, and the factor (less one) between posterior sd and standard error.
-SHIFT = 0.25
-SPREAD = 0.25
 
 #: The beginning of the finding of a difference, after the label.
 DIFFER = "likelihood and posterior differ."
@@ -38,8 +40,8 @@ _MOST = 5
 # With a standard error this many times the posterior's, the likelihood says little.
 _WEAK = 3.0
 
-# Values of a constant are this close to each other.
-_SAME = 1e-8
+# The steps that begin or end at the posterior's median, which the draws know with an error.
+_BY_DRAWS = ("skewness", "tail")
 
 # Steps below this much of a posterior sd are not mentioned.
 _NEGLIGIBLE = 0.05
@@ -62,6 +64,8 @@ class Finding:
         Advice.
     importance : float
         In posterior standard deviations; infinite if nothing can be compared.
+    provisional : bool
+        True if further draws, or a better MLE, might change it.
     """
 
     labels: tuple[str, ...]
@@ -69,9 +73,10 @@ class Finding:
     text: str
     action: str
     importance: float
+    provisional: bool = False
 
     def __str__(self) -> str:
-        return f"{self.text} {self.action}".strip()
+        return f"{'Provisional: ' * self.provisional}{self.text} {self.action}".strip()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +95,13 @@ class FindingInputs:
         (lower, upper) by label, by what the interval is called.
     flags : tuple of Flag
     n_observations : int
-    trusted : bool
+    judgement : Judgement
+    median_error : pandas.Series
+        Monte Carlo standard errors of the posterior medians, by row.
     latents : frozenset of str
         Rows of latents, and of what they move: the likelihood integrates over them.
     at_boundary : frozenset of str
         Rows whose MLE is at a boundary of its support.
-    joint_flags : tuple of Flag
-        Of the joint mode alone.
     joint_unbounded : tuple of str
         Rows along which the joint mode grows without bound.
     """
@@ -107,10 +112,10 @@ class FindingInputs:
     intervals: Mapping[str, Mapping[str, tuple[float, float]]]
     flags: tuple[Flag, ...]
     n_observations: int
-    trusted: bool
+    judgement: Judgement
+    median_error: pd.Series
     latents: frozenset[str] = frozenset()
     at_boundary: frozenset[str] = frozenset()
-    joint_flags: tuple[Flag, ...] = ()
     joint_unbounded: tuple[str, ...] = ()
 
 
@@ -131,10 +136,10 @@ def gather_inputs(comparison: Comparison) -> FindingInputs:
         intervals=intervals,
         flags=comparison.flags,
         n_observations=comparison.mle.n_observations,
-        trusted=comparison.trusted,
+        judgement=comparison.judgement,
+        median_error=monte_carlo_error(comparison, "median"),
         latents=_latent_labels(comparison),
         at_boundary=frozenset(comparison.mle.at_boundary),
-        joint_flags=_joint_flags(comparison),
         joint_unbounded=_joint_unbounded(comparison),
     )
 
@@ -158,57 +163,28 @@ def _joint_unbounded(comparison: Comparison) -> tuple[str, ...]:
     return tuple(label for label in found if label not in shared)
 
 
-def _joint_flags(comparison: Comparison) -> tuple[Flag, ...]:
-    """Return the flags of the joint mode that no other estimate has."""
-    if comparison.joint is None:
-        return ()
-    others = [e for e in (comparison.mle, comparison.map, comparison.posterior) if e is not None]
-    shared = {flag for estimate in others for flag in estimate.flags}
-    return tuple(flag for flag in comparison.joint.flags if flag not in shared)
-
-
-def differs(table: pd.DataFrame) -> pd.Series:
-    """Return True where likelihood and posterior differ, by row of `Comparison.table`."""
-    shift = table["shift in sd"].abs()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.log(table["sd"] / table["SE"]).abs()
-    return (shift > SHIFT) | (spread > np.log1p(SPREAD))
-
-
-def constant_rows(table: pd.DataFrame) -> set[str]:
-    """Return the labels that have the same value everywhere, so that there is nothing to say."""
-    mle, mean = table["MLE"], table["posterior mean"]
-    same = (mean - mle).abs() <= _SAME * np.maximum(1.0, mean.abs())
-    nothing = table["sd"].isna() & table["SE"].isna()
-    return set(table.index[nothing & np.isfinite(mean) & (same | mle.isna())])
-
-
 def find_findings(inputs: FindingInputs) -> tuple[Finding, ...]:
-    """Return all findings, the most important first.
-
-    Without trusted optima and chains there is no verdict on any row, only why there is none.
-    """
-    if not inputs.trusted:
-        return _refusals(inputs)
-    table = inputs.table
-    found, agree, guard = [], [], Guard()
-    differ, aside = differs(table), inputs.latents | constant_rows(table)
-    for label in table.index:
-        if label in aside:
+    """Return all findings: what stands against the verdict, then the most important first."""
+    table, judgement = inputs.table, inputs.judgement
+    found, guard = [], Guard()
+    aside = inputs.latents | constant_rows(table)
+    agree = dict[bool, list[str]]()
+    for label, standing in judgement.rows.items():
+        if standing is Standing.AGREE and label not in aside:
+            open_ = judgement.general or label in judgement.open
+            agree.setdefault(open_, []).append(label)
+        if standing in (Standing.AGREE, Standing.REFUSED) or label in aside:
             continue
-        without = np.isnan(table.at[label, "shift in sd"])
-        if without or differ[label]:
-            make = _without if without else _difference
-            failed = Finding((label,), "no estimate", "", "", 0.0)
-            finding = guard.make(label, partial(make, inputs, label), failed)
-            found.append(finding if finding.text else replace(finding, text=_failure(guard)))
-        else:
-            agree.append(label)
+        make = _difference if standing is Standing.DIFFER else _without
+        failed = Finding((label,), "no estimate", "", "", 0.0)
+        finding = guard.make(label, partial(make, inputs, label), failed)
+        found.append(finding if finding.text else replace(finding, text=_failure(guard)))
     found += guard.make("outlier", partial(_outlier, inputs), [])
     found += guard.make("latents", partial(_about_latents, inputs), [])
     found.sort(key=lambda finding: -finding.importance)
-    whole = len(agree) == len(table) - len(aside)
-    return (*found, *_agreement(agree, whole=whole))
+    n_rows = len(table) - len(aside)
+    agreed = [_agreement(agree[o], n_rows, provisional=o) for o in sorted(agree)]
+    return (*_objections(inputs), *found, *agreed)
 
 
 def _failure(guard: Guard) -> str:
@@ -237,27 +213,23 @@ def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[
     return (*chosen, *(finding for finding in findings if finding.reason == "agree"))
 
 
-def _refusals(inputs: FindingInputs) -> tuple[Finding, ...]:
-    errors = [
-        flag
-        for flag in inputs.flags
-        if flag.severity is Severity.ERROR and flag not in inputs.joint_flags
-    ]
+def _objections(inputs: FindingInputs) -> list[Finding]:
+    """Return what stands against a verdict, or keeps it provisional."""
+    judgement = inputs.judgement
+    heads = {True: "Left out", False: "Provisional"} if judgement.verdict else {}
+    objections = [
+        (f"{heads.get(judgement.leaves_out(flag), 'No verdict')}{whose}", flag)
+        for whose, flag in judgement.against
+    ] + [(f"Not to be trusted{whose}", flag) for whose, flag in judgement.beside]
     said = [
-        Finding(
-            flag.variables,
-            "not trusted",
-            f"No verdict: {_sentence(flag)}",
-            flag.action,
-            np.inf,
-        )
-        for flag in errors
+        Finding(flag.variables, "not trusted", f"{head}: {flag.sentence}", flag.action, np.inf)
+        for head, flag in objections
     ]
-    if not said:
+    if not judgement.against and not judgement.sampled:
         text = "No verdict: there is no posterior to hold against the MLE and the MAP."
         action = "Call compare with sample=True, or sample_posterior."
         said.append(Finding((), "not trusted", text, action, np.inf))
-    return (*said, *(finding for finding in _outlier(inputs) if not finding.labels))
+    return said
 
 
 def _outlier(inputs: FindingInputs) -> list[Finding]:
@@ -289,10 +261,6 @@ def _about_latents(inputs: FindingInputs) -> list[Finding]:
     return [Finding(tuple(sorted(inputs.latents)), "latents", text, "", 0.0)]
 
 
-def _sentence(flag: Flag) -> str:
-    return str(Flag(flag.code, flag.severity, flag.variables, "", flag.detail))
-
-
 def _without(inputs: FindingInputs, label: str) -> Finding:
     row = inputs.table.loc[label]
     lacking = [name for name in ("MLE", "posterior mean", "sd") if not np.isfinite(row[name])]
@@ -320,8 +288,10 @@ def _difference(inputs: FindingInputs, label: str) -> Finding:
     excess = abs(np.log(ratio)) / np.log1p(SPREAD) * SHIFT if ratio > 0 else 0.0
     parts = [f"{label}: {DIFFER}"]
     reason = "width"
+    provisional = inputs.judgement.general or label in inputs.judgement.open
     if moved:
-        sentence, reason = _shift_sentence(inputs, label)
+        sentence, reason, clear = _shift_sentence(inputs, label)
+        provisional = provisional or not clear
         parts.append(sentence)
     if ratio > 0 and np.isfinite(ratio) and abs(np.log(ratio)) > np.log1p(SPREAD):
         parts.append(_width_sentence(inputs, label, ratio))
@@ -329,18 +299,22 @@ def _difference(inputs: FindingInputs, label: str) -> Finding:
     importance = float(np.nanmax([abs(shift), excess]))
     advice = reason if reason != "width" else "narrow" if ratio < 1 else "wide"
     text = " ".join(filter(None, parts))
-    return Finding((label,), reason, text, _ACTIONS[advice], importance)
+    return Finding((label,), reason, text, _ACTIONS[advice], importance, provisional)
 
 
-def _shift_sentence(inputs: FindingInputs, label: str) -> tuple[str, str]:
+def _shift_sentence(inputs: FindingInputs, label: str) -> tuple[str, str, bool]:
+    """Return the sentence, the leading step, and True if it leads by more than chance."""
     row = inputs.table.loc[label]
     shift, error = row["shift in sd"], np.nanmin([row["SE"], row["sd"]])
     way = f"{format_to(row['MLE'], error)} to {format_to(row['posterior mean'], error)}"
     text = f"From MLE to posterior mean ({way}) it is {_signed(shift)} posterior sd"
     steps = _steps(inputs, label)
     if not steps:
-        return f"{text}.", "prior"
-    reason = max(steps, key=lambda name: steps[name] * np.sign(shift))
+        return f"{text}.", "prior", True
+    reason, *after = sorted(steps, key=lambda name: -steps[name] * np.sign(shift))
+    error = 2 * inputs.median_error[label] / row["sd"]
+    by_draws = [name in _BY_DRAWS for name in (reason, *after[:1])]
+    lead = abs(steps[reason] - steps[after[0]]) if after else np.inf
     others = [
         f"{name} {_signed(size)}"
         for name, size in steps.items()
@@ -350,7 +324,7 @@ def _shift_sentence(inputs: FindingInputs, label: str) -> tuple[str, str]:
     text += f"; {', '.join(others)})." if others else ")."
     if label in inputs.at_boundary:
         text += " The MLE sits on the boundary of the support, the mean can't."
-    return text, reason
+    return text, reason, bool(lead >= error * sum(by_draws))
 
 
 def _steps(inputs: FindingInputs, label: str) -> dict[str, float]:
@@ -388,17 +362,16 @@ def _interval_sentence(inputs: FindingInputs, label: str) -> str:
     return f"The interval is {' and '.join(shown)}." if shown else ""
 
 
-def _agreement(labels: Sequence[str], *, whole: bool) -> list[Finding]:
-    if not labels:
-        return []
+def _agreement(labels: Sequence[str], n_rows: int, *, provisional: bool) -> Finding:
     shown = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
+    whole = "everything" if len(labels) == n_rows else shown
     text = (
-        f"Likelihood and posterior agree on {'everything' if whole else shown}: no mean is "
+        f"Likelihood and posterior agree on {whole}: no mean is "
         f"further than {SHIFT:g} posterior sd from the MLE, no posterior sd more than "
         f"{100 * SPREAD:g}% off the standard error."
     )
     action = "Either may be reported for these."
-    return [Finding(tuple(labels), "agree", text, action, 0.0)]
+    return Finding(tuple(labels), "agree", text, action, 0.0, provisional)
 
 
 def _signed(value: float) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pmlik.errors import EstimationError
@@ -67,10 +67,10 @@ class FlagCode(StrEnum):
     CUT_SHORT = "Sampling was cut short."
     DRAWS_NOT_FINITE = "Some of its draws are infinite or not a number."
     NO_SUMMARY = "The draws are kept, but could not be summarized."
-    HIGH_R_HAT = "The chains disagree (R-hat above 1.01)."
-    LOW_ESS = "Too few effective draws (bulk or tail ESS below 100 per chain)."
+    HIGH_R_HAT = "The chains disagree."
+    LOW_ESS = "Few effective draws (bulk or tail ESS)."
     HIGH_PARETO_K = "PSIS-LOO can't be trusted (a Pareto k above 0.7)."
-    LOW_BFMI = "The sampler explored the energy too slowly (BFMI below 0.2)."
+    LOW_BFMI = "The sampler explored the energy too slowly (BFMI below 0.3)."
     RESTARTED = "A posterior draw was higher than the optimum found first: searched again from it."
     DRAW_IS_HIGHER = "A posterior draw is higher than the optimum."
     DRAWS_ARE_ELSEWHERE = "The chains never come near the optimum."
@@ -123,13 +123,24 @@ class Flag:
     action: str = ""
     detail: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """What is the matter, without the action."""
+        about = f"{name_few(self.variables)}: " if self.variables else ""
+        return f"{about}{self.code.value} {self.detail}".strip()
+
+    def says_same(self, other: Flag) -> bool:
+        """True if it is the same flag, whatever its weight."""
+        return replace(self, severity=other.severity) == other
+
     def __str__(self) -> str:
-        shown, more = self.variables[:_MOST_NAMES], len(self.variables) - _MOST_NAMES
-        names = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-        about = f"{names}: " if names else ""
-        return " ".join(
-            part for part in (f"{about}{self.code.value}", self.detail, self.action) if part
-        )
+        return f"{self.sentence} {self.action}".strip()
+
+
+def name_few(names: Sequence[str]) -> str:
+    """Return the first names, and the number of the others."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def raise_if_strict(flags: Iterable[Flag], strict: bool) -> None:

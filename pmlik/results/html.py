@@ -7,19 +7,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from pmlik.labels import labelled, printable
 from pmlik.results.attribution import STEPS
 from pmlik.results.figures import list_key, report_figures
-from pmlik.results.findings import DIFFER, OUTLIER, SHIFT, SPREAD, Finding, differs
+from pmlik.results.findings import DIFFER, OUTLIER, Finding
 from pmlik.results.fit_section import fit_section, information_section
 from pmlik.results.flags import Flag, Severity
 from pmlik.results.format import count, format_to
 from pmlik.results.graph_layout import lay_out_graph
 from pmlik.results.guard import Guard
 from pmlik.results.posterior import describe_chains
+from pmlik.results.verdict import SHIFT, SPREAD
 
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _VERDICTS = {
     "agree": ("Likelihood and posterior agree", "agree"),
     "differ": ("Likelihood and posterior differ", "differ"),
-    None: ("No verdict: not everything here can be trusted", "none"),
+    None: ("No verdict: the MLE or the chains can't be trusted", "none"),
 }
 
 
@@ -65,6 +65,7 @@ def _gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any
         "verdict": words,
         "verdict_kind": kind,
         "threshold": _THRESHOLD,
+        "provisional": [printable(reason) for reason in comparison.provisional_reasons],
         "findings": [_finding(finding) for finding in screen],
         "more_findings": [_finding(finding) for finding in everything]
         if len(everything) > len(screen)
@@ -81,9 +82,11 @@ def _verdict(comparison: Comparison) -> tuple[str, str]:
     """Return the verdict in words, and its kind."""
     verdict = comparison.verdict
     words, kind = _VERDICTS[verdict]
-    if verdict is None and comparison.trusted:
+    if comparison.provisional:
+        words = f"{words} (provisional)"
+    if verdict is None and not comparison.judgement.against:
         words = "No verdict: no quantity has both an MLE and a posterior"
-    if comparison.posterior is None and comparison.mle.trusted and comparison.map.trusted:
+    if comparison.posterior is None and not comparison.judgement.against:
         words = "No verdict: there is no posterior to compare with"
     return words, kind
 
@@ -105,15 +108,15 @@ def _headline(comparison: Comparison, order: list[str]) -> str:
     """Return how many differ and their names, the most important first."""
     if comparison.verdict != "differ":
         return ""
-    different = differs(comparison.table)
-    labels = [printable(label) for label in order if different[label]]
+    different = set(comparison.judgement.differing)
+    labels = [printable(label) for label in order if label in different]
     shown = ", ".join(labels[:_NAMED]) + (
         f" and {len(labels) - _NAMED} more" * (len(labels) > _NAMED)
     )
     return f"{len(labels)} of {count(len(order), 'quantity', 'quantities')}: {shown}."
 
 
-def _finding(finding: Finding) -> dict[str, str]:
+def _finding(finding: Finding) -> dict[str, Any]:
     """Return label, text and advice apart; the heading says that it differs."""
     label = finding.labels[0] if len(finding.labels) == 1 else ""
     lead = f"{label}: "
@@ -123,13 +126,14 @@ def _finding(finding: Finding) -> dict[str, str]:
         "label": printable(label) if about else "",
         "text": printable(text[:1].upper() + text[1:]),
         "action": printable(finding.action),
+        "provisional": finding.provisional,
     }
 
 
 def _columns(comparison: Comparison) -> list[str]:
     """Return the headings of the page's table after the name."""
     columns = list(comparison.headings)
-    if comparison.trusted:
+    if comparison.verdict:
         columns.insert(columns.index("shift/sd") + 1, _REASON)
     if "profile" in comparison.intervals:
         columns.insert(columns.index("SE") + 1, _profile_heading(comparison))
@@ -158,11 +162,12 @@ def _rows(
         if finding.reason != OUTLIER
         for label in finding.labels
     }
-    differ = guard.make("marks", partial(differs, comparison.table), pd.Series(dtype=bool))
+    none: list[str] = []
+    differ = guard.make("marks", lambda: comparison.judgement.differing, none)
     made = [
         guard.make(
             f"row of {label}",
-            partial(_row, comparison, label, reasons.get(label, ""), bool(differ.get(label))),
+            partial(_row, comparison, label, reasons.get(label, ""), label in differ),
             None,
         )
         for label in order
@@ -180,7 +185,7 @@ def _row(comparison: Comparison, label: str, reason: str, differ: bool) -> dict[
         "label": printable(label),
         "cells": [cells[column] for column in _columns(comparison)],
         "flags": [str(i) for i, flag in enumerate(comparison.flags, start=1) if flag in about],
-        "differs": comparison.trusted and differ,
+        "differs": differ,
     }
 
 
@@ -261,9 +266,7 @@ def _certificates(comparison: Comparison) -> list[tuple[str, str]]:
             text += f" {same} of {len(c.searches)} starts ended there."
         rows.append((name, text if estimate.trusted else f"NOT TO BE TRUSTED: {text}"))
     if comparison.posterior is not None:
-        chains = describe_chains(comparison.posterior.diagnostics)
-        ok = comparison.posterior.trusted
-        rows.append(("chains", f"{chains}." if ok else f"NOT TO BE TRUSTED: {chains}."))
+        rows.append(("chains", f"{describe_chains(comparison.posterior)}."))
     return rows
 
 

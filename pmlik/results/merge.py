@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -26,7 +27,8 @@ def merge_estimates(
 
     A variable that an estimate lacks is NaN.
 
-    Returns ``dataset``: see `Comparison.dataset`. ``flags``: all flags, each once, errors first.
+    Returns ``dataset``: see `Comparison.dataset`. ``flags``: all flags, each once, errors first;
+    those of the joint mode alone are warnings.
     """
     methods = {"mle": mle, "map": map_estimate, "posterior": posterior}
     if joint is not None:
@@ -39,7 +41,10 @@ def merge_estimates(
         for name in names
         if any(name in estimate.values for estimate in estimates)
     }
-    flags = {flag: None for estimate in methods.values() if estimate for flag in estimate.flags}
+    flags = {flag: None for e in (mle, map_estimate, posterior) if e for flag in e.flags}
+    for flag in () if joint is None else joint.flags:  # nothing rests on it
+        error = flag.severity is Severity.ERROR and flag not in flags
+        flags[replace(flag, severity=Severity.WARNING) if error else flag] = None
     order = list(Severity)[::-1]
     coords = {"method": list(methods), "statistic": list(_STATISTICS)}
     dataset = xr.Dataset(variables, coords=coords)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from pmlik.results.flags import name_few
 from pmlik.results.format import format_number, format_to
 
 _METHODS = ("MLE", "MAP", "joint mode", "posterior mean")
@@ -68,7 +69,7 @@ def describe_unbounded(labels: tuple[str, ...], table: pd.DataFrame) -> str:
     shown = f" The MAP with the latents integrated out exists: {', '.join(known[:4])}."
     return (
         "Of the four answers the joint mode stands apart: it has no value. The density of "
-        f"parameters and latents together grows without bound as {', '.join(labels)} goes to the "
+        f"parameters and latents together grows without bound as {name_few(labels)} goes to the "
         "border, where the latents' own density is a spike that no data hold down. pm.find_MAP "
         f"looks for it, and where it stops is an accident.{shown if known else ''}"
     )

@@ -167,6 +167,7 @@ def to_json(comparison: Comparison, *, draws: bool = True) -> str:
     document = {
         "format": _FORMAT,
         "verdict": comparison.verdict,
+        "provisional": list(comparison.provisional_reasons),
         "findings": [str(finding) for finding in comparison.findings(all=True)],
         "table": rows,
         "record": sketch,

@@ -74,14 +74,19 @@ def test_advice_is_given_once() -> None:
 
 
 @pytest.mark.parametrize("severity", [Severity.WARNING, Severity.ERROR])
-def test_an_error_forbids_a_verdict_and_a_warning_does_not(severity: Severity) -> None:
+def test_an_error_makes_a_verdict_provisional_and_a_warning_does_not(severity: Severity) -> None:
     flag = Flag(FlagCode.DIVERGENCES, severity, (), "Raise target_accept.", "12 of 4000.")
     comparison = plain()
     posterior = replace(comparison.posterior, flags=(flag,))
     comparison = make_comparison(comparison.mle, comparison.map, posterior)
-    reasons = {f.reason for f in comparison.findings()}
-    assert (reasons == {"not trusted"}) == (severity is Severity.ERROR)
-    assert (comparison.verdict is None) == (severity is Severity.ERROR)
+    error = severity is Severity.ERROR
+    assert comparison.verdict == "differ"
+    assert comparison.provisional == error
+    said = [f for f in comparison.findings() if f.reason == "not trusted"]
+    rows = [f for f in comparison.findings() if f.reason != "not trusted"]
+    assert len(said) == error
+    assert all(finding.provisional == error for finding in rows)
+    assert all(str(finding).startswith("Provisional") == error for finding in rows)
 
 
 def test_nothing_is_said_of_what_can_not_be_compared() -> None:
