@@ -273,7 +273,7 @@ def _joint_mode(prepared: Prepared, stages: _Stages) -> PointEstimate | None:
 
     def find() -> PointEstimate | None:
         together = prepare_joint(prepared)
-        return None if together is None else estimate_point(together, "map")
+        return None if together is None else estimate_point(together, "map", briefly=True)
 
     return stages.run("joint mode", "Maximising over the latents, too", find, lambda: None)
 

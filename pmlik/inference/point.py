@@ -36,12 +36,15 @@ from pmlik.marginal.importance import LaplaceError, laplace_error
 from pmlik.model.roles import joined_by_prior
 from pmlik.optimize.convergence import gradient_error, gradient_error_at
 from pmlik.optimize.hessian import HessianEigen, HessianOperator, Variances
-from pmlik.optimize.multistart import Start, search_from_starts
+from pmlik.optimize.multistart import ROUNDS, Start, search_from_starts
 from pmlik.optimize.objective import LARGE_DATA, Kind, SearchPoint
 from pmlik.optimize.result import select_result
 from pmlik.results.directions import describe_direction, simplify
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd, Status
+
+# Rounds of a brief search.
+_FEW_ROUNDS = 2
 
 # The standard error of a constant is below this, relative to its value.
 _NO_ERROR = 1e-10
@@ -51,16 +54,24 @@ _LAPLACE_DRAWS, _LEAST_LAPLACE_DRAWS, _LAPLACE_TERMS = 1000, 100, 10_000_000
 
 
 @np.errstate(all="ignore")
-def estimate_point(prepared: Prepared, kind: Kind, first: Sequence[Start] = ()) -> PointEstimate:
-    """Find the MLE or the MAP of a prepared model. ``first``: starts to use before all others."""
+def estimate_point(
+    prepared: Prepared, kind: Kind, first: Sequence[Start] = (), *, briefly: bool = False
+) -> PointEstimate:
+    """Find the MLE or the MAP of a prepared model.
+
+    ``first``: starts to use before all others. ``briefly``: no further starts and rounds if
+    nothing is certified.
+    """
     problem = prepared.problem
     before = problem.likelihood.n_gradients, problem.likelihood.n_products
     objective = problem.objective(kind, prepared.start)
     starts = [*first, *list_starts(prepared, kind)]
     count = len(first) + count_starts(prepared)
-    if prepared.roles.latents:  # limits are looked for if nothing is certified
+    if briefly:
+        starts = starts[:count]
+    elif prepared.roles.latents:  # limits are looked for if nothing is certified
         starts = starts[: 2 * count]
-    reached = search_from_starts(objective, starts, count)
+    reached = search_from_starts(objective, starts, count, _FEW_ROUNDS if briefly else ROUNDS)
     start = prepared.start[objective.active]
     outcome = select_result(objective, reached, start, problem.n_observations)
     fit = PointFit(prepared, kind, objective, outcome)

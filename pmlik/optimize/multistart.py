@@ -37,7 +37,9 @@ _ROUNDING_FLOOR = 1e-8
 # error a millionth of that is not much; each step costs little, and about doubles the digits.
 _POLISHED = 1e-12
 _NEWTON_STEPS = 20
-_ROUNDS = 8
+
+#: Rounds of a trust region and Newton steps.
+ROUNDS = 8
 
 # Number of other searches that must end as low before a singular optimum is accepted.
 _WITNESSES = 2
@@ -67,6 +69,7 @@ def minimize(
     start: str,
     options: TrustRegionOptions = TRUST_REGION_OPTIONS[0],
     known: Sequence[SearchPoint] = (),
+    rounds: int = ROUNDS,
 ) -> SearchPoint:
     """Minimise from ``z`` to a certified optimum, or as far as possible.
 
@@ -82,7 +85,7 @@ def minimize(
         scales = find_scales(cached, z)
         if scales.where.size:  # from here on it does not matter where they started
             best = cached.examine(scales.place(cached, z))
-    best, is_known = _descend(cached, best, options, known)
+    best, is_known = _descend(cached, best, options, known, rounds)
     best.start = start
     if best.usable and not is_known and not is_inside(cached, best):
         best.converged = best.contracted = False
@@ -97,9 +100,10 @@ def _descend(
     best: SearchPoint,
     options: TrustRegionOptions,
     known: Sequence[SearchPoint],
+    rounds: int,
 ) -> tuple[SearchPoint, bool]:
     """Return the end of all rounds, and True if it is a known optimum."""
-    for i in range(_ROUNDS):
+    for i in range(rounds):
         if best.converged and any(_is_same(other, best) for other in known):
             return best, True
         best.contracted = best.contracted or _contracts(cached, best)
@@ -211,7 +215,7 @@ def _leave_saddle(cached: CachedObjective, saddle: SearchPoint) -> FloatArray:
 
 
 def search_from_starts(
-    objective: ObjectiveLike, starts: Sequence[Start], n_starts: int
+    objective: ObjectiveLike, starts: Sequence[Start], n_starts: int, rounds: int = ROUNDS
 ) -> list[SearchPoint]:
     """Minimise from one start after the other; return the end of each search.
 
@@ -236,13 +240,13 @@ def search_from_starts(
         z = x[objective.active]
         if not np.isfinite(objective.value_and_gradient(z)[0]):
             continue
-        optimum = minimize(objective, z, start.name, start.options, reached)
+        optimum = minimize(objective, z, start.name, start.options, reached, rounds)
         regular = optimum.converged and not optimum.is_flat
         settled |= regular or sum(are_equal(optimum, other) for other in reached) == _WITNESSES
         reached.append(optimum)
     if not reached:
         raise StartError("No start has a finite log-density.")
-    return reached + _minimize_from_lowest(objective, reached)
+    return reached + _minimize_from_lowest(objective, reached, rounds)
 
 
 def is_beside(optimum: SearchPoint, z: FloatArray, within: float = _BESIDE) -> bool:
@@ -259,7 +263,7 @@ def _is_same(known: SearchPoint, other: SearchPoint) -> bool:
 
 
 def _minimize_from_lowest(
-    objective: ObjectiveLike, reached: Sequence[SearchPoint]
+    objective: ObjectiveLike, reached: Sequence[SearchPoint], rounds: int
 ) -> list[SearchPoint]:
     """Minimise once more from the lowest point evaluated, if no optimum is as low."""
     usable = [optimum.value for optimum in reached if optimum.usable]
@@ -268,7 +272,7 @@ def _minimize_from_lowest(
         return []
     if lowest.lowest >= min(usable) - 1e-6 * (1 + abs(min(usable))):
         return []
-    return [minimize(objective, lowest.lowest_at, "lowest point met")]
+    return [minimize(objective, lowest.lowest_at, "lowest point met", rounds=rounds)]
 
 
 def are_equal(one: SearchPoint, other: SearchPoint) -> bool:

@@ -8,6 +8,7 @@ optimised.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -53,7 +54,7 @@ class _Path(NamedTuple):
         """Return the coordinate whose distance from the end is ``exp(-step)`` of that at first."""
         if self.edge is None:
             return self.begin + self.sign * step
-        return self.edge - (self.edge - self.begin) * np.exp(-step)
+        return self.edge - (self.edge - self.begin) * math.exp(-step)
 
 
 def find_unbounded(
