@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
 
@@ -120,6 +121,27 @@ def bounds_of(interval: xr.Dataset) -> dict[str, tuple[float, float]]:
     """Return (lower, upper) by label, of a dataset with the dim ``ci_bound``."""
     lower, upper = (labelled(interval.sel(ci_bound=b, drop=True)) for b in ("lower", "upper"))
     return {label: (lower[label], upper[label]) for label in lower}
+
+
+def mark_circles(values: xr.Dataset, circles: Mapping[str, Circle]) -> xr.Dataset:
+    """Return values with the turn of each circular variable as its attribute ``circle``."""
+    known = {name: circle for name, circle in circles.items() if name in values}
+    return values.assign({n: values[n].assign_attrs(circle=tuple(c)) for n, c in known.items()})
+
+
+def circles_of(values: xr.Dataset) -> dict[str, Circle]:
+    """Return the turn of each circular variable, by name, of values that `mark_circles` marked."""
+    marked = {str(n): array.attrs.get("circle") for n, array in values.data_vars.items()}
+    return {name: Circle(*ends) for name, ends in marked.items() if ends is not None}
+
+
+def circles_by_label(values: xr.Dataset) -> dict[str, Circle]:
+    """Return the turn of each circular scalar, by label, of values that `mark_circles` marked."""
+    return {
+        label: circle
+        for name, circle in circles_of(values).items()
+        for label in space_of(values[[name]]).labels
+    }
 
 
 def space_of(dataset: xr.Dataset) -> ParameterSpace:

@@ -1,4 +1,4 @@
-"""Numbers that are constant but for rounding."""
+"""Numbers that are constant but for rounding, and circular ones."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
+import xarray as xr
+from scipy import stats
 
 import pmlik
-from pmlik._summaries import is_constant
+from pmlik._summaries import Circle, is_constant, unwind
 from pmlik.inference.sample import numeric_posterior
 from pmlik.results.verdict import constant_rows, differs
 
 RNG = np.random.default_rng(0)
+TURN = Circle(-np.pi, np.pi)
 
 
 def _zero_sum(scale: float) -> np.ndarray:
@@ -99,3 +102,36 @@ def test_constants_are_not_compared(fitted: tuple[pm.Model, pmlik.PointEstimate]
     assert not {*constant} & {label for f in comparison.findings(all=True) for label in f.labels}
     assert set(comparison.leading_labels(len(table))[-3:]) == set(constant)
     assert numeric_posterior(posterior.tree, ["total"])["total"].notnull().all()  # draws are kept
+
+
+@pytest.mark.parametrize("centre", [0.0, 3.1, np.pi, -3.0])
+@pytest.mark.parametrize("spread", [1e-6, 0.3, 1.5])
+def test_circular_mean_and_standard_deviation_are_scipys(centre: float, spread: float) -> None:
+    raw = np.random.default_rng(3).normal(centre, spread, (2, 300))
+    draws = xr.DataArray(TURN.wrap(raw), dims=("chain", "draw"))
+    mean, sd = TURN.mean_and_sd(draws, ("chain", "draw"))
+    wanted = stats.circmean(raw, -np.pi, np.pi)
+    assert TURN.near(float(mean), wanted) == pytest.approx(wanted, abs=1e-12)
+    assert float(sd) == pytest.approx(stats.circstd(raw), rel=1e-4)
+    assert float(TURN.mean_and_sd(draws + 4 * np.pi, ("chain", "draw"))[1]) == pytest.approx(sd)
+
+
+def test_a_circle_of_degrees_from_zero() -> None:
+    degrees = Circle(0.0, 360.0)
+    assert degrees.wrap(-10.0) == 350.0
+    assert degrees.wrap(360.0) == 360.0
+    assert degrees.near(350.0, 5.0) == -10.0
+    assert degrees.near(170.0, 5.0) == 170.0
+    assert degrees.interval(-20.0, 10.0) == (340.0, 10.0)
+    assert degrees.interval(-200.0, 170.0) == (0.0, 360.0)
+    assert degrees.unwrap(340.0, 10.0, 355.0) == (340.0, 370.0)
+    assert degrees.unwrap(0.0, 360.0, 355.0) == (175.0, 535.0)
+    assert np.isnan(degrees.near(np.nan, 5.0))
+
+
+def test_draws_are_moved_by_whole_turns_to_one_side_of_the_cut() -> None:
+    raw = np.random.default_rng(4).normal(3.1, 0.2, (2, 100))
+    draws = xr.Dataset({"a": (("chain", "draw"), TURN.wrap(raw)), "b": (("chain", "draw"), raw)})
+    moved = unwind(draws, {"a": TURN, "absent": TURN})
+    assert np.ptp(moved["a"].to_numpy()) == pytest.approx(np.ptp(raw))
+    assert moved["b"].identical(draws["b"])

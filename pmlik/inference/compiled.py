@@ -22,6 +22,7 @@ from pmlik.logp.transforms import ConstrainedValues
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.marginal.integrand import Integrand
 from pmlik.marginal.standardize import standard_terms, standardize_latents
+from pmlik.model.circular import is_circular
 from pmlik.model.dims import default_dims, label_space
 from pmlik.model.graph import as_tensor, in_double_precision
 from pmlik.model.observations import count_observations, potentials_with_data
@@ -222,7 +223,7 @@ def _assemble(
         )
     likelihood.is_bounded = _are_probabilities(clone, terms[0])
     k = len(parameters)
-    values = ConstrainedValues(list(graphs), x, clone, mode, n_parameters=k)
+    values = ConstrainedValues(list(graphs), x, clone, mode, k, _period(clone, inputs, point))
     unconstrained = _unconstrained([value.name for value in inputs], point)
     initial = unconstrained.join(point)
     arrays = values.arrays(np.where(np.isfinite(initial), initial, 0.0))
@@ -296,6 +297,15 @@ def _mask(chosen: Sequence[bool], inputs: Sequence[Any], point: Mapping[str, Any
         np.full(np.size(point[value.name]), yes) for value, yes in zip(inputs, chosen, strict=True)
     ]
     return np.concatenate([np.zeros(0, bool), *parts])
+
+
+def _period(
+    model: TermsModel, inputs: Sequence[Any], point: Mapping[str, Any]
+) -> FloatArray | None:
+    """Return the turn of each coordinate in ``x``, infinite for most; None if none repeats."""
+    circular = [is_circular(model, model.values_to_rvs[value]) for value in inputs]
+    period = np.where(_mask(circular, inputs, point), 2 * np.pi, np.inf)
+    return period if any(circular) else None
 
 
 def _derived_of_parameters(model: TermsModel, roles: Roles) -> list[Any]:

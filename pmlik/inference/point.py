@@ -32,7 +32,9 @@ from pmlik.inference.point_state import PointFit
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.robust import make_robust
 from pmlik.inference.starts import count_starts, describe_point, first_start, list_starts
+from pmlik.labels import mark_circles
 from pmlik.marginal.importance import LaplaceError, laplace_error
+from pmlik.model.circular import find_circles
 from pmlik.model.roles import joined_by_prior
 from pmlik.optimize.convergence import gradient_error, gradient_error_at
 from pmlik.optimize.hessian import HessianEigen, HessianOperator, Variances
@@ -290,7 +292,7 @@ def _record(
     return PointEstimate(
         kind=fit.kind,
         prepared=fit.prepared,
-        values=_dataset(problem, values),
+        values=mark_circles(_dataset(problem, values), find_circles(fit.prepared.model)),
         std_error=_dataset(problem, errors),
         covariance=_covariance(problem, variances, (unknown | fit.held | constant)[:k]),
         statistics=FitStatistics(

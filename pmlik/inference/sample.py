@@ -15,11 +15,13 @@ import pymc as pm
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from pmlik._summaries import is_constant
+from pmlik._summaries import Circle, is_constant, unwind
 from pmlik.errors import ModelError
 from pmlik.inference.chains import check_chains, check_draws, diagnose, measure_convergence
 from pmlik.inference.options import check_ci_prob, seed_of
+from pmlik.labels import mark_circles
 from pmlik.logp.compile import compile_mode
+from pmlik.model.circular import find_circles
 from pmlik.model.validate import resolve_model
 from pmlik.results.flags import Flag, FlagCode, Severity, raise_if_strict
 from pmlik.results.guard import describe_failure
@@ -49,7 +51,8 @@ def estimate_posterior(
     prob = ci_prob or az.rcParams["stats.ci_prob"]
     draws = numeric_posterior(tree, names)
     try:
-        return _summarize(tree, draws, kind, prob, n_requested_draws(sample_kwargs))
+        circles = {n: c for n, c in find_circles(model).items() if n in draws}
+        return _summarize(tree, draws, circles, kind, prob, n_requested_draws(sample_kwargs))
     except Exception as error:  # noqa: BLE001 - a failed summary must not lose the draws
         flag = Flag(FlagCode.NO_SUMMARY, Severity.ERROR, (), "", f"{describe_failure(error)}.")
         nothing = xr.full_like(draws.isel(chain=0, draw=0, drop=True), np.nan)
@@ -60,18 +63,31 @@ def estimate_posterior(
 
 
 def _summarize(
-    tree: xr.DataTree, draws: xr.Dataset, kind: CiKind, prob: float, n_requested: int
+    tree: xr.DataTree,
+    draws: xr.Dataset,
+    circles: Mapping[str, Circle],
+    kind: CiKind,
+    prob: float,
+    n_requested: int,
 ) -> PosteriorEstimate:
+    draws = unwind(draws, circles)
     varying = _varying(draws)
     convergence = measure_convergence(varying)
     diagnostics = diagnose(tree, convergence)
     broken = [str(name) for name, array in draws.data_vars.items() if not np.isfinite(array).all()]
     chains, length = draws.sizes["chain"], draws.sizes["draw"]
+    interval = interval_of(varying, kind, prob)
+    values = draws.mean(("chain", "draw"), skipna=False)
+    std_error = varying.std(("chain", "draw"), ddof=1, skipna=False)
+    for name, circle in circles.items():
+        values[name], sd = circle.mean_and_sd(draws[name], ("chain", "draw"))
+        std_error[name] = sd.where(std_error[name].notnull())
+        interval[name] = circle.wrap(interval[name])
     return PosteriorEstimate(
         tree=tree,
-        values=draws.mean(("chain", "draw"), skipna=False),
-        std_error=varying.std(("chain", "draw"), ddof=1, skipna=False),
-        interval=interval_of(varying, kind, prob),
+        values=mark_circles(values, circles),
+        std_error=std_error,
+        interval=interval,
         diagnostics=diagnostics,
         flags=(
             *check_draws(broken, length, n_requested),

@@ -38,14 +38,21 @@ class ConstrainedValues:
 
     ``x`` (vector variable). ``graphs`` (sequence of variables): one per variable.
     ``n_parameters``: number of variables that are parameters.
+    ``period`` (n,): the turn after which each coordinate of ``x`` repeats, infinite for most.
     """
 
     def __init__(
-        self, graphs: Sequence[Any], x: Any, model: TermsModel, mode: Mode, n_parameters: int = 0
+        self,
+        graphs: Sequence[Any],
+        x: Any,
+        model: TermsModel,
+        mode: Mode,
+        n_parameters: int = 0,
+        period: FloatArray | None = None,
     ) -> None:
         self._graphs = plain_arrays(graphs)
         self._x, self._model, self._mode = x, model, mode
-        self._n_parameters = n_parameters
+        self._n_parameters, self.period = n_parameters, period
 
     @property
     def graphs(self) -> tuple[Any, list[Any]]:

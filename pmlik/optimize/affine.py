@@ -69,6 +69,11 @@ class AffineObjective:
         return self.objective.densities
 
     @property
+    def period(self) -> None:
+        """Combinations of coordinates do not repeat."""
+        return None
+
+    @property
     def values(self) -> ValuesLike:
         """Constrained values as a function of ``x``."""
         return self.objective.values

@@ -253,7 +253,7 @@ def is_beside(optimum: SearchPoint, z: FloatArray, within: float = _BESIDE) -> b
     """Return True if a point is within a fraction of a standard error of an optimum."""
     if not isinstance(optimum.curvature, HessianEigen):
         return False
-    away = optimum.curvature.eigenvectors.T @ ((z - optimum.z) / optimum.curvature.scale)
+    away = optimum.curvature.eigenvectors.T @ (optimum.offset(z) / optimum.curvature.scale)
     return bool(np.abs(optimum.curvature.eigenvalues) @ away**2 < within**2)
 
 

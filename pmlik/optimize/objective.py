@@ -49,7 +49,12 @@ class DensityLike(Protocol):
 
 
 class ValuesLike(Protocol):
-    """The constrained values (m,) of a flat vector ``x`` (n,), with products of their Jacobian."""
+    """The constrained values (m,) of a flat vector ``x`` (n,), with products of their Jacobian.
+
+    ``period`` (n,) has the turn after which a coordinate repeats, infinite for most; None for all.
+    """
+
+    period: FloatArray | None
 
     def __call__(self, x: FloatArray, /) -> FloatArray: ...  # noqa: D102
     def are_parameters(self, x: FloatArray, /) -> BoolArray: ...  # noqa: D102
@@ -73,6 +78,8 @@ class ObjectiveLike(Protocol):
     def active(self) -> BoolArray: ...  # noqa: D102
     @property
     def size(self) -> int: ...  # noqa: D102
+    @property
+    def period(self) -> FloatArray | None: ...  # noqa: D102
     def expand(self, z: FloatArray, /) -> FloatArray: ...  # noqa: D102
     def lift(self, z: FloatArray, /) -> FloatArray: ...  # noqa: D102
     def value_and_gradient(self, z: FloatArray, /) -> tuple[float, FloatArray]: ...  # noqa: D102
@@ -116,6 +123,11 @@ class Objective:
     def size(self) -> int:
         """Number of optimised coordinates."""
         return int(self.active.sum())
+
+    @property
+    def period(self) -> FloatArray | None:
+        """The turns (k,) after which the coordinates repeat, infinite for most; None for all."""
+        return None if self.values.period is None else self.values.period[self.active]
 
     def expand(self, z: FloatArray) -> FloatArray:
         """Return the full vector ``x`` of the active coordinates ``z``."""
@@ -180,6 +192,8 @@ class SearchPoint:
         and its point.
     from_saddle : array (k,), optional
         If the start was a saddle, the direction that leads down from it.
+    period : array (k,), optional
+        As of the objective.
     """
 
     z: FloatArray
@@ -194,6 +208,15 @@ class SearchPoint:
     lowest: float = np.inf
     lowest_at: FloatArray | None = None
     from_saddle: FloatArray | None = None
+    period: FloatArray | None = None
+
+    def offset(self, z: FloatArray) -> FloatArray:
+        """Return another point minus this one, the short way round where coordinates repeat."""
+        away = z - self.z
+        if self.period is None:
+            return away
+        turn = np.where(np.isfinite(self.period), self.period, 1.0)
+        return np.where(np.isfinite(self.period), away - turn * np.round(away / turn), away)
 
     @property
     def usable(self) -> bool:
@@ -265,7 +288,9 @@ class CachedObjective:
 
     def _examine(self, z: FloatArray) -> SearchPoint:
         value, gradient = self.value_and_gradient(z)
-        here = SearchPoint(z, value, gradient, None, np.zeros(len(z)), np.inf)
+        here = SearchPoint(
+            z, value, gradient, None, np.zeros(len(z)), np.inf, period=self.objective.period
+        )
         if not np.isfinite(value):
             return here
         curvature: HessianEigen | HessianOperator

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmlik._differences import central_difference
+from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 from pmlik.optimize.affine import AffineObjective
 
@@ -30,10 +31,18 @@ class Profiled:
         Indices among the constrained values, parameters first.
     n_parameters : int
         Number of parameters among them.
+    circle : Circle, optional
+        The turn of a single circular value.
     """
 
-    def __init__(self, affine: AffineObjective, places: Sequence[int], n_parameters: int) -> None:
-        self.affine, self.places = affine, list(places)
+    def __init__(
+        self,
+        affine: AffineObjective,
+        places: Sequence[int],
+        n_parameters: int,
+        circle: Circle | None = None,
+    ) -> None:
+        self.affine, self.places, self._circle = affine, list(places), circle
         self._values, self._n_parameters = affine.objective.values, n_parameters
 
     def value_and_gradient(self, u: FloatArray) -> tuple[float, FloatArray]:
@@ -65,6 +74,17 @@ class Profiled:
             int(touched[0]) if place < self._n_parameters and len(touched) == 1 else None
             for place, touched in zip(self.places, self._touched, strict=True)
         ]
+
+    @property
+    def most(self) -> float:
+        """The farthest from the optimum that a circular value is held: a coordinate a turn away."""
+        if self._circle is None:
+            return np.inf
+        return self._circle.period if self.coordinate is not None else self._circle.period / 2
+
+    @cached_property
+    def _centre(self) -> float:
+        return self.constrained_value(np.zeros(self.affine.size))
 
     @property
     def coordinate(self) -> int | None:
@@ -99,7 +119,8 @@ class Profiled:
                 held[i], normals[i] = x[coordinate], self._lifted[coordinate]
             else:
                 assert constrained is not None
-                held[i] = constrained[self.places[i]]
+                value = float(constrained[self.places[i]])
+                held[i] = value if self._circle is None else self._circle.near(value, self._centre)
                 normals[i] = self._values.vjp(x, self._units[i]) @ self._lifted
         return held, normals
 

@@ -21,9 +21,11 @@ from pmlik.plots.style import (
     mark,
     panels,
     shorten,
+    turn_ticks,
 )
 
 if TYPE_CHECKING:
+    from pmlik._summaries import Circle
     from pmlik.results.comparison import Comparison
     from pmlik.results.curves import Curves
 
@@ -109,6 +111,7 @@ def plot_compare(
     rows = list_rows(comparison)
     for i, (axes, label) in enumerate(zip(grid, labels, strict=True)):
         _draw_panel(axes, comparison.curves(label), rows, label, first=i == 0)
+        turn_ticks(axes, comparison.circles.get(label))
     handles = _legend(*grid)
     add_legend(figure, min(len(handles), 3 * min(len(labels), 3)), handles)
     return figure
@@ -126,9 +129,11 @@ def list_rows(comparison: Comparison) -> list[tuple[str, str, dict[str, Any]]]:
     def add(name: str, kind: str, centre: Any, lower: Any, upper: Any) -> None:
         values = zip(centre, lower, upper, strict=True)
         at = dict(zip(table.index, (tuple(map(float, v)) for v in values), strict=True))
+        at |= {n: _unwound(circle, near[n], *at[n]) for n, circle in comparison.circles.items()}
         if any(np.isfinite(v).any() for v in at.values()):
             rows.append((name, kind, at))
 
+    near = table["MLE"].where(np.isfinite(table["MLE"]), table["posterior mean"])
     nothing = np.full(len(table), np.nan)
     mle, error = table["MLE"], table["SE"]
     wald = f"MLE, {100 * prob:g}% Wald" if np.isfinite(error).any() else "MLE"
@@ -147,6 +152,14 @@ def list_rows(comparison: Comparison) -> list[tuple[str, str, dict[str, Any]]]:
     for name in comparison.references:
         add(name, "reference", table[name], nothing, nothing)
     return rows
+
+
+def _unwound(
+    circle: Circle, near: float, centre: float, lower: float, upper: float
+) -> tuple[float, float, float]:
+    """Return a circular estimate and the ends of its interval on the line, near a value."""
+    middle = circle.near(centre if np.isfinite(centre) else near, near)
+    return (middle if np.isfinite(centre) else np.nan, *circle.unwrap(lower, upper, middle))
 
 
 def _prob(comparison: Comparison) -> float:

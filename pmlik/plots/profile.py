@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pmlik.errors import ValuesError
 from pmlik.plots.likelihood import CURVE_KINDS
-from pmlik.plots.style import COLOURS, add_legend, panels, shorten
+from pmlik.plots.style import COLOURS, add_legend, panels, shorten, turn_ticks
 
 if TYPE_CHECKING:
     from pmlik.results.curves import ProfileCurve
@@ -56,6 +56,7 @@ def _draw_profile(axes: Any, panel: ProfileCurve, *, first: bool) -> None:
                 axes.plot([end], [y], "|", color=shade, ms=9, mew=2, ls="none")
     depth = -level * (1.4 + 0.2 * len(panel.intervals))
     axes.set(xlim=panel.limits, ylim=(depth, 0.12 * level), xlabel=shorten(panel.label))
+    turn_ticks(axes, panel.circle)
     axes.set_ylabel("log-likelihood below its maximum" if first else "")
     if first:
         add_legend(axes.figure, 3)

@@ -13,6 +13,7 @@ from pmlik.errors import ValuesError
 from pmlik.labels import printable
 
 if TYPE_CHECKING:
+    from pmlik._summaries import Circle
     from pmlik.results.curves import Curves
 
 
@@ -90,6 +91,12 @@ def draw_curves(axes: Any, curves: Curves) -> None:
         axes.plot(grid, relative, color=COLOURS["likelihood"], lw=2.2, label="relative likelihood")
     axes.axhline(0, color="0.6", lw=0.8, zorder=0)
     axes.set(xlim=(grid[0], grid[-1]), xlabel=shorten(curves.label), yticks=[0, 0.5, 1])
+
+
+def turn_ticks(axes: Any, circle: Circle | None) -> None:
+    """Write the values along the axis of a circular quantity as they are within its turn."""
+    if circle is not None:
+        axes.xaxis.set_major_formatter(lambda x, _: f"{circle.wrap(float(x)):.4g}")
 
 
 def mark(axes: Any, kind: str, x: float, y: float, name: str | None = None) -> None:

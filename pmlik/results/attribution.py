@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 from pmlik.labels import labelled, stack_like
 
@@ -120,14 +121,20 @@ def _row(points: Mapping[str, float], unit: float) -> dict[str, float | str]:
     return row
 
 
-def lay_out(points: Mapping[str, xr.Dataset], sd: xr.Dataset) -> Attribution:
+def lay_out(
+    points: Mapping[str, xr.Dataset], sd: xr.Dataset, circles: Mapping[str, Circle] | None = None
+) -> Attribution:
     """Return the attribution of the points; a variable that one of them lacks is NaN.
 
-    ``points``: by waypoint. The variables are those of ``sd``.
+    ``points``: by waypoint. The variables are those of ``sd``; those of ``circles`` are laid out
+    at most half a turn from the first point.
     """
     arrays = {}
     for name, template in sd.data_vars.items():
         stacked = [_values(dataset, str(name), template) for dataset in points.values()]
+        if circles and name in circles:
+            known = np.where(np.isfinite(stacked[0]), stacked[0], stacked[-1])
+            stacked = [circles[str(name)].near(point, known) for point in stacked]
         arrays[name] = stack_like(template, stacked, waypoint=list(points))
     return Attribution(xr.Dataset(arrays, coords={"waypoint": list(points)}), sd)
 

@@ -12,8 +12,9 @@ from typing import Any, Literal, Self
 import pandas as pd
 import xarray as xr
 
+from pmlik._summaries import Circle
 from pmlik.errors import ValuesError
-from pmlik.labels import select_variables
+from pmlik.labels import circles_by_label, labelled, select_variables
 from pmlik.results import storage
 from pmlik.results.attribution import Attribution
 from pmlik.results.background import Background
@@ -107,6 +108,14 @@ class Comparison(Shown):
         flags about the row.
         """
         return build_frame(self)
+
+    @cached_property
+    def circles(self) -> dict[str, Circle]:
+        """The turn of each circular scalar of the table, by label."""
+        rows = labelled(self.dataset.isel(method=0, statistic=0, drop=True))
+        sampled = {} if self.posterior is None else circles_by_label(self.posterior.values)
+        found = {**sampled, **circles_by_label(self.mle.values)}
+        return {label: circle for label, circle in found.items() if label in rows}
 
     @property
     def trusted(self) -> bool:

@@ -47,7 +47,10 @@ def build_frame(comparison: Comparison) -> pd.DataFrame:
     table = pd.DataFrame(columns, index=pd.Index(list(columns["MLE"]), name="parameter"))
     for name in comparison.references:
         table[name] = column(point, name)
-    shift = (table["posterior mean"] - table["MLE"]) / table["sd"]
+    mean = table["posterior mean"].copy()
+    for label, circle in comparison.circles.items():
+        mean[label] = circle.near(mean[label], table.at[label, "MLE"])
+    shift = (mean - table["MLE"]) / table["sd"]
     table["shift in sd"] = shift.where(np.isfinite(shift))
     flags = [comparison.flags_about([label]) for label in table.index]
     table["flags"] = [", ".join(flag.code.name for flag in about) for about in flags]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 
 
@@ -16,6 +17,7 @@ class Curves:
     ----------
     label : str
     grid : array (g,)
+        Near the estimate: that of a circular scalar goes on beyond the ends of its turn.
     log_likelihood : array (g,)
         Profile log-likelihood minus its highest value; NaN where it could not be had.
     prior, posterior : array (g,) or None
@@ -71,6 +73,8 @@ class ProfileCurve:
         By ``ci_kind``.
     limits : tuple of float
         Of the axis.
+    circle : Circle, optional
+        Of a circular scalar: its grid goes on beyond the ends of the turn.
     """
 
     label: str
@@ -82,3 +86,4 @@ class ProfileCurve:
     ci_prob: float
     intervals: Mapping[str, tuple[float, float]]
     limits: tuple[float, float]
+    circle: Circle | None = None

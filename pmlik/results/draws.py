@@ -35,8 +35,19 @@ def draws_of(comparison: Comparison | None, label: str) -> FloatArray | None:
         if label in labels:
             flat = array.transpose("sample", ...).to_numpy().reshape(array.sizes["sample"], -1)
             draws = np.asarray(flat[:, labels.index(label)], dtype=float)
+            draws = near_estimate(comparison, label, draws)
             return draws if np.isfinite(draws).any() else None
     return None
+
+
+def near_estimate[T: (float, FloatArray)](comparison: Comparison, label: str, x: T) -> T:
+    """Return values of a scalar, circular ones moved by whole turns near its MLE, else mean."""
+    circle = comparison.circles.get(label)
+    if circle is None:
+        return x
+    row = comparison.table.loc[label]
+    to = row["MLE"] if np.isfinite(row["MLE"]) else row["posterior mean"]
+    return circle.near(x, 0 * x + float(to))
 
 
 def density_of(draws: FloatArray, grid: FloatArray) -> FloatArray:
@@ -70,7 +81,11 @@ def finite_marks(comparison: Comparison, label: str) -> dict[str, float]:
     """Return MLE, MAP and mean of a scalar, those that exist."""
     row = comparison.table.loc[label]
     marks = {"MLE": row["MLE"], "MAP": row["MAP"], "mean": row["posterior mean"]}
-    return {name: float(value) for name, value in marks.items() if np.isfinite(value)}
+    return {
+        name: near_estimate(comparison, label, float(value))
+        for name, value in marks.items()
+        if np.isfinite(value)
+    }
 
 
 def curves_of_draws(comparison: Comparison, label: str) -> Curves:

@@ -17,7 +17,8 @@ from markupsafe import Markup
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from pmlik.labels import labelled, printable
+from pmlik._summaries import unwind
+from pmlik.labels import circles_of, labelled, printable
 from pmlik.plots.comparison import list_rows, plot_attribution, plot_compare, plot_forest
 from pmlik.plots.profile import plot_waterfall
 from pmlik.plots.style import COLOURS, shorten
@@ -153,7 +154,8 @@ def _traces(comparison: Comparison) -> list[ReportFigure]:
     posterior = comparison.posterior
     if posterior is None or not any(f.severity is not Severity.INFO for f in posterior.flags):
         return []
-    draws = _worst_draws(posterior.tree["posterior"].to_dataset())
+    draws = unwind(posterior.tree["posterior"].to_dataset(), circles_of(posterior.values))
+    draws = _worst_draws(draws)
     names = [str(name) for name in draws.data_vars]
     size = {"figsize": (7.0, 1.6 * len(names) + 0.6), "figsize_units": "inches"}
     groups = {"posterior": draws}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from pmlik._summaries import Circle
 from pmlik.labels import bounds_of, labelled
 from pmlik.results.flags import Flag
 from pmlik.results.format import MINUS, count, format_number, format_to
@@ -104,6 +105,8 @@ class FindingInputs:
         Rows whose MLE is at a boundary of its support.
     joint_unbounded : tuple of str
         Rows along which the joint mode grows without bound.
+    circles : mapping of str to Circle
+        The turn of each circular row.
     """
 
     table: pd.DataFrame
@@ -117,6 +120,7 @@ class FindingInputs:
     latents: frozenset[str] = frozenset()
     at_boundary: frozenset[str] = frozenset()
     joint_unbounded: tuple[str, ...] = ()
+    circles: Mapping[str, Circle] = field(default_factory=dict)
 
 
 def gather_inputs(comparison: Comparison) -> FindingInputs:
@@ -141,6 +145,7 @@ def gather_inputs(comparison: Comparison) -> FindingInputs:
         latents=_latent_labels(comparison),
         at_boundary=frozenset(comparison.mle.at_boundary),
         joint_unbounded=_joint_unbounded(comparison),
+        circles=comparison.circles,
     )
 
 
@@ -237,7 +242,7 @@ def _outlier(inputs: FindingInputs) -> list[Finding]:
     if inputs.joint_unbounded:
         text = describe_unbounded(inputs.joint_unbounded, inputs.table)
         return [Finding((), "integration", text, _ACTIONS["integration"], np.inf)]
-    outlier = find_outlier(inputs.table)
+    outlier = find_outlier(inputs.table, inputs.circles)
     if outlier is None or outlier.distance <= SHIFT:
         return []
     text = describe_outlier(outlier, inputs.table)
@@ -359,7 +364,9 @@ def _interval_sentence(inputs: FindingInputs, label: str) -> str:
         for name, at in inputs.intervals.items()
         if label in at and not np.isnan(at[label]).any()
     ]
-    return f"The interval is {' and '.join(shown)}." if shown else ""
+    crossed = any(at[label][0] > at[label][1] for at in inputs.intervals.values() if label in at)
+    across = ", across the ends of the turn" if crossed else ""
+    return f"The interval is {' and '.join(shown)}{across}." if shown else ""
 
 
 def _agreement(labels: Sequence[str], n_rows: int, *, provisional: bool) -> Finding:

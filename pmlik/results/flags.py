@@ -76,6 +76,7 @@ class FlagCode(StrEnum):
     DRAWS_ARE_ELSEWHERE = "The chains never come near the optimum."
     NO_FINITE_END = "Its profile levels off before it has fallen far enough: no finite end there."
     ENDS_AT_BORDER = "Its profile has not fallen far enough at its border, where the interval ends."
+    WHOLE_TURN = "Its profile falls far enough nowhere: the interval is the whole turn."
     ENDS_AT_EDGE = "The likelihood jumps to zero there, which ends the interval."
     PROFILE_RISES = "Its profile rises again farther out; the end is the one nearest the estimate."
     PROFILE_BREAKS = "Its profile could not be traced until it had fallen far enough: no end there."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from pmlik._summaries import Circle
 from pmlik.results.flags import name_few
 from pmlik.results.format import format_number, format_to
 
@@ -25,10 +27,12 @@ class Outlier(NamedTuple):
     distance: float
 
 
-def find_outlier(table: pd.DataFrame) -> Outlier | None:
+def find_outlier(
+    table: pd.DataFrame, circles: Mapping[str, Circle] | None = None
+) -> Outlier | None:
     """Return the answer that stands apart the most, over all rows that have four.
 
-    ``table``: `Comparison.table`.
+    ``table``: `Comparison.table`. ``circles``: the turn of each circular row.
     Returns: None where there is no joint mode, or no row with all four.
     """
     if "joint mode" not in table:
@@ -38,6 +42,8 @@ def find_outlier(table: pd.DataFrame) -> Outlier | None:
         values = row[list(_METHODS)].to_numpy(dtype=float)
         if not np.isfinite(values).all() or not row["sd"] > 0:
             continue
+        if circles and label in circles:
+            values = circles[str(label)].near(values, np.full(len(values), values[0]))
         for i, method in enumerate(_METHODS):
             others = np.median(np.delete(values, i))
             found.append(Outlier(method, str(label), float(abs(values[i] - others) / row["sd"])))

@@ -150,7 +150,8 @@ class PointEstimate(Shown):
     ----------
     kind : {"mle", "map"}
     values : xarray.Dataset
-        In the user's units, with the model's dims and coords, derived quantities included.
+        In the user's units, with the model's dims and coords, derived quantities included. A
+        circular variable has an attribute ``circle``, the ends of its turn.
     std_error : xarray.Dataset
         Like ``values``: delta method from the observed information of the log-likelihood
         (MLE) or of the log-likelihood plus log-prior (MAP), Jacobian off.

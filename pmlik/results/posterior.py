@@ -29,7 +29,9 @@ class PosteriorEstimate(Shown):
     tree : xarray.DataTree
         The result of ``pm.sample``, unchanged.
     values : xarray.Dataset
-        Posterior means.
+        Posterior means. A circular variable has an attribute ``circle``, the ends of its turn; its
+        mean and standard deviation are circular, and an interval across the cut has a lower end
+        above the upper one.
     std_error : xarray.Dataset
         Posterior standard deviations.
     interval : xarray.Dataset

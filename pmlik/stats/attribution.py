@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from pmlik._summaries import unwind
 from pmlik._typing import FloatArray
 from pmlik.errors import PmlikError
 from pmlik.inference.compiled import sampled_prior
 from pmlik.inference.prepare import Prepared
+from pmlik.labels import circles_of
 from pmlik.logp.points import read_points
 from pmlik.model.describe import describe_edges, describe_model
 from pmlik.optimize.multistart import Start, search_from_starts
@@ -65,7 +67,7 @@ def _attribute(
     if "joint" in dataset["method"].to_numpy():
         joint = {"method": "joint", "statistic": "estimate"}
         points["joint mode"] = dataset.sel(joint, drop=True)
-    return lay_out(points, posterior.std_error[kept])
+    return lay_out(points, posterior.std_error[kept], circles_of(posterior.values))
 
 
 @np.errstate(all="ignore")
@@ -125,4 +127,5 @@ def median_of(posterior: PosteriorEstimate) -> xr.Dataset:
     """Return the posterior medians of the variables that have a mean."""
     draws = posterior.tree["posterior"].dataset
     names = [name for name in posterior.values.data_vars if name in draws]
-    return draws[names].astype(float).median(("chain", "draw"), skipna=False)
+    known = unwind(draws[names].astype(float), circles_of(posterior.values))
+    return known.median(("chain", "draw"), skipna=False)

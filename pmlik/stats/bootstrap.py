@@ -16,7 +16,7 @@ from pmlik.errors import ModelError
 from pmlik.inference.options import seed_of
 from pmlik.inference.prepare import Prepared, prepared_of
 from pmlik.inference.units import Cluster, read_units
-from pmlik.labels import labelled, space_of, stack_like
+from pmlik.labels import circles_of, labelled, space_of, stack_like
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.format import format_number, format_to
@@ -42,7 +42,8 @@ class Bootstrap(Shown):
     draws : xarray.Dataset
         Its replicates, derived quantities included, with a first dim ``replicate``. NaN where a
         refit failed; such replicates are counted, not removed. A value that the resampled data
-        say nothing about (the effect of a group that was not drawn) is NaN on its own.
+        say nothing about (the effect of a group that was not drawn) is NaN on its own. Angles are
+        those nearest to the estimate, and go on beyond the cut at pi.
     fits : xarray.Dataset
         By ``replicate``: ``log_likelihood`` of the replicate's own (weighted) data at its
         estimate, its ``newton_decrement`` in standard errors, and ``outcome``.
@@ -268,12 +269,14 @@ def _record(
     k = problem.parameters.size
     space = [(problem.parameters, refits.values[:, :k]), (problem.derived, refits.values[:, k:])]
     variables = {}
-    n = len(refits.outcome)
+    n, circles = len(refits.outcome), circles_of(estimate.values)
     for part, flat in space:
         for name, where in part.slices.items():
             like = estimate.values[name]
             rows = flat[:, where].reshape(n, *like.shape)
             rows = np.where(np.isnan(like.values), np.nan, rows)
+            if name in circles:
+                rows = circles[name].near(rows, np.broadcast_to(like.values, rows.shape))
             variables[name] = stack_like(like, rows, replicate=np.arange(n))
     fits = {
         "log_likelihood": refits.log_likelihood,

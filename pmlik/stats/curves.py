@@ -10,11 +10,12 @@ import xarray as xr
 from scipy import interpolate
 
 from pmlik._runtime import TimeBudget, least_seconds
+from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 from pmlik.errors import PmlikError
 from pmlik.inference.likelihood import Likelihood
 from pmlik.inference.prepare import prepared_of
-from pmlik.labels import labelled
+from pmlik.labels import circles_by_label, labelled
 from pmlik.results.comparison import Comparison
 from pmlik.results.curves import Curves, JointCurves
 from pmlik.results.draws import (
@@ -189,19 +190,21 @@ def compute_curves(
     draws, place = draws_of(comparison, label), _place(likelihood, label)
     low, high = _range(likelihood, draws, label)
     grid = np.linspace(low, high, FINE)
+    circle = _circle(likelihood, label)
     profile = np.full(FINE, np.nan)
     if profiled and traced:
         seen = _trace(likelihood.mle, label)
         profile = profile if seen is None else _below(seen, grid)
     elif profiled:
         knots = np.linspace(low, high, _KNOTS)
-        values = likelihood.surface({label: knots}, others="profile").to_numpy()
+        at = knots if circle is None else circle.wrap(knots)
+        values = likelihood.surface({label: at}, others="profile").to_numpy()
         profile = _refine(knots, values, grid, _highest(likelihood, values))
     return Curves(
         label=label,
         grid=grid,
         log_likelihood=profile,
-        prior=likelihood.natural.prior_density(place, grid),
+        prior=likelihood.natural.prior_density(place, circle.wrap(grid) if circle else grid),
         posterior=None if draws is None else density_of(draws, grid),
         marks=_marks(likelihood, comparison, label),
     )
@@ -214,7 +217,9 @@ def compute_joint(
     draws = [draws_of(comparison, label) for label in labels]
     ranges = [_range(likelihood, d, label) for d, label in zip(draws, labels, strict=True)]
     knots = [np.linspace(low, high, _JOINT_KNOTS) for low, high in ranges]
-    surface = likelihood.surface(dict(zip(labels, knots, strict=True)), others="profile").to_numpy()
+    circles = [_circle(likelihood, label) for label in labels]
+    at = [knot if c is None else c.wrap(knot) for knot, c in zip(knots, circles, strict=True)]
+    surface = likelihood.surface(dict(zip(labels, at, strict=True)), others="profile").to_numpy()
     both = None if draws[0] is None or draws[1] is None else np.column_stack([draws[0], draws[1]])
     marks = [_marks(likelihood, comparison, label) for label in labels]
     return JointCurves(
@@ -230,6 +235,10 @@ def _place(likelihood: Likelihood, label: str) -> int:
     return list(labelled(likelihood.template)).index(label)
 
 
+def _circle(likelihood: Likelihood, label: str) -> Circle | None:
+    return circles_by_label(likelihood.mle.values).get(label)
+
+
 def _range(likelihood: Likelihood, draws: FloatArray | None, label: str) -> tuple[float, float]:
     """Return a range that shows the likelihood and the posterior."""
     ends = []
@@ -243,6 +252,11 @@ def _range(likelihood: Likelihood, draws: FloatArray | None, label: str) -> tupl
     if not ends or min(ends) == max(ends):
         centre = ends[0] if ends else 0.0
         ends = [centre - 1.0, centre + 1.0]
+    circle = _circle(likelihood, label)
+    if circle is not None:
+        centre = estimate if np.isfinite(estimate) else (min(ends) + max(ends)) / 2
+        half = circle.period / 2
+        return max(min(ends), centre - half), min(max(ends), centre + half)
     return likelihood.natural.stretch(_place(likelihood, label), min(ends), max(ends))
 
 
@@ -266,4 +280,8 @@ def _marks(likelihood: Likelihood, comparison: Comparison | None, label: str) ->
         marks["MAP"] = labelled(comparison.map.values).get(label, np.nan)
         if comparison.posterior is not None:
             marks["mean"] = labelled(comparison.posterior.values).get(label, np.nan)
+    circle = _circle(likelihood, label)
+    if circle is not None:
+        first = next((value for value in marks.values() if np.isfinite(value)), np.nan)
+        marks = {name: circle.near(float(value), first) for name, value in marks.items()}
     return {name: float(value) for name, value in marks.items() if np.isfinite(value)}

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from pmlik.errors import ValuesError
 from pmlik.inference.likelihood import Likelihood
-from pmlik.labels import labelled, select_variables
+from pmlik.labels import circles_by_label, labelled, select_variables
 from pmlik.plots.likelihood import draw_likelihood
 from pmlik.plots.profile import draw_profiles
+from pmlik.plots.style import turn_ticks
 from pmlik.results.comparison import Comparison
 from pmlik.results.point import PointEstimate
 from pmlik.stats.curves import compute_curves, compute_joint
@@ -80,7 +81,11 @@ def plot_likelihood(
     joint = None
     if len(labels) == 2:
         joint = compute_joint(likelihood, comparison, (labels[0], labels[1]))
-    return draw_likelihood(curves, joint, figure_kwargs, col_wrap)
+    figure = draw_likelihood(curves, joint, figure_kwargs, col_wrap)
+    circles = circles_by_label(likelihood.mle.values)
+    for axes, label in zip(figure.axes, labels, strict=False):
+        turn_ticks(axes, circles.get(label))
+    return figure
 
 
 def plot_profile(

@@ -16,7 +16,7 @@ from pmlik._typing import FloatArray
 from pmlik.errors import ModelError, ValuesError
 from pmlik.inference.options import check_ci_prob
 from pmlik.inference.prepare import prepared_of
-from pmlik.labels import label_bounds, labelled
+from pmlik.labels import circles_by_label, circles_of, label_bounds, labelled
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, Severity
 from pmlik.results.point import PointEstimate
@@ -67,7 +67,8 @@ def interval_wald(
     -------
     xarray.Dataset
         Natural units, with a last dim ``ci_bound`` (lower, upper) and the attributes
-        ``ci_kind``, ``ci_prob`` and ``scale``. NaN without a standard error.
+        ``ci_kind``, ``ci_prob`` and ``scale``. NaN without a standard error. That of an angle
+        which crosses the cut at pi has a lower end above the upper one.
 
     Raises
     ------
@@ -100,6 +101,10 @@ def interval_wald(
         }
     else:
         bounds = _unconstrained(mle, list(labelled(template)), quantile)
+    for label, circle in circles_by_label(template).items():
+        reach = quantile * labelled(mle.std_error)[label]
+        value = labelled(template)[label]
+        bounds[label] = circle.interval(value - reach, value + reach)
     return label_bounds(template, bounds, ci_kind="wald", ci_prob=ci_prob, scale=scale)
 
 
@@ -259,11 +264,13 @@ def interval_bootstrap(
     check_ci_prob(ci_prob)
     probs = [(1 - ci_prob) / 2, (1 + ci_prob) / 2]
     kept = bootstrap.usable_draws
-    variables = {}
+    variables, circles = {}, circles_of(bootstrap.values)
     for name, array in kept.data_vars.items():
         ends = _quantiles(array.values, probs)
         if method == "basic":
             ends = 2 * bootstrap.values[name].values - ends[::-1]
+        if name in circles:
+            ends = circles[str(name)].wrap(ends)
         dims = (*array.dims[1:], "ci_bound")
         coords = {**bootstrap.values[name].coords, "ci_bound": ["lower", "upper"]}
         variables[name] = xr.DataArray(np.moveaxis(ends, 0, -1), dims=dims, coords=coords)

@@ -16,7 +16,7 @@ from pmlik.errors import EstimationError, ValuesError
 from pmlik.inference.options import check_ci_prob
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import prepared_of
-from pmlik.labels import bounds_of, label_bounds, labelled, select_variables
+from pmlik.labels import bounds_of, circles_by_label, label_bounds, labelled, select_variables
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.optimize.multistart import Start
 from pmlik.results.comparison import Comparison
@@ -44,14 +44,17 @@ class Profile:
     estimate : PointEstimate
         The MLE of the profiles: the one given, or a higher one found while profiling.
     curves : Mapping of str to xarray.Dataset
-        By label, each with the dim ``value`` (the scalar, natural units): ``log_likelihood``;
+        By label, each with the dim ``value`` (the scalar, natural units; an angle's go on beyond
+        the cut at pi): ``log_likelihood``;
         ``signed_root``, ``sign(v - mle) sqrt(2 (l(mle) - l(v)))``, a straight line where the
         Wald interval is right; ``parameters`` (value, parameter), all parameters' natural
         values at the constrained optimum; ``distance``, how far that is from exact, in SE.
     interval : xarray.Dataset
         With a last dim ``ci_bound``, attributes ``ci_kind`` and ``ci_prob``. Infinite, or the
         border of the support, where the profile never falls far enough; NaN where it could not
-        be traced.
+        be traced. The ends of an angle are wrapped: the lower one is above the upper one where the
+        interval crosses the cut. Where its profile falls far enough nowhere, the interval is the
+        whole turn.
     flags : tuple of Flag
         About the profiles; those of the estimate are in ``estimate.flags``.
     """
@@ -287,7 +290,8 @@ def tracer_of(mle: PointEstimate) -> ProfileTracer:
     parameters = prepared.problem.parameters.labels
     infinite = [places[label] for label in mle.at_infinity if label in parameters]
     faded = LimitInfo(boundary, infinite, prepared.start) if boundary or infinite else None
-    return ProfileTracer(prepared.problem, mle.unconstrained, faded)
+    circles = {places[label]: c for label, c in circles_by_label(mle.values).items()}
+    return ProfileTracer(prepared.problem, mle.unconstrained, faded, circles)
 
 
 def places_of(mle: PointEstimate) -> dict[str, int]:
@@ -361,6 +365,8 @@ def _flag_side(label: str, side: str, end: float, finish: TraceStatus, rises: bo
     if finish is TraceStatus.FLAT:
         code = FlagCode.NO_FINITE_END if np.isinf(end) else FlagCode.ENDS_AT_BORDER
         return [Flag(code, Severity.INFO, (label,), "", side)]
+    if finish is TraceStatus.AROUND and np.isfinite(end):
+        return [Flag(FlagCode.WHOLE_TURN, Severity.INFO, (label,))] if "lower" in side else []
     if finish is TraceStatus.EDGE:
         return [Flag(FlagCode.ENDS_AT_EDGE, Severity.INFO, (label,), "", side)]
     if finish is not TraceStatus.REACHED:
@@ -376,6 +382,11 @@ def label_curve(mle: PointEstimate, label: str, ends: ProfileEndpoints) -> xr.Da
     parameters = prepared_of(mle, "profile").problem.parameters
     delta_nll = np.array([point.delta_nll for point in ends.curve])
     value = ends.values[:, places_of(mle)[label]]
+    circle = circles_by_label(mle.values).get(label)
+    if circle is not None and len(value):
+        value = np.unwrap(value, period=circle.period)
+        at = int(np.argmin(np.abs(ends.sides)))
+        value += circle.wrap(float(value[at])) - value[at]
     return xr.Dataset(
         {
             "log_likelihood": ("value", mle.log_likelihood - delta_nll),

@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import interpolate, stats
 
 from pmlik._typing import FloatArray
-from pmlik.labels import bounds_of, labelled, select_variables
+from pmlik.labels import bounds_of, circles_by_label, labelled, select_variables
 from pmlik.results.comparison import Comparison
 from pmlik.results.curves import ProfileCurve
 from pmlik.results.point import PointEstimate
@@ -61,6 +61,9 @@ def compute_profiles(
 def _curve(made: Profile, label: str, intervals: Mapping[str, tuple[float, float]]) -> ProfileCurve:
     level = float(stats.chi2.ppf(made.ci_prob, 1)) / 2
     estimate = labelled(made.estimate.values)[label]
+    circle = circles_by_label(made.estimate.values).get(label)
+    if circle is not None:
+        intervals = {kind: circle.unwrap(*ends, estimate) for kind, ends in intervals.items()}
     error = labelled(made.estimate.std_error)[label]
     seen = made.curves[label]
     limits = _limits(seen, estimate, intervals, level)
@@ -76,6 +79,7 @@ def _curve(made: Profile, label: str, intervals: Mapping[str, tuple[float, float
         ci_prob=made.ci_prob,
         intervals=intervals,
         limits=limits,
+        circle=circle,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from scipy import linalg
 
+from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 from pmlik.inference.compiled import CompiledModel
 from pmlik.optimize.affine import AffineObjective
@@ -92,12 +93,18 @@ class ProfileTracer:
         The MLE, unconstrained; of a limit, a point as good as there.
     limit : LimitInfo, optional
         Set if the MLE is a limit.
+    circles : mapping of int to Circle, optional
+        The turn of each circular value, by its index.
     """
 
     def __init__(
-        self, problem: CompiledModel, x: FloatArray, limit: LimitInfo | None = None
+        self,
+        problem: CompiledModel,
+        x: FloatArray,
+        limit: LimitInfo | None = None,
+        circles: Mapping[int, Circle] | None = None,
     ) -> None:
-        self.problem, self.x, self._limit = problem, x, limit
+        self.problem, self.x, self._limit, self._circles = problem, x, limit, circles or {}
         self._objective = problem.objective("mle", x)
         self._z = x[self._objective.active]
         basis = np.eye(len(self._z))
@@ -144,7 +151,8 @@ class ProfileTracer:
         return self.affine.extended(self._directions) if self._limit else self.affine
 
     def _profiled(self, affine: AffineObjective, place: int) -> Profiled:
-        return Profiled(affine, [place], self.problem.parameters.size)
+        circle = self._circles.get(place)
+        return Profiled(affine, [place], self.problem.parameters.size, circle)
 
     def symmetric(self, place: int, quantile: float) -> tuple[float, float] | None:
         """Return endpoints symmetric in a parameter's own coordinate; None without one."""
@@ -192,7 +200,7 @@ class ProfileTracer:
         self, profiled: Profiled, start: Point, side: int, level: float
     ) -> tuple[Profiled, ProfileTrace]:
         """Trace one side; where the optimum leaves a border, go on without that border."""
-        trace = trace_profile(profiled, start, side, level)
+        trace = trace_profile(profiled, start, side, level, profiled.most)
         if self._limit is None or trace.end is None:
             return profiled, trace
         whole = self._profiled(self._whole, profiled.places[0])
@@ -208,7 +216,7 @@ class ProfileTracer:
             or released.delta_nll > trace.end.delta_nll - _RELEASED
         ):
             return profiled, trace
-        return whole, trace_profile(whole, released, side, level)
+        return whole, trace_profile(whole, released, side, level, whole.most)
 
     def _collect(
         self,
@@ -219,6 +227,9 @@ class ProfileTracer:
         start: Point,
     ) -> ProfileEndpoints:
         lower, upper = (self._end(profiled, trace, orientation, level) for profiled, trace in sides)
+        circle = self._circles.get(sides[0][0].places[0])
+        if circle and all(trace.status is TraceStatus.AROUND for _, trace in sides):
+            lower, upper = circle
         rows, points, signs = [], list[Point](), list[int]()
         for (profiled, trace), order in zip(sides, (-1, 1), strict=True):
             seen = _ordered(profiled, trace, level, n_points)[::order]

@@ -40,6 +40,9 @@ _MISSED, _MISSED_SHARE = 0.5, 0.5
 _SHORTEST = 1e-8
 _SATURATED = 1e-3
 
+# The least number of steps of a circular quantity.
+_ROUND = 16
+
 # A point is better than the optimum when it is higher by more than this.
 _BETTER = 1e-6
 
@@ -52,6 +55,7 @@ class TraceStatus(StrEnum):
     EDGE = "the density jumps to zero before the level is reached"
     BRANCH = "the branch of constrained optima ends before the level is reached"
     BETTER = "the profile rises above the maximum again"
+    AROUND = "the whole turn is traced before the level is reached"
     LOST = "the trace was given up"
 
 
@@ -80,7 +84,7 @@ class ProfileTrace:
 
 
 def trace_profile(
-    objective: ConstrainedObjective, start: Point, side: int, level: float
+    objective: ConstrainedObjective, start: Point, side: int, level: float, most: float = np.inf
 ) -> ProfileTrace:
     """Trace from an optimum to where ``delta_nll`` first reaches a level.
 
@@ -92,6 +96,8 @@ def trace_profile(
         -1 for lower values of the quantity, 1 for higher ones.
     level : float
         Half the square of the signed root that is sought.
+    most : float
+        The farthest from the start that the quantity, which is circular, is traced.
 
     Notes
     -----
@@ -100,7 +106,7 @@ def trace_profile(
     """
     trace = ProfileTrace(side, [start])
     here, target = start, float(np.sqrt(2 * level))
-    step = start.gradient_norm * min(target, _STRIDE)
+    step = min(start.gradient_norm * min(target, _STRIDE), most / _ROUND)
     longest, flat = np.inf, False
     why = ConstrainedStatus.STALLED
     for _ in range(_MOST_TRIED):
@@ -128,7 +134,11 @@ def trace_profile(
             return trace
         longest *= _REGROWTH
         flat, here = still, there
-        step = min(_next_step(there, start, side, target), longest)
+        left = most - abs(here.constraint_value - start.constraint_value)
+        if np.isfinite(most) and left <= _SHORTEST * most:
+            trace.status, trace.end = TraceStatus.AROUND, here
+            return trace
+        step = min(_next_step(there, start, side, target), longest, most / _ROUND, left)
     trace.end = here
     return trace
 
