@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from typing import Any, Literal
 
 import numpy as np
+import pytensor
 import pytensor.tensor as pt
 from pymc.pytensorf import rewrite_pregrad
 from pytensor.compile.mode import Mode
@@ -15,13 +16,12 @@ from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.blockwise import Blockwise
 
+from pmlik._differences import hessian_from_products, product_by_differences
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.errors import ModelError
 from pmlik.logp.batched import Batched
 from pmlik.logp.compile import NO_GRADIENT, NO_VALUE, compile_quiet
-from pmlik.logp.derivatives import hessian_from_products, product_by_differences
-from pmlik.logp.scores import unit_scores
 from pmlik.logp.sparsity import SparsityPattern, find_pattern
 from pmlik.model.transform import TermsModel
 from pmlik.model.validate import describe_not_finite
@@ -307,13 +307,41 @@ class LogDensity:
     def reset_cache(self) -> None:
         """Do nothing: no value is kept that depends on the data."""
 
-    def compile(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Callable[..., Any]:
-        """Compile a function of graphs of this density."""
-        return compile_quiet(inputs, outputs, self._model, self._mode)
-
     def unit_scores(self, x: FloatArray, codes: Mapping[str, IntArray], n_units: int) -> FloatArray:
-        """Return the gradient of each unit by itself; see `pmlik.logp.scores.unit_scores`."""
-        return unit_scores(self, x, codes, n_units)
+        """Return the gradient (n_units, n) of each unit by itself, on the unconstrained scale.
+
+        The gradient of the weighted density is linear in the weights, so that the derivatives of
+        its product with a vector ``v`` are the products of all observations' gradients with it.
+
+        ``codes``: by term, in its shape: the unit of each entry, numbered from 0.
+        """
+        weights = {
+            name: pytensor.shared(np.ones(part.shape), shape=part.shape, name=f"weights of {name}")
+            for name, part in codes.items()
+        }
+        weighted = self.weighted(weights)
+        products = weighted._compile_products(list(weights.values()))
+        if products is not None:
+            columns = np.zeros((len(x), n_units))
+            for column, direction in zip(columns, np.eye(len(x)), strict=True):
+                for part, terms in zip(codes.values(), products(x, direction), strict=True):
+                    column += np.bincount(part.ravel(), terms.ravel(), minlength=n_units)
+            return columns.T
+        rows = np.empty((n_units, len(x)))
+        for row, unit in zip(rows, np.eye(n_units), strict=True):
+            for name, part in codes.items():
+                weights[name].set_value(unit[part])
+            row[:] = weighted.value_and_gradient(x)[1]
+        return rows
+
+    def _compile_products(self, weights: list[Any]) -> Callable[..., Any] | None:
+        """Compile products of each term's gradient with a vector; None without a derivative."""
+        v = pt.vector("v", dtype="float64")
+        try:
+            products = grad((self._gradient * v).sum(), weights, disconnected_inputs="ignore")
+        except NO_GRADIENT:
+            return None
+        return compile_quiet([self._x, v], products, self._model, self._mode)
 
     def nonfinite_inputs(self, name: str) -> list[str]:
         """Return the inputs that are not finite and may be why a term is undefined."""

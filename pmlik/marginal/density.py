@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pmlik._differences import fourth_order_difference
+from pmlik._differences import fourth_order_difference, product_by_differences
 from pmlik._runtime import ProgressCallback, quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray, IntArray
-from pmlik.logp.derivatives import product_by_differences
 from pmlik.logp.sparsity import SparsityPattern
 from pmlik.marginal.blocks import BlockRule, Blocks, LaplaceByBlock, Weighted, find_blocks
 from pmlik.marginal.integrand import Integrand
@@ -273,7 +272,7 @@ class MarginalLogLikelihood:
         """Return the gradient (n_units, p) of the log-likelihood of each unit by itself.
 
         By fourth-order differences of the units' integrals. Parameters are those of
-        `pmlik.logp.scores.unit_scores`; a block of latents belongs to one unit.
+        `LogDensity.unit_scores`; a block of latents belongs to one unit.
         """
         flat = np.concatenate([np.ravel(codes[name]) for name in self.terms])
 

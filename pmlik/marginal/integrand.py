@@ -42,29 +42,16 @@ _NUMBERS_AT_ONCE = 2_000_000
 class Integrand:
     """``f(theta, u)``: the logarithm of the integrand over the latents.
 
-    Parameters
-    ----------
-    factors : mapping of str to variable
-        Its terms, elementwise: of the likelihood, then of the latents, with the Jacobian of the
-        latents' transforms.
-    parameters, latents : sequence of variables
-        The value variables that lie end to end in ``theta`` and in ``u``.
-    point : mapping
-        An initial point, for their shapes.
-    model : TermsModel
-        Gives the context to compile in.
-    mode : Mode
+    ``factors`` (mapping of str to variable): its terms, elementwise: of the likelihood, then of
+        the latents, with the Jacobian of the latents' transforms.
+    ``parameters``, ``latents`` (sequence of variables): the value variables that lie end to end in
+        ``theta`` and in ``u``.
+    ``point``: an initial point, for their shapes. ``model``: gives the context to compile in.
 
-    Attributes
-    ----------
-    theta, u, v : vector variables
-        The symbolic arguments of the graphs, and a vector (n,) to multiply second derivatives by.
-    sizes : list of int
-        Length of each latent's part of ``u``.
-    start : array (n,)
-        The latents of the initial point.
-    typical : array (p,)
-        The parameters of the initial point, zero where they are not finite.
+    Its attributes ``theta``, ``u`` and ``v`` are the symbolic arguments of the graphs, and a
+    vector (n,) to multiply second derivatives by. ``sizes``: length of each latent's part of
+    ``u``. ``start`` (n,), ``typical`` (p,): the latents and the parameters of the initial point,
+    these zero where they are not finite.
     """
 
     def __init__(

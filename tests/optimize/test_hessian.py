@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pmlik._differences import hessian_from_products
 from pmlik._typing import EigenvalueSigns
-from pmlik.logp.derivatives import hessian_from_products
 from pmlik.optimize.hessian import HessianEigen, HessianOperator, variances_by_solves
 
 
