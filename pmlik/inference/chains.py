@@ -52,12 +52,8 @@ def _extreme(dataset: xr.Dataset, of: Any) -> float:
 def check_draws(broken: Sequence[str], n_draws: int, n_requested: int) -> list[Flag]:
     """Flag draws that are missing or not finite.
 
-    Parameters
-    ----------
-    broken : sequence of str
-        Variables with draws that are not finite.
-    n_draws, n_requested : int
-        Draws per chain in the result, and requested.
+    ``broken``: variables with draws that are not finite.
+    ``n_draws``, ``n_requested``: draws per chain in the result, and requested.
     """
     flags = []
     if n_draws < n_requested:
@@ -133,14 +129,8 @@ def check_near(log_density: float, draws: FloatArray, size: int) -> list[Flag]:
     For a normal posterior of ``k`` parameters the log-density falls by ``k / 2`` from the mode
     to the average draw, with a spread of ``sqrt(k / 2)``.
 
-    Parameters
-    ----------
-    log_density : float
-        Log-density at the mode, without Jacobian.
-    draws : array
-        Log-densities of the draws.
-    size : int
-        Number of parameters.
+    ``log_density``: log-density at the mode, without Jacobian.
+    ``draws``: log-densities of the draws. ``size``: number of parameters.
     """
     known = draws[np.isfinite(draws)]
     usual = size / 2 + 3 * float(known.std()) + 3

@@ -53,13 +53,7 @@ def check_roles(
 
 
 def check_latents(roles: Roles, problem: CompiledModel) -> list[Flag]:
-    """Return the flags about the latents: how they are integrated out, and if they are too few.
-
-    Parameters
-    ----------
-    roles : Roles
-    problem : CompiledModel
-    """
+    """Return the flags about the latents: how they are integrated out, and if they are too few."""
     likelihood = problem.likelihood
     if not likelihood.is_integral:
         return []
@@ -138,10 +132,7 @@ def _check_coefficients(roles: Roles) -> list[Flag]:
 def check_laplace(found: LaplaceError | None) -> list[Flag]:
     """Return the flags about the error of the Laplace approximation at the MLE.
 
-    Parameters
-    ----------
-    found : LaplaceError or None
-        None if nothing was approximated, or the data are too large to check.
+    ``found``: None if nothing was approximated, or the data are too large to check.
     """
     if found is None:
         return []
@@ -161,12 +152,7 @@ def check_laplace(found: LaplaceError | None) -> list[Flag]:
 def check_certificate(certificate: Certificate, optimum: SearchPoint, where: str) -> list[Flag]:
     """Flag a point that is no optimum.
 
-    Parameters
-    ----------
-    certificate : Certificate
-    optimum : SearchPoint
-    where : str
-        The point in words, as an estimate that is no optimum has no values.
+    ``where``: the point in words, as an estimate that is no optimum has no values.
     """
     if certificate.converged:
         return []
@@ -208,16 +194,10 @@ def check_limit(
 ) -> list[Flag]:
     """Flag the parameters at a boundary of their support and at infinity.
 
-    Parameters
-    ----------
-    border : mapping of str to float
-        Values at a boundary, by label.
-    infinite : mapping of str to float
-        The direction of each that goes to infinity, by label.
-    unknown : sequence of str
-        Labels of bounded ones whose limit is unknown.
-    supremum : float
-        The supremum of the log-density.
+    ``border``: values at a boundary, by label.
+    ``infinite``: the direction of each that goes to infinity, by label.
+    ``unknown``: labels of bounded ones whose limit is unknown.
+    ``supremum``: the supremum of the log-density.
     """
     flags = []
     if border:
@@ -241,12 +221,8 @@ def check_limit(
 def check_unbounded(labels: Sequence[str], inside: str) -> list[Flag]:
     """Flag an objective that has no upper bound.
 
-    Parameters
-    ----------
-    labels : sequence of str
-        Those that go to a boundary as it grows.
-    inside : str
-        The local maximum inside, in words; empty if there is none.
+    ``labels``: those that go to a boundary as it grows.
+    ``inside``: the local maximum inside, in words; empty if there is none.
     """
     if not labels:
         return []
@@ -263,14 +239,9 @@ def check_optima(
 ) -> list[Flag]:
     """Flag other local maxima.
 
-    Parameters
-    ----------
-    lower : sequence of float
-        Their log-density minus that of the estimate; not positive.
-    switched : sequence of bool
-        True for the same maximum with its labels switched.
-    where : sequence of str
-        The maxima in words.
+    ``lower``: their log-density minus that of the estimate; not positive.
+    ``switched``: True for the same maximum with its labels switched.
+    ``where``: the maxima in words.
     """
     flags = []
     if any(switched):
@@ -306,19 +277,12 @@ def check_identified(
 ) -> list[Flag]:
     """Flag scalars that the objective does not identify.
 
-    Parameters
-    ----------
-    labels : sequence of str
-        One per scalar.
-    unidentified : sequence of bool
-        True if a flat direction of the objective moves the scalar.
-    unused : sequence of bool
-        True if the objective does not depend on it.
-    kind : {"mle", "map"}
-    directions : str
-        The flat directions in words.
-    informed : mapping of str to sequence of str, optional
-        By label of one that is not used: the parameters that tell of it through the prior.
+    ``kind`` {"mle", "map"}. ``labels``: one per scalar.
+    ``unidentified``: True if a flat direction of the objective moves the scalar.
+    ``unused``: True if the objective does not depend on it.
+    ``directions``: the flat directions in words.
+    ``informed``: by label of one that is not used: the parameters that tell of it through the
+        prior.
     """
     flags = []
     absent: dict[tuple[str, ...], list[str]] = {}
@@ -350,14 +314,8 @@ def check_standard_errors(
 ) -> list[Flag]:
     """Flag scalars that have an estimate but no standard error.
 
-    Parameters
-    ----------
-    labels : sequence of str
-        One per scalar.
-    lacking : sequence of bool
-        True without standard error.
-    asked : sequence of bool
-        True if the standard error was computed.
+    ``labels``: one per scalar. ``lacking``: True without standard error.
+    ``asked``: True if the standard error was computed.
     """
     flags = []
     if any(lack and not ask for lack, ask in zip(lacking, asked, strict=True)):
@@ -396,11 +354,7 @@ _MOST_COMPONENTS = 6
 def is_label_switched(space: ParameterSpace, one: FloatArray, other: FloatArray) -> bool:
     """Return True if one permutation along axes of one length maps one point to the other.
 
-    Parameters
-    ----------
-    space : ParameterSpace
-    one, other : array (k,)
-        Constrained values.
+    ``one``, ``other`` (k,): constrained values.
     """
     lengths = {n for shape in space.shapes for n in shape if 1 < n <= _MOST_COMPONENTS}
     before, after = space.split(one), space.split(other)

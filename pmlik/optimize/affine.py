@@ -16,15 +16,9 @@ class AffineObjective:
 
     It can be used wherever an `Objective` is minimised.
 
-    Parameters
-    ----------
-    objective : ObjectiveLike
-    origin : array (k,)
-        A point in the objective's coordinates.
-    basis : array (k, r)
-        Directions that stay free, one per column.
-    level : float
-        Subtracted from every value.
+    ``origin`` (k,): a point in the objective's coordinates.
+    ``basis`` (k, r): directions that stay free, one per column.
+    ``level``: subtracted from every value.
     """
 
     def __init__(

@@ -55,13 +55,8 @@ class LimitKind(StrEnum):
 class LimitDirection:
     """One direction in which the objective has no optimum inside.
 
-    Parameters
-    ----------
-    kind : LimitKind
-    direction : array (k,)
-        Outward, in the active coordinates of the objective.
-    coordinate : int or None
-        The coordinate, if the direction moves only one.
+    ``direction`` (k,): outward, in the active coordinates of the objective.
+    ``coordinate``: the coordinate, if the direction moves only one.
     """
 
     kind: LimitKind
@@ -78,16 +73,10 @@ class LimitDirection:
 class Limit:
     """A supremum that is not attained inside.
 
-    Parameters
-    ----------
-    directions : tuple of LimitDirection
-    objective : AffineObjective
-        The objective with those directions fixed.
-    optimum : SearchPoint
-        The optimum of the rest, given them.
-    border : array (n,)
-        The full vector ``x`` with the held coordinates beyond any transform's reach, so that
-        constrained values are exactly at the border of their support.
+    ``objective``: the objective with those directions fixed.
+    ``optimum``: the optimum of the rest, given them.
+    ``border`` (n,): the full vector ``x`` with the held coordinates beyond any transform's reach,
+        so that constrained values are exactly at the border of their support.
     """
 
     directions: tuple[LimitDirection, ...]
@@ -108,10 +97,7 @@ class Limit:
     def holds(self, objective: Objective) -> bool:
         """Return True unless the objective at the optimum is not that of the values at the border.
 
-        Parameters
-        ----------
-        objective : Objective
-            The whole objective.
+        ``objective``: the whole objective.
         """
         z = self.objective.place(self.optimum.z)
         axes = _finite_borders(objective, z, self.directions)
@@ -121,12 +107,7 @@ class Limit:
 def find_limit(objective: Objective, start: FloatArray, stopped: SearchPoint) -> Limit | None:
     """Return the limit at which a search without an optimum stopped; None if unknown.
 
-    Parameters
-    ----------
-    objective : Objective
-    start : array (k,)
-        The start of the search; gives the scale of every coordinate.
-    stopped : SearchPoint
+    ``start`` (k,): the start of the search; gives the scale of every coordinate.
     """
     scale = _scale(objective, start)
     z, fixed = _come_back(objective, stopped.z), list[LimitDirection]()

@@ -91,16 +91,10 @@ class ObjectiveLike(Protocol):
 class Objective:
     """The negative sum of log-densities over their active coordinates.
 
-    Parameters
-    ----------
-    densities : tuple of DensityLike
-        ``(likelihood,)`` for the MLE, ``(likelihood, prior)`` for the MAP.
-    values : ValuesLike
-        Constrained values as a function of ``x``.
-    base : array (n,)
-        Supplies the coordinates that are not active, and a point inside the support.
-    held : array of bool (n,), optional
-        Coordinates that stay at their base although a density depends on them.
+    ``densities``: ``(likelihood,)`` for the MLE, ``(likelihood, prior)`` for the MAP.
+    ``values``: constrained values as a function of ``x``.
+    ``base`` (n,): supplies the coordinates that are not active, and a point inside the support.
+    ``held`` (n,): coordinates that stay at their base although a density depends on them.
     """
 
     densities: tuple[DensityLike, ...]
@@ -167,33 +161,17 @@ class Objective:
 class SearchPoint:
     """A point with its derivatives and its certification.
 
-    Parameters
-    ----------
-    z : array (k,)
-        Active coordinates.
-    value : float
-        The objective there.
-    gradient : array (k,)
-    curvature : HessianEigen, HessianOperator or None
-        None where the Hessian is not finite.
-    step : array (k,)
-        The Newton step from here.
-    distance : float
-        The Newton decrement ``sqrt(g' H^-1 g)``, in standard errors.
-    converged : bool
-        Certified.
-    contracted : bool
-        True if a Newton step has shortened the distance as it does at a regular optimum.
-    start : str
-        Name of the start.
-    lowest : float
-        The lowest value of the objective evaluated by the search,
-    lowest_at : array (k,), optional
-        and its point.
-    from_saddle : array (k,), optional
-        If the start was a saddle, the direction that leads down from it.
-    period : array (k,), optional
-        As of the objective.
+    ``gradient`` (k,). ``z`` (k,): active coordinates. ``value``: the objective there.
+    ``curvature``: None where the Hessian is not finite. ``step`` (k,): the Newton step from here.
+    ``distance``: the Newton decrement ``sqrt(g' H^-1 g)``, in standard errors.
+    ``converged``: certified.
+    ``contracted``: True if a Newton step has shortened the distance as it does at a regular
+        optimum.
+    ``start``: name of the start.
+    ``lowest``: the lowest value of the objective evaluated by the search,
+    ``lowest_at`` (k,): and its point.
+    ``from_saddle`` (k,): if the start was a saddle, the direction that leads down from it.
+    ``period`` (k,): as of the objective.
     """
 
     z: FloatArray
@@ -245,13 +223,8 @@ class SearchPoint:
 class CachedObjective:
     """An objective that caches its last evaluations.
 
-    Parameters
-    ----------
-    objective : Objective
-    lowest : float
-        The lowest value so far,
-    lowest_at : array (k,), optional
-        and its point.
+    ``lowest``: the lowest value so far,
+    ``lowest_at`` (k,): and its point.
     """
 
     objective: ObjectiveLike

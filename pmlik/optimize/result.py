@@ -28,22 +28,13 @@ _MOST_INTEGRATED = 10_000
 class SearchResult:
     """The chosen optimum or limit, and the other optima.
 
-    Parameters
-    ----------
-    objective : ObjectiveLike
-        The objective of ``optimum``: the whole, or the part that a limit leaves free.
-    optimum : SearchPoint
-    limit : Limit or None
-        Set if the estimate is a limit.
-    unbounded : tuple of int
-        Active coordinates along which the objective falls without bound.
-    higher : float
-        Unexplained excess of the log-density elsewhere over that of the optimum.
-    others : tuple of SearchPoint
-        Other local optima, lowest objective first.
-    runs : tuple of (SearchPoint, int)
-        End of the search from each start, with the number of its optimum: 0 for
-        ``optimum``, from 1 for ``others``, -1 for none.
+    ``objective``: the objective of ``optimum``: the whole, or the part that a limit leaves free.
+    ``limit``: set if the estimate is a limit.
+    ``unbounded``: active coordinates along which the objective falls without bound.
+    ``higher``: unexplained excess of the log-density elsewhere over that of the optimum.
+    ``others``: other local optima, lowest objective first.
+    ``runs``: end of the search from each start, with the number of its optimum: 0 for ``optimum``,
+        from 1 for ``others``, -1 for none.
     """
 
     objective: ObjectiveLike
@@ -65,16 +56,8 @@ def select_result(
 ) -> SearchResult:
     """Choose the estimate among the ends of all searches.
 
-    Parameters
-    ----------
-    objective : Objective
-    reached : sequence of SearchPoint
-        End of the search from each start.
-    start : array (k,)
-        The first start.
-    n_observations : int
-    probe : bool
-        True to search for directions without bound, if the objective may have any.
+    ``reached``: end of the search from each start. ``start`` (k,): the first start.
+    ``probe``: True to search for directions without bound, if the objective may have any.
     """
     clusters, rejected = _sound_optima(objective, reached, start, n_observations)
     best = clusters[0] if clusters else None
@@ -142,12 +125,8 @@ def _probe_unbounded(
 ) -> set[int]:
     """Return the coordinates without bound far from an optimum, if a probe pays for itself.
 
-    Parameters
-    ----------
-    z : array (k,)
-        The optimum, inside or in a limit.
-    optimum : SearchPoint
-        Of the whole objective, or of the part that a limit leaves free.
+    ``z`` (k,): the optimum, inside or in a limit.
+    ``optimum``: of the whole objective, or of the part that a limit leaves free.
     """
     large = _is_large_integral(objective, n_observations)
     bounded = all(density.is_bounded for density in objective.densities)

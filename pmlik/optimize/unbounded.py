@@ -62,17 +62,10 @@ def find_unbounded(
 ) -> list[int]:
     """Return coordinates along which the objective falls without bound, far from an optimum.
 
-    Parameters
-    ----------
-    objective : Objective
-    z : array (k,)
-        The optimum, inside or on borders.
-    scale : array (k,)
-        A standard error of each coordinate, about.
-    start : array (k,)
-        A point inside, from which coordinates on a border are followed.
-    n_observations : int
-        Sets the rise of the objective after which a direction is given up.
+    ``z`` (k,): the optimum, inside or on borders.
+    ``scale`` (k,): a standard error of each coordinate, about.
+    ``start`` (k,): a point inside, from which coordinates on a border are followed.
+    ``n_observations``: sets the rise of the objective after which a direction is given up.
     """
     # Second derivatives of an integral are expensive: minimise roughly first.
     rough = (_minimize_roughly,) if objective.is_integral else ()

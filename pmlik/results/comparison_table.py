@@ -90,10 +90,7 @@ def select_table(
 ) -> Table:
     """Return the table of some variables with some of its columns; ``interval`` names its own.
 
-    Raises
-    ------
-    ValuesError
-        For columns and variables that the comparison does not have.
+    Raises `ValuesError` for columns and variables that the comparison does not have.
     """
     for name, given in (("columns", columns), ("var_names", var_names)):
         if isinstance(given, str):

@@ -84,29 +84,14 @@ class Finding:
 class FindingInputs:
     """The numbers that findings are made of.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        `Comparison.table`.
-    steps : pandas.DataFrame or None
-        `Attribution.table`.
-    map_error : mapping of str to float
-        Standard errors of the MAP by label.
-    intervals : mapping of str to mapping
-        (lower, upper) by label, by what the interval is called.
-    flags : tuple of Flag
-    n_observations : int
-    judgement : Judgement
-    median_error : pandas.Series
-        Monte Carlo standard errors of the posterior medians, by row.
-    latents : frozenset of str
-        Rows of latents, and of what they move: the likelihood integrates over them.
-    at_boundary : frozenset of str
-        Rows whose MLE is at a boundary of its support.
-    joint_unbounded : tuple of str
-        Rows along which the joint mode grows without bound.
-    circles : mapping of str to Circle
-        The turn of each circular row.
+    ``table``: `Comparison.table`. ``steps``: `Attribution.table`.
+    ``map_error``: standard errors of the MAP by label.
+    ``intervals``: (lower, upper) by label, by what the interval is called.
+    ``median_error``: Monte Carlo standard errors of the posterior medians, by row.
+    ``latents``: rows of latents, and of what they move: the likelihood integrates over them.
+    ``at_boundary``: rows whose MLE is at a boundary of its support.
+    ``joint_unbounded``: rows along which the joint mode grows without bound.
+    ``circles``: the turn of each circular row.
     """
 
     table: pd.DataFrame
@@ -197,14 +182,7 @@ def _failure(guard: Guard) -> str:
 
 
 def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[Finding, ...]:
-    """Return at most a screen of findings, each piece of advice once.
-
-    Parameters
-    ----------
-    findings : sequence of Finding
-    all : bool
-        Leave none out.
-    """
+    """Return at most a screen of findings, each piece of advice once. ``all``: leave none out."""
     ahead = [finding for finding in findings if finding.reason != "agree"]
     kept = ahead if all else ahead[:_MOST]
     chosen, said = [], set()

@@ -42,18 +42,10 @@ class Standing(StrEnum):
 class Judgement:
     """What is said of each row and of all, and what stands against it.
 
-    Parameters
-    ----------
-    rows : mapping of str to Standing
-    open : frozenset of str
-        Rows of which the Monte Carlo error could change what is said.
-    against : tuple of (str, Flag)
-        The errors that concern the MLE or the draws, each after the estimate that has it.
-    beside : tuple of (str, Flag)
-        Errors of the MAP alone, which the verdict does not rest on.
-    n_divergences : int
-    sampled : bool
-        True if there is a posterior.
+    ``open``: rows of which the Monte Carlo error could change what is said.
+    ``against``: the errors that concern the MLE or the draws, each after the estimate that has it.
+    ``beside``: errors of the MAP alone, which the verdict does not rest on.
+    ``sampled``: True if there is a posterior.
     """
 
     rows: Mapping[str, Standing]

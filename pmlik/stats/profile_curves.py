@@ -32,10 +32,7 @@ def compute_profiles(
 ) -> list[ProfileCurve]:
     """Return one curve per scalar; profiles that are not given are made.
 
-    Raises
-    ------
-    ValuesError
-        For names that are not in the profile.
+    Raises `ValuesError` for names that are not in the profile.
     """
     posterior = given.posterior if isinstance(given, Comparison) else None
     if isinstance(given, Comparison) and ci_prob is None and given.intervals:
