@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--draws", type=int, help="draws per chain")
     parser.add_argument("--chains", type=int, help="number of chains")
+    parser.add_argument(
+        "--init", choices=("auto", "map", "prior"), default="auto", help="where the chains start"
+    )
     parser.add_argument("--seed", type=int, help="random seed")
     parser.add_argument(
         "--var-names", nargs="+", metavar="NAME", help="the variables to compare (default: all)"
@@ -138,6 +141,7 @@ def _compare(options: argparse.Namespace, model: pm.Model) -> Comparison:
     return compare(
         model,
         random_seed=options.seed,
+        init=options.init,
         var_names=options.var_names,
         sample=not options.no_sample,
         extras=options.output is not None,

@@ -11,14 +11,19 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pymc as pm
 import xarray as xr
 
 from pmlik._runtime import ProgressCallback, Timer, steps
-from pmlik._typing import FloatArray
-from pmlik.inference.chains import check_near, check_no_higher
+from pmlik.inference.audit import audit
+from pmlik.inference.chain_modes import (
+    check_init_found,
+    find_chain_modes,
+    initial_values,
+    keep_both,
+    tell_modes,
+)
 from pmlik.inference.checks import check_joint, check_order
 from pmlik.inference.find import KINDS, estimate_kind, prepare_model
 from pmlik.inference.options import CovarianceKind, FitOptions
@@ -26,22 +31,22 @@ from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare_joint
 from pmlik.inference.sample import (
     CiKind,
+    Init,
+    check_init,
     check_interval,
     check_sample_kwargs,
     estimate_posterior,
     posterior_or_flag,
 )
-from pmlik.inference.starts import FROM_DRAW
 from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
-from pmlik.optimize.multistart import Start
 from pmlik.results.background import Background
 from pmlik.results.call import format_call
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity, raise_if_strict
 from pmlik.results.guard import describe_failure
 from pmlik.results.merge import merge_estimates
-from pmlik.results.point import PointEstimate, Status
+from pmlik.results.point import PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.references import add_reference, check_reference
 from pmlik.stats.attribution import explain
@@ -64,6 +69,7 @@ def compare(
     ci_prob: float | None = None,
     sample: bool = True,
     sample_kwargs: Mapping[str, Any] | None = None,
+    init: Init = "auto",
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
     latent: Latent = "auto",
@@ -103,6 +109,9 @@ def compare(
         False leaves the posterior out.
     sample_kwargs : mapping, optional
         For ``pm.sample``, over the defaults of 4 chains and of nutpie when installed.
+    init : {"auto", "map", "prior"}
+        Where the chains start: as the sampler has it, at the MAP, or at draws from the prior.
+        Chains that end at a local maximum without weight are sampled once more from the MAP.
     start, n_starts, latent, parameters, quadrature
         As in `find_MLE`.
     reference : mapping, pandas.Series or pandas.DataFrame, optional
@@ -162,6 +171,7 @@ def compare(
         ci_prob=ci_prob,
         sample=sample,
         sample_kwargs=sample_kwargs,
+        init=init,
         reference=reference,
         profile=profile,
         extras=extras,
@@ -179,6 +189,7 @@ class CompareOptions:
     ci_prob: float | None = None
     sample: bool = True
     sample_kwargs: Mapping[str, Any] | None = None
+    init: Init = "auto"
     reference: Mapping[str, Any] | pd.Series | pd.DataFrame | None = None
     profile: bool | None = None
     extras: bool = True
@@ -189,6 +200,7 @@ def _run(options: CompareOptions) -> Comparison:
     """Estimate, sample, check by the draws, profile, explain: the steps of `compare`."""
     check_interval(options.ci_kind, options.ci_prob)
     sampler = check_sample_kwargs(options.sample_kwargs)
+    check_init(options.init, sampler)
     clock, show = Timer(), options.fit.progressbar
     with steps(show) as say:
         prepared = prepare_model(options.fit, say, clock)
@@ -198,7 +210,7 @@ def _run(options: CompareOptions) -> Comparison:
         joint = _joint_mode(prepared, stages)
     order = check_order(mle, map_estimate)
     raise_if_strict((*order, *mle.flags, *map_estimate.flags), options.strict)
-    posterior, failure = _sample(prepared, options, sampler, clock)
+    posterior, failure = _sample(prepared, map_estimate, options, sampler, stages)
     with steps(show) as say:
         stages.say = say
         mle, map_estimate, seen = _audit(prepared, mle, map_estimate, posterior, stages)
@@ -243,6 +255,12 @@ def _names(prepared: Prepared, options: CompareOptions) -> list[str]:
     return names
 
 
+# Chains that disagree are looked into where a search takes no longer than this or than the
+# sampling, and are sampled once more where that took no longer than this.
+_SEARCH_SECONDS = 30.0
+_AGAIN_SECONDS = 300.0
+
+
 class _Stages:
     """Run the steps beside the estimates: one that fails or is interrupted loses only itself."""
 
@@ -279,7 +297,11 @@ def _joint_mode(prepared: Prepared, stages: _Stages) -> PointEstimate | None:
 
 
 def _sample(
-    prepared: Prepared, options: CompareOptions, sampler: Mapping[str, Any], clock: Timer
+    prepared: Prepared,
+    map_estimate: PointEstimate,
+    options: CompareOptions,
+    sampler: Mapping[str, Any],
+    stages: _Stages,
 ) -> tuple[PosteriorEstimate | None, list[Flag]]:
     """Return the posterior, or the flag that says why there is none."""
     if not options.sample:
@@ -295,8 +317,37 @@ def _sample(
         ci_prob=options.ci_prob,
         sample_kwargs=sampler,
     )
-    with clock("sampling"):
-        return posterior_or_flag(request)
+    starts = initial_values(prepared, map_estimate, options.init)
+    flags = check_init_found(options.init, starts)
+    with stages.clock("sampling"):
+        posterior, failure = posterior_or_flag(partial(request, initvals=starts))
+    if posterior is not None and posterior.disagree:
+        posterior = _settle(prepared, map_estimate, posterior, request, stages)
+    return posterior, [*flags, *failure]
+
+
+def _settle(
+    prepared: Prepared,
+    map_estimate: PointEstimate,
+    posterior: PosteriorEstimate,
+    request: Callable[..., PosteriorEstimate],
+    stages: _Stages,
+) -> PosteriorEstimate:
+    """Say where chains that disagree sit; sample once more where some have no weight there."""
+    seconds = stages.clock.seconds
+    if seconds["MAP"] > max(_SEARCH_SECONDS, seconds["sampling"]):
+        return posterior
+    look = partial(find_chain_modes, prepared, map_estimate, posterior)
+    with steps(prepared.arguments.progressbar) as stages.say:
+        modes = stages.run("modes of chains", "Looking where the chains sit", look, lambda: ())
+    stages.say = lambda _: None
+    starts = initial_values(prepared, map_estimate, "map")
+    if starts and any(mode.negligible for mode in modes) and seconds["sampling"] < _AGAIN_SECONDS:
+        again = partial(request, initvals=starts)
+        second = stages.run("sampling again", "", again, lambda: posterior)
+        if second is not posterior:
+            return keep_both(posterior, second, modes)
+    return tell_modes(posterior, modes)
 
 
 def _audit(
@@ -374,76 +425,3 @@ def _add_extras(comparison: Comparison, options: CompareOptions, stages: _Stages
     return replace(
         comparison, background=background, flags=flags, timings=dict(stages.clock.seconds)
     )
-
-
-# The most evaluations of one observation, and the fewest draws that are looked at.
-_MAX_EVALUATIONS = 200_000_000
-_MIN_DRAWS = 200
-_HOPELESS = (Status.MINUS_INFINITY, Status.PLUS_INFINITY, Status.UNBOUNDED)
-
-
-def audit(
-    prepared: Prepared,
-    mle: PointEstimate,
-    map_estimate: PointEstimate,
-    posterior: PosteriorEstimate,
-) -> tuple[PointEstimate, PointEstimate, list[Flag]]:
-    """Check that no draw is higher than the optimum, and that the chains come near it.
-
-    An optimum that a draw exceeds, or that was not found, is searched for again from there.
-
-    Returns
-    -------
-    mle, map_estimate : PointEstimate
-        As given, or found anew.
-    flags : list of Flag
-    """
-    draws = _draws(prepared, posterior)
-    if not len(draws):
-        return mle, map_estimate, []
-    problem = prepared.problem
-    log_likelihood = problem.likelihood.many("value", draws)[0]
-    joint = log_likelihood + problem.prior.many("value", draws)[0]
-    mle, flags = _audit_one(prepared, mle, draws, log_likelihood)
-    map_estimate, more = _audit_one(prepared, map_estimate, draws, joint)
-    size = int(problem.likelihood.active.sum())
-    near = check_near(_log_density(map_estimate), joint, size) if map_estimate.trusted else []
-    return mle, map_estimate, [*flags, *more, *near]
-
-
-def _draws(prepared: Prepared, posterior: PosteriorEstimate) -> FloatArray:
-    """Return draws as unconstrained vectors (d, n), evenly thinned where the data are large."""
-    space = prepared.problem.parameters
-    group = posterior.tree["posterior"].dataset
-    if any(name not in group for name in space.names):
-        return np.zeros((0, 0))
-    x = prepared.unconstrained(group)
-    x = x[np.isfinite(x).all(axis=1)]
-    most = max(_MIN_DRAWS, _MAX_EVALUATIONS // max(1, prepared.problem.n_observations))
-    if prepared.roles.latents:  # each evaluation is an integral
-        most = _MIN_DRAWS
-    return x[:: -(-len(x) // most)] if len(x) > most else x
-
-
-def _log_density(estimate: PointEstimate) -> float:
-    prior = estimate.log_prior if estimate.kind == "map" else 0.0
-    return estimate.log_likelihood + prior
-
-
-def _audit_one(
-    prepared: Prepared, estimate: PointEstimate, draws: FloatArray, values: FloatArray
-) -> tuple[PointEstimate, list[Flag]]:
-    if estimate.labels_at(*_HOPELESS):
-        return estimate, []
-    best = int(np.nanargmax(values)) if np.isfinite(values).any() else -1
-    gain = values[best] - _log_density(estimate)
-    slack = 1e-6 * (1 + abs(values[best]))
-    if best < 0 or gain <= slack or (estimate.trusted and not np.isfinite(gain)):
-        return estimate, []
-    again = estimate_point(prepared, estimate.kind, [Start(FROM_DRAW, lambda: draws[best])])
-    if again.trusted and values[best] - _log_density(again) <= slack:
-        detail = f"By {gain:.3g} in log-density." if np.isfinite(gain) else ""
-        flag = Flag(FlagCode.RESTARTED, Severity.INFO, (), "", detail)
-        return replace(again, flags=(*again.flags, flag)), []
-    flags = check_no_higher(gain, estimate.kind)
-    return replace(estimate, flags=(*estimate.flags, *flags)), []

@@ -38,14 +38,19 @@ def estimate_posterior(
     ci_kind: CiKind | None,
     ci_prob: float | None,
     sample_kwargs: Mapping[str, Any],
+    initvals: Mapping[str, Any] | None = None,
 ) -> PosteriorEstimate:
-    """Sample, summarize and check; draws that can't be summarized are kept, with a flag."""
+    """Sample, summarize and check; draws that can't be summarized are kept, with a flag.
+
+    ``initvals``: where chains start, without jitter; the sampler's own choice by default.
+    """
     tree = run_pymc_sample(
         model,
         random_seed=random_seed,
         progressbar=progressbar,
         backend=backend,
         sample_kwargs=sample_kwargs,
+        initvals=initvals,
     )
     kind = ci_kind or az.rcParams["stats.ci_kind"]
     prob = ci_prob or az.rcParams["stats.ci_prob"]
@@ -193,6 +198,7 @@ def check_interval(ci_kind: str | None, ci_prob: float | None) -> None:
 
 
 CiKind = Literal["eti", "hdi"]
+Init = Literal["auto", "map", "prior"]
 
 # pmlik checks the chains itself, once.
 _DEFAULTS: dict[str, Any] = {"chains": 4, "compute_convergence_checks": False}
@@ -239,6 +245,14 @@ def check_sample_kwargs(sample_kwargs: Mapping[str, Any] | None) -> dict[str, An
     return dict(sample_kwargs)
 
 
+def check_init(init: str, sample_kwargs: Mapping[str, Any]) -> None:
+    """Refuse an unknown way to start chains, and a second one."""
+    if init not in ("auto", "map", "prior"):
+        raise ModelError(f"init: got {init!r}, need 'auto', 'map' or 'prior'.")
+    if init != "auto" and "initvals" in sample_kwargs:
+        raise ModelError(f"init: got {init!r} and initvals in sample_kwargs; pass one of them.")
+
+
 def _refuse_misspelt(names: Iterable[Any]) -> None:
     """Refuse a name that is nearly one of ``pm.sample``'s; others may be of a step method."""
     for name in names:
@@ -259,6 +273,7 @@ def run_pymc_sample(
     progressbar: bool,
     backend: str | None,
     sample_kwargs: Mapping[str, Any],
+    initvals: Mapping[str, Any] | None = None,
 ) -> xr.DataTree:
     """Call ``pm.sample`` with 4 chains, nutpie if it can be used, and the user's options."""
     chosen = dict(sample_kwargs)
@@ -266,9 +281,11 @@ def run_pymc_sample(
     if backend is not None and "compile_kwargs" not in chosen:
         kwargs["backend"] = backend
     kwargs |= chosen
+    if initvals:
+        kwargs["initvals"] = dict(initvals)
     fixed = {"model": model, "random_seed": random_seed, "progressbar": progressbar}
     with threadpool_limits(_threads(kwargs), user_api="blas"):
-        return _call(model, chosen, backend, fixed, kwargs)
+        return _call(model, _extra(model, chosen, backend, bool(initvals)), fixed, kwargs)
 
 
 def _threads(kwargs: Mapping[str, Any]) -> int | None:
@@ -283,28 +300,27 @@ def _threads(kwargs: Mapping[str, Any]) -> int | None:
 
 
 def _call(
-    model: pm.Model,
-    chosen: dict[str, Any],
-    backend: str | None,
-    fixed: dict[str, Any],
-    kwargs: dict[str, Any],
+    model: pm.Model, extra: dict[str, Any], fixed: dict[str, Any], kwargs: dict[str, Any]
 ) -> xr.DataTree:
     tree: xr.DataTree
-    if correlated := _adaptation(model, chosen, backend):
+    if extra:
         try:
-            tree = pm.sample(**fixed, **(kwargs | correlated))
+            tree = pm.sample(**fixed, **(kwargs | extra))
             return tree
-        except ValueError as error:  # pm.sample took another sampler, which lacks the option
-            if "nuts" not in str(error):
+        except (ValueError, TypeError) as error:  # pm.sample took a sampler without the option
+            if "nuts" not in str(error) and "jitter_rvs" not in str(error):
                 raise
     tree = pm.sample(**fixed, **kwargs)
     return tree
 
 
-def _adaptation(
-    model: pm.Model, chosen: dict[str, Any], backend: str | None
-) -> dict[str, dict[str, Any]]:
-    """Return nutpie's option for correlated posteriors, if ``pm.sample`` will use nutpie."""
+def _extra(
+    model: pm.Model, chosen: dict[str, Any], backend: str | None, still: bool
+) -> dict[str, Any]:
+    """Return options of the sampler that ``pm.sample`` will use.
+
+    nutpie adapts to correlations in a small model. With ``still`` chains start without jitter.
+    """
     nutpie = (
         chosen.get("nuts_sampler", "nutpie") == "nutpie"
         and find_spec("nutpie") is not None
@@ -312,9 +328,15 @@ def _adaptation(
         and not _CHOICES & set(chosen)
         and all(rv.dtype.startswith("float") for rv in model.free_RVs)
     )
-    if not nutpie or sum(np.size(v) for v in model.initial_point(0).values()) > _CORRELATED_LIMIT:
-        return {}
-    return {"nuts": {"adaptation": "low_rank"} | chosen.get("nuts", {})}
+    if not nutpie:
+        by_pymc = chosen.get("nuts_sampler", "pymc") == "pymc" and "init" not in chosen
+        return {"init": "adapt_diag"} if still and by_pymc else {}
+    options: dict[str, Any] = {}
+    if still and backend is None:
+        options["compile_kwargs"] = {"jitter_rvs": set()}
+    if sum(np.size(v) for v in model.initial_point(0).values()) <= _CORRELATED_LIMIT:
+        options["nuts"] = {"adaptation": "low_rank"} | chosen.get("nuts", {})
+    return options
 
 
 def numeric_posterior(tree: xr.DataTree, names: Sequence[str]) -> xr.Dataset:

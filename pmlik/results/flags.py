@@ -68,6 +68,11 @@ class FlagCode(StrEnum):
     DRAWS_NOT_FINITE = "Some of its draws are infinite or not a number."
     NO_SUMMARY = "The draws are kept, but could not be summarized."
     HIGH_R_HAT = "The chains disagree."
+    CHAINS_AT_MODES = "The chains sit at different local maxima."
+    SAMPLED_AGAIN = (
+        "Chains sat at a local maximum without weight: sampled once more from around the MAP."
+    )
+    NO_INIT = "There is no MAP inside the support to start the chains from: they start as usual."
     LOW_ESS = "Few effective draws (bulk or tail ESS)."
     HIGH_PARETO_K = "PSIS-LOO can't be trusted (a Pareto k above 0.7)."
     LOW_BFMI = "The sampler explored the energy too slowly (BFMI below 0.3)."

@@ -52,6 +52,11 @@ class PosteriorEstimate(Shown):
     flags: tuple[Flag, ...]
     convergence: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
+    @property
+    def disagree(self) -> bool:
+        """True if R-hat is above 1.05 for some scalar."""
+        return bool(self.diagnostics["r_hat"] > R_HAT_ERROR)
+
     @cached_property
     def unreliable(self) -> tuple[str, ...]:
         """Labels of scalars with an R-hat above 1.05 or an effective sample size below 100."""

@@ -25,6 +25,7 @@ GIVEN: dict[str, Any] = {
     "ci_prob": 0.5,
     "sample": False,
     "sample_kwargs": {"draws": 10, "target_accept": np.float64(0.9)},
+    "init": "prior",
     "start": {"mu": np.array([1.0, 2.0])},
     "n_starts": 2,
     "latent": ["u"],

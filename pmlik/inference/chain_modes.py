@@ -1,0 +1,187 @@
+"""Where chains start, and the local maxima that chains which disagree sit at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pmlik._typing import FloatArray
+from pmlik.errors import StartError
+from pmlik.inference.prepare import Prepared
+from pmlik.inference.sample import Init
+from pmlik.inference.starts import describe_point
+from pmlik.optimize.multistart import Start, search_from_starts
+from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.point import PointEstimate, Status
+from pmlik.results.posterior import PosteriorEstimate
+
+# Evaluations per chain that look for its highest draw; fewer where each is an integral.
+_DRAWS, _INTEGRALS = 200, 20
+
+# Optima as near as this in log-density are equally high.
+_LEVEL = 1e-3
+
+# A local maximum with less than this share of the mass at the MAP (in logarithms) has no weight.
+_NEGLIGIBLE = -10.0
+
+# Added to the correlations of the draws, whose determinant may be zero.
+_RIDGE = 1e-6
+
+
+def initial_values(
+    prepared: Prepared, map_estimate: PointEstimate, init: Init
+) -> dict[str, Any] | None:
+    """Return ``initvals`` of ``pm.sample``; None for the sampler's own.
+
+    From the MAP those that are inside the support, with the modes of latents given these.
+    """
+    free = list(prepared.model.free_RVs)
+    if init == "prior":
+        return {rv.name: "prior" for rv in free if "Flat" not in type(rv.owner.op).__name__}
+    if init == "auto" or not map_estimate.trusted:
+        return None
+    known = {str(name): array for name, array in map_estimate.values.data_vars.items()}
+    inside = {
+        name: array
+        for name, array in known.items()
+        if bool((map_estimate.status[name] == Status.INTERIOR).all())
+    }
+    latents = map_estimate.latents
+    if latents is not None:
+        inside |= {str(name): array for name, array in latents.values.data_vars.items()}
+    found = {rv.name: inside[rv.name].to_numpy() for rv in free if rv.name in inside}
+    return {name: value for name, value in found.items() if np.isfinite(value).all()} or None
+
+
+def check_init_found(init: Init, starts: Mapping[str, Any] | None) -> list[Flag]:
+    """Flag chains that could not start where they were asked to."""
+    lost = init == "map" and not starts
+    return [Flag(FlagCode.NO_INIT, Severity.WARNING)] if lost else []
+
+
+class ChainMode(NamedTuple):
+    """The local maximum that a chain sits at.
+
+    ``below``: the log-density of the MAP minus its own; NaN if no maximum could be certified.
+    ``log_share``: of its mass, relative to that around the MAP, by density and widths of the
+    draws. ``where``: the maximum in words.
+    """
+
+    chain: int
+    below: float
+    log_share: float
+    where: str
+
+    @property
+    def negligible(self) -> bool:
+        """True if the maximum is lower, and has no weight beside the MAP."""
+        return self.below > _LEVEL and self.log_share < _NEGLIGIBLE
+
+
+def find_chain_modes(
+    prepared: Prepared, map_estimate: PointEstimate, posterior: PosteriorEstimate
+) -> tuple[ChainMode, ...]:
+    """Search from the highest draw of each chain; empty where nothing is to be told.
+
+    There is something if the MAP is certified and a chain sits at another local maximum.
+    """
+    problem, group = prepared.problem, posterior.tree["posterior"].dataset
+    if not map_estimate.trusted or any(name not in group for name in problem.parameters.names):
+        return ()
+    objective = problem.objective("map", prepared.start)
+    at_map = map_estimate.log_likelihood + map_estimate.log_prior
+    found, widths = list[tuple[float, str]](), list[float]()
+    for chain in range(group.sizes["chain"]):
+        x = prepared.unconstrained(group.isel(chain=[chain]))
+        start = _highest(prepared, x[np.isfinite(x).all(axis=1)])
+        try:
+            reached = search_from_starts(objective, [Start("draw", lambda x=start: x)], 1)  # type: ignore[misc]
+        except StartError:
+            return ()
+        best = min((o for o in reached if o.usable), key=lambda o: o.value, default=None)
+        if best is None:
+            found.append((np.nan, ""))
+        else:
+            where = describe_point(problem, objective.expand(best.z))
+            found.append((at_map + best.value, where))
+        natural = [
+            group[name].isel(chain=chain).transpose("draw", ...).to_numpy().reshape(len(x), -1)
+            for name in problem.parameters.names
+        ]
+        widths.append(_log_volume(np.atleast_2d(np.cov(np.hstack(natural), rowvar=False))))
+    level = [w for (below, _), w in zip(found, widths, strict=True) if abs(below) <= _LEVEL]
+    if not level and map_estimate.covariance is not None:
+        level = [_log_volume(map_estimate.covariance.to_numpy())]
+    usual = float(np.median(level)) if level else np.nan
+    modes = tuple(
+        ChainMode(i, below, -below + width - usual, where)
+        for i, ((below, where), width) in enumerate(zip(found, widths, strict=True))
+    )
+    return modes if any(abs(mode.below) > _LEVEL for mode in modes) else ()
+
+
+def _highest(prepared: Prepared, x: FloatArray) -> FloatArray:
+    most = _INTEGRALS if prepared.roles.latents else _DRAWS
+    thinned = x[:: -(-len(x) // most)]
+    densities = (prepared.problem.likelihood, prepared.problem.prior)
+    height = sum(density.many("value", thinned)[0] for density in densities)
+    return np.asarray(thinned[int(np.nanargmax(height))])
+
+
+@np.errstate(all="ignore")
+def _log_volume(covariance: FloatArray) -> float:
+    """Return the logarithm of the volume of a distribution, but for a constant."""
+    sd = np.sqrt(covariance.diagonal())
+    correlation = covariance / np.outer(sd, sd) + _RIDGE * np.eye(len(sd))
+    return float(np.log(sd).sum() + 0.5 * np.linalg.slogdet(correlation)[1])
+
+
+def describe_modes(modes: Sequence[ChainMode]) -> str:
+    """Return in words which chain sits where, and how far below the MAP."""
+    at_map = [mode.chain for mode in modes if abs(mode.below) <= _LEVEL]
+    parts = [f"{_chains(at_map)} at the MAP"] if at_map else []
+    groups: dict[str, list[ChainMode]] = {}
+    for mode in modes:
+        if mode.chain not in at_map:
+            groups.setdefault(f"{mode.below:.3g}", []).append(mode)
+    for same in groups.values():
+        chains, (_, below, _, where) = _chains([mode.chain for mode in same]), same[0]
+        way = "below" if below > 0 else "above"
+        far = f"a local maximum {abs(below):.3g} {way} it in log-density, {where}"
+        parts.append(f"{chains} at {far if np.isfinite(below) else 'no certified maximum'}")
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _chains(numbers: Sequence[int]) -> str:
+    return f"chain{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+
+
+def tell_modes(posterior: PosteriorEstimate, modes: Sequence[ChainMode]) -> PosteriorEstimate:
+    """Return the posterior with one flag that explains why its chains disagree."""
+    if not modes:
+        return posterior
+    of_rhat = [
+        f for f in posterior.flags if f.code is FlagCode.HIGH_R_HAT and f.severity is Severity.ERROR
+    ]
+    names = tuple(name for flag in of_rhat for name in flag.variables)
+    action = "compare(init='map') starts the chains at the MAP; a lower maximum may hold mass."
+    told = Flag(FlagCode.CHAINS_AT_MODES, Severity.ERROR, names, action, describe_modes(modes))
+    others = tuple(flag for flag in posterior.flags if flag not in of_rhat)
+    return replace(posterior, flags=(told, *others))
+
+
+def keep_both(
+    first: PosteriorEstimate, second: PosteriorEstimate, modes: Sequence[ChainMode]
+) -> PosteriorEstimate:
+    """Return the second run, with the first one's draws in its tree, and a flag that says so."""
+    tree = second.tree.copy()
+    for name in ("posterior", "sample_stats"):
+        if name in first.tree.children:
+            tree[f"{name}_first"] = first.tree[name].copy()
+    action = "The first draws are the group posterior_first of the tree."
+    told = Flag(FlagCode.SAMPLED_AGAIN, Severity.WARNING, (), action, describe_modes(modes))
+    return replace(second, tree=tree, flags=(*second.flags, told))
