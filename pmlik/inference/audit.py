@@ -32,11 +32,7 @@ def audit(
 
     An optimum that a draw exceeds, or that was not found, is searched for again from there.
 
-    Returns
-    -------
-    mle, map_estimate : PointEstimate
-        As given, or found anew.
-    flags : list of Flag
+    Returns ``mle``, ``map_estimate``: as given, or found anew. ``flags``.
     """
     draws = _draws(prepared, posterior)
     if not len(draws):

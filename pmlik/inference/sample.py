@@ -220,9 +220,7 @@ _CHOICES = {"step", "init", "trace", "callback", "compile_kwargs", "nuts_sampler
 def check_sample_kwargs(sample_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the options for ``pm.sample`` as a dict; invalid ones are refused before any work.
 
-    Raises
-    ------
-    ModelError
+    Raises `ModelError`.
     """
     if sample_kwargs is None:
         return {}
