@@ -31,7 +31,13 @@ from pmlik.inference.compiled import CompiledModel
 from pmlik.inference.point_state import PointFit
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.robust import make_robust
-from pmlik.inference.starts import count_starts, describe_point, first_start, list_starts
+from pmlik.inference.starts import (
+    count_starts,
+    describe_point,
+    first_start,
+    list_starts,
+    most_starts,
+)
 from pmlik.labels import mark_circles
 from pmlik.marginal.importance import LaplaceError, laplace_error
 from pmlik.model.circular import find_circles
@@ -73,7 +79,9 @@ def estimate_point(
         starts = starts[:count]
     elif prepared.roles.latents:  # limits are looked for if nothing is certified
         starts = starts[: 2 * count]
-    reached = search_from_starts(objective, starts, count, _FEW_ROUNDS if briefly else ROUNDS)
+    rounds = _FEW_ROUNDS if briefly else ROUNDS
+    most = 0 if briefly else most_starts(prepared)
+    reached = search_from_starts(objective, starts, count, rounds, most)
     start = prepared.start[objective.active]
     outcome = select_result(objective, reached, start, problem.n_observations)
     fit = PointFit(prepared, kind, objective, outcome)

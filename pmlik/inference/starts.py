@@ -41,7 +41,7 @@ _SMALL = 5000
 # (coordinates, starts): up to so many coordinates, so many starts are always used; on large data
 # no more than a few.
 _COUNTS = ((10, 7), (50, 4))
-_FEW = 2
+_FEW, _MOST_STARTS = 2, 30
 
 # The same in a model with latents, where each evaluation is an integral.
 _COUNTS_WITH_LATENTS = ((50, 3),)
@@ -61,6 +61,13 @@ def count_starts(prepared: Prepared) -> int:
     counts = _COUNTS_WITH_LATENTS if prepared.roles.latents else _COUNTS
     count = next((count for limit, count in counts if size <= limit), 1)
     return min(count, _FEW) if prepared.problem.n_observations > LARGE_DATA else count
+
+
+def most_starts(prepared: Prepared) -> int:
+    """Return the number of starts that are used where a small objective has several optima."""
+    asked, small = prepared.arguments.n_starts is not None, _COUNTS[0]
+    regular = not asked and not prepared.roles.latents and len(prepared.problem.initial) <= small[0]
+    return _MOST_STARTS if regular and count_starts(prepared) == small[1] else 0
 
 
 def first_start(problem: CompiledModel) -> str:
@@ -99,14 +106,15 @@ def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
             partial(drawn, i),
             TRUST_REGION_OPTIONS[i % len(TRUST_REGION_OPTIONS)],
         )
-        for i in range(len(_JITTERS))
+        for i in range(max(len(_JITTERS), most_starts(prepared) // 2))
     ]
     # The third start differs most, in case the first two end on a plateau.
     unpinned = first_start(problem) == pymc.name
     starts = [pymc, own[0], draws.pop(0), *own[1:]] if unpinned else [*own, pymc]
     if kind == "mle":
         starts.append(Start("MAP", from_map))
-    more = max(0, count_starts(prepared) - len(starts) - len(draws) - len(_JITTERS))
+    wanted = max(count_starts(prepared), most_starts(prepared))
+    more = max(0, wanted - len(starts) - len(draws) - len(_JITTERS))
     widths = _JITTERS * (1 + -(-more // len(_JITTERS)))
     jitters = [
         Start("jittered initial point", partial(jittered, i, width))

@@ -44,6 +44,9 @@ ROUNDS = 8
 # Number of other searches that must end as low before a singular optimum is accepted.
 _WITNESSES = 2
 _TRUST_STEPS = 60
+
+# Starts after which a search ends that has certified nothing.
+_PATIENCE = 14
 _BESIDE, _SAME = 0.3, 1e-3
 
 
@@ -215,11 +218,16 @@ def _leave_saddle(cached: CachedObjective, saddle: SearchPoint) -> FloatArray:
 
 
 def search_from_starts(
-    objective: ObjectiveLike, starts: Sequence[Start], n_starts: int, rounds: int = ROUNDS
+    objective: ObjectiveLike,
+    starts: Sequence[Start],
+    n_starts: int,
+    rounds: int = ROUNDS,
+    most: int = 0,
 ) -> list[SearchPoint]:
     """Minimise from one start after the other; return the end of each search.
 
-    The first ``n_starts`` are all used; more only until an optimum is certified. An optimum
+    The first ``n_starts`` are all used; more only until an optimum is certified, and up to
+    ``most`` while the optima found so far let expect others. An optimum
     with a direction that changes nothing may be a plateau, or a point where two terms of the
     model coincide, and one that rounding keeps from being certified may have a better one
     beside it: these are accepted when two more searches end as low.
@@ -232,7 +240,9 @@ def search_from_starts(
     reached: list[SearchPoint] = []
     settled = False
     for i, start in enumerate(starts):
-        if settled and i >= n_starts:
+        if i >= n_starts and settled and not (i < most and _expects_others(reached)):
+            break
+        if i >= max(n_starts, _PATIENCE) and not settled:
             break
         x = start.point()
         if x is None:
@@ -247,6 +257,20 @@ def search_from_starts(
     if not reached:
         raise StartError("No start has a finite log-density.")
     return reached + _minimize_from_lowest(objective, reached, rounds)
+
+
+def _expects_others(reached: Sequence[SearchPoint]) -> bool:
+    """Return True if there probably are optima that no search has met yet.
+
+    By the posterior mean of their number after Boender & Rinnooy Kan (1987,
+    doi:10.1007/BF02591684); optima of one value are one, since labels may be switched.
+    """
+    values: list[SearchPoint] = []
+    for optimum in reached:
+        if optimum.usable and not any(are_equal(optimum, other) for other in values):
+            values.append(optimum)
+    n, w = len(reached), len(values)
+    return w > 1 and (n <= w + 2 or w * (n - 1) / (n - w - 2) > w + 0.5)
 
 
 def is_beside(optimum: SearchPoint, z: FloatArray, within: float = _BESIDE) -> bool:
