@@ -254,6 +254,7 @@ def plot_forest(
                 y = j + 0.7 * ((k + 0.5) / len(rows) - 0.5)
                 _draw_row(axes, kind, row_name, at[label], y, limits)
         axes.set_xlim(limits)
+        turn_ticks(axes, comparison.circles.get(group[0]))
         axes.set_yticks(range(len(group)), [shorten(label) for label in group])
         axes.set(ylim=(len(group) - 0.4, -0.6))
         axes.tick_params(axis="y", length=0)

@@ -94,9 +94,20 @@ def draw_curves(axes: Any, curves: Curves) -> None:
 
 
 def turn_ticks(axes: Any, circle: Circle | None) -> None:
-    """Write the values along the axis of a circular quantity as they are within its turn."""
-    if circle is not None:
-        axes.xaxis.set_major_formatter(lambda x, _: f"{circle.wrap(float(x)):.4g}")
+    """Mark the axis of a circular quantity at round values within its turn."""
+    if circle is None:
+        return
+    low, high = axes.get_xlim()
+    around = axes.xaxis.get_major_locator().tick_values(low, high)
+    step = float(around[1] - around[0])
+    values = step * np.arange(np.ceil(circle.lower / step), np.floor(circle.upper / step) + 1)
+    ticks: dict[float, float] = {}
+    for at in np.sort(np.concatenate([values + k * circle.period for k in (-1, 0, 1)])):
+        if low <= at <= high and at - max(ticks, default=-np.inf) > 0.9 * step:
+            ticks[float(at)] = circle.wrap(float(at))
+    axes.set_xticks(
+        list(ticks), [f"{x + 0.0:.4g}".replace("-", "\N{MINUS SIGN}") for x in ticks.values()]
+    )
 
 
 def mark(axes: Any, kind: str, x: float, y: float, name: str | None = None) -> None:

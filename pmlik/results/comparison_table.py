@@ -12,7 +12,7 @@ import xarray as xr
 
 from pmlik.errors import ValuesError
 from pmlik.labels import labelled, space_of
-from pmlik.results.flags import Flag
+from pmlik.results.flags import Flag, name_few
 from pmlik.results.format import count, format_fixed, format_number, format_to
 from pmlik.results.guard import Guard
 from pmlik.results.posterior import describe_chains, describe_interval
@@ -170,7 +170,7 @@ def _notes(comparison: Comparison, numbers: Mapping[Flag, str]) -> list[tuple[st
 
 
 def _estimate_notes(comparison: Comparison) -> list[tuple[str, str]]:
-    notes = [("likelihood", _likelihood_note(comparison))]
+    notes = [("likelihood", _likelihood_note(comparison)), *_angle_notes(comparison)]
     for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map)):
         notes.append((name, _verdict(estimate.trusted, str(estimate.certificate))))
     joint, posterior = comparison.joint, comparison.posterior
@@ -187,6 +187,14 @@ def _estimate_notes(comparison: Comparison) -> list[tuple[str, str]]:
         notes.append(("verdict", f"provisional: {words}" if reasons else words))
         notes += [("provisional", reason) for reason in reasons]
     return notes
+
+
+def _angle_notes(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the note about intervals of angles whose ends seem to be interchanged."""
+    ends = comparison.table.loc[list(comparison.circles)]
+    over = ends.index[ends["interval lower"] > ends["interval upper"]]
+    text = "the interval goes on across the cut, from its first end up to its second"
+    return [("angles", f"{name_few(list(over))}: {text}")] if len(over) else []
 
 
 def _likelihood_note(comparison: Comparison) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
+from matplotlib import pyplot as plt
 from scipy import stats
 
 import pmlik
@@ -75,3 +76,20 @@ def test_the_circles_are_saved(comparison: Comparison, tmp_path: Path) -> None:
     assert again.circles == comparison.circles
     assert again.circles["degrees[0]"] == Circle(0.0, 360.0)
     assert again.table.equals(comparison.table)
+
+
+def test_tables_and_figures_go_across_the_cut(comparison: Comparison) -> None:
+    assert "angles      mu[0]" in str(comparison)
+    for figure in (
+        pmlik.plot_compare(comparison, var_names=["mu[0]", "degrees[2]"]),
+        pmlik.plot_forest(comparison, var_names=["mu[0]"]),
+    ):
+        for axes in figure.axes:
+            left, right = axes.get_xlim()
+            assert right - left < (2.0 if abs(left) < 10 else 90.0)
+        ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+        numbers = np.array([float(text.replace("\N{MINUS SIGN}", "-")) for text in ticks])
+        assert len(numbers) > 2
+        assert (np.abs(numbers) < np.pi).all()
+        assert (np.diff(numbers) < 0).sum() == 1
+        plt.close(figure)
