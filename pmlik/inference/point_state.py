@@ -137,8 +137,9 @@ class PointFit:
         away = np.sum(
             [self.objective.lift(e.direction) for e in self._ends if _is_infinite(e)], axis=0
         )
-        values = self.problem.values
-        return values(self.x + _FAR * away), values(self.x + 2 * _FAR * away)
+        values, limit = self.problem.values, self.outcome.limit
+        x = self.x if limit is None else limit.border
+        return values(x + _FAR * away), values(x + 2 * _FAR * away)
 
     @cached_property
     def settled(self) -> BoolArray:

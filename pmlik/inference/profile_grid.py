@@ -11,9 +11,11 @@ import numpy as np
 from pmlik._runtime import ProgressCallback
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.inference.natural import ConstrainedLikelihood
+from pmlik.optimize.active_set import solve_constrained
 from pmlik.optimize.affine import AffineObjective
+from pmlik.optimize.borders import find_borders, in_subspace
 from pmlik.optimize.boundary import BEYOND
-from pmlik.optimize.constrained import ConstrainedStatus, Point, solve_constrained
+from pmlik.optimize.constrained import ConstrainedStatus, Point
 from pmlik.optimize.multistart import minimize
 from pmlik.optimize.objective import Objective
 from pmlik.optimize.profiled import Profiled
@@ -125,9 +127,23 @@ class GridProfiler:
         if not objective.size:
             return problem.likelihood.value_and_gradient(x)[0], x
         optimum = minimize(objective, x[objective.active], "profile")
-        if not optimum.usable:
+        if optimum.usable:
+            return -optimum.value, objective.expand(optimum.z)
+        return self._with_borders(x)
+
+    def _with_borders(self, x: FloatArray) -> tuple[float, FloatArray]:
+        """Maximise with coordinates held at borders, from a point and from the optimum."""
+        profiled = self._profiled
+        wanted = x[[own for own in profiled.coordinates if own is not None]]
+        found = [
+            solve_constrained(profiled, profiled.affine.find(z[self._active]), wanted)
+            for z in (x, np.where(self._held, x, self._optimum))
+        ]
+        points = [point for point in found if isinstance(point, Point)]
+        if not points:
             return np.nan, self._optimum
-        return -optimum.value, objective.expand(optimum.z)
+        best = min(points, key=lambda point: point.delta_nll)
+        return -best.delta_nll - profiled.affine.level, profiled.affine.expand(best.u)
 
     def _constrained(self, held: FloatArray, near: FloatArray) -> tuple[float, FloatArray]:
         """Maximise under constraints, in steps along a straight line of the fixed values."""
@@ -183,8 +199,10 @@ class GridProfiler:
     def _profiled(self) -> Profiled:
         problem, x = self._natural.problem, self._optimum
         objective = Objective((problem.likelihood,), problem.values, x)
-        affine = AffineObjective.relative(objective, x[self._active], self._standard_errors)
-        return Profiled(affine, self._places, problem.parameters.size)
+        z = x[self._active]
+        affine = AffineObjective.relative(objective, z, self._standard_errors)
+        borders = in_subspace(find_borders(objective, z, np.zeros(len(z))), affine)
+        return Profiled(affine, self._places, problem.parameters.size, borders)
 
     @cached_property
     def _standard_errors(self) -> FloatArray:

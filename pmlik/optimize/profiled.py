@@ -12,9 +12,13 @@ from pmlik._differences import central_difference
 from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 from pmlik.optimize.affine import AffineObjective
+from pmlik.optimize.borders import Border
 
 # Step of the differences of a quantity's gradient, in standard errors: their error is its square.
 _STEP = 1e-4
+
+# A coordinate that changes by less is not moved.
+_STILL = 1e-9
 
 
 class Profiled:
@@ -31,6 +35,8 @@ class Profiled:
         Indices among the constrained values, parameters first.
     n_parameters : int
         Number of parameters among them.
+    borders : sequence of Border
+        In the coordinates of ``affine``.
     circle : Circle, optional
         The turn of a single circular value.
     """
@@ -40,10 +46,35 @@ class Profiled:
         affine: AffineObjective,
         places: Sequence[int],
         n_parameters: int,
+        borders: Sequence[Border] = (),
         circle: Circle | None = None,
     ) -> None:
         self.affine, self.places, self._circle = affine, list(places), circle
         self._values, self._n_parameters = affine.objective.values, n_parameters
+        self._all_borders = borders
+
+    @cached_property
+    def borders(self) -> Sequence[Border]:
+        """The borders of what is not fixed."""
+        fixed = [self._lifted[own] for own in self.coordinates if own is not None]
+        return [
+            border
+            for border in self._all_borders
+            if not any(abs(row @ border.direction) > _STILL for row in fixed)
+        ]
+
+    @cached_property
+    def limits(self) -> tuple[float, float]:
+        """Values of the first fixed coordinate that are as good as its borders."""
+        lower, upper = -np.inf, np.inf
+        if self.coordinate is not None:
+            x = self.affine.expand(np.zeros(self.affine.size))[self.coordinate]
+            for border in self._all_borders:
+                rise = float(self._lifted[self.coordinate] @ border.direction)
+                if border.is_finite and abs(rise) > _STILL:
+                    far = x + rise * (border.far - border.height(np.zeros(self.affine.size)))
+                    lower, upper = (far, upper) if rise < 0 else (lower, far)
+        return lower, upper
 
     def value_and_gradient(self, u: FloatArray) -> tuple[float, FloatArray]:
         """Return the objective and its gradient."""

@@ -369,6 +369,9 @@ def _flag_side(label: str, side: str, end: float, finish: TraceStatus, rises: bo
         return [Flag(FlagCode.WHOLE_TURN, Severity.INFO, (label,))] if "lower" in side else []
     if finish is TraceStatus.EDGE:
         return [Flag(FlagCode.ENDS_AT_EDGE, Severity.INFO, (label,), "", side)]
+    if finish is TraceStatus.BETTER and np.isfinite(end):
+        border = Flag(FlagCode.ENDS_AT_BORDER, Severity.INFO, (label,), "", side)
+        return [border, Flag(FlagCode.PROFILE_RISES, Severity.WARNING, (label,), "", side)]
     if finish is not TraceStatus.REACHED:
         why = f"Because {finish.value}."
         return [Flag(FlagCode.PROFILE_BREAKS, Severity.WARNING, (label,), "", f"{side} {why}")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,14 +12,22 @@ from scipy import linalg
 from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 from pmlik.inference.compiled import CompiledModel
+from pmlik.optimize.active_set import solve_constrained
 from pmlik.optimize.affine import AffineObjective
+from pmlik.optimize.borders import Border, find_borders, in_subspace
 from pmlik.optimize.boundary import BEYOND
-from pmlik.optimize.constrained import ConstrainedStatus, Point, first_point, solve_constrained
+from pmlik.optimize.constrained import Point, first_point
+from pmlik.optimize.multistart import minimize
 from pmlik.optimize.profiled import Profiled
-from pmlik.stats.profile_trace import ProfileTrace, TraceStatus, trace_profile, trace_to_level
-
-# Extent of a curve beyond an endpoint, and its number of steps there.
-_BEYOND_END, _MORE = 1.25, 2
+from pmlik.stats.profile_trace import (
+    ProfileTrace,
+    TraceStatus,
+    ordered_points,
+    predict,
+    resume_trace,
+    trace_profile,
+    trace_to_level,
+)
 
 # A curve goes on towards a limit until it is this near its supremum, as a share of the level.
 _NEARLY = 1e-3
@@ -27,8 +35,19 @@ _NEARLY = 1e-3
 # Curvature below this share of that at the start has vanished.
 _FADED_SHARE = 1e-3
 
-# Least gain in log-likelihood for which a coordinate is released from a border.
-_RELEASED = 1e-9
+# Least gain in log-likelihood for which another branch is followed, and how often.
+_GAIN, _SWITCHES = 1e-7, 5
+_HIGHER = 1e-6
+_FINISHED = (TraceStatus.BETTER, TraceStatus.FLAT, TraceStatus.AROUND)
+
+# Number of points at which a profile is followed up to a border.
+_TO_BORDER = 20
+
+# An estimate further out than this, in logarithms, is at its border.
+_AT_BORDER = 0.5
+
+# Borders within this many standard errors of an estimate may have a branch of their own.
+_WITHIN = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,16 +130,20 @@ class ProfileTracer:
         if limit is not None and self._directions.size:
             scale = self._scale[:, None]
             basis = linalg.null_space((self._directions / scale).T) * scale
-        self.affine = AffineObjective.standardized(self._objective, self._z, basis)
+        self._free = AffineObjective.standardized(self._objective, self._z, basis)
 
     @cached_property
     def _scale(self) -> FloatArray:
-        """A unit of each coordinate: a standard error by the curvature well inside."""
+        """A unit of each coordinate: a standard error by the curvature well inside.
+
+        Those at a border have the unit of logarithms and log-odds.
+        """
         assert self._limit is not None
         inside = self._limit.inside[self._objective.active]
         hessian = self._objective.hessian(inside)
         diagonal = np.abs(np.diag(hessian)) if np.isfinite(hessian).all() else np.ones(len(inside))
-        return np.asarray(1 / np.sqrt(np.where(diagonal > 1e-8, diagonal, 1.0)))
+        known = (diagonal > 1e-8) & ~self._moving(self._limit.at_border)
+        return np.asarray(1 / np.sqrt(np.where(known, diagonal, 1.0)))
 
     @cached_property
     def _directions(self) -> FloatArray:
@@ -146,20 +169,56 @@ class ProfileTracer:
         return moving[self._objective.active]
 
     @cached_property
-    def _whole(self) -> AffineObjective:
-        """The objective with the directions of the limit among its coordinates."""
-        return self.affine.extended(self._directions) if self._limit else self.affine
+    def affine(self) -> AffineObjective:
+        """The objective in standard errors, with the directions of the limit."""
+        return self._free.extended(self._directions) if self._limit else self._free
 
-    def _profiled(self, affine: AffineObjective, place: int) -> Profiled:
-        circle = self._circles.get(place)
-        return Profiled(affine, [place], self.problem.parameters.size, circle)
+    @cached_property
+    def _borders(self) -> list[Border]:
+        """The borders of single coordinates, then the other directions of the limit."""
+        inside = self._z.copy()
+        if self._limit is not None:
+            away = self._moving([*self._limit.at_border, *self._limit.at_infinity])
+            inside[away] = self._limit.inside[self._objective.active][away]
+        borders = find_borders(self._objective, self._z, inside)
+        single = [border.direction != 0 for border in borders]
+        for direction in self._directions.T if self._limit else ():
+            if any(np.array_equal(direction != 0, moved) for moved in single):
+                continue
+            row = direction / self._scale**2
+            assert self._limit is not None
+            typical = float(row @ self._limit.inside[self._objective.active])
+            outward = 1.0 if row @ self._z > typical else -1.0
+            borders.append(
+                Border(
+                    outward * direction,
+                    outward * row,
+                    outward * typical,
+                    outward * float(row @ self._z),
+                    is_finite=False,
+                )
+            )
+        return in_subspace(borders, self.affine)
+
+    def _profiled(self, place: int) -> Profiled:
+        n_parameters, circle = self.problem.parameters.size, self._circles.get(place)
+        return Profiled(self.affine, [place], n_parameters, self._borders, circle)
+
+    def _held(self, profiled: Profiled) -> frozenset[int]:
+        """Return the borders at which the estimate is."""
+        return frozenset(
+            j
+            for j, border in enumerate(profiled.borders)
+            if not border.is_finite or border.typical < -_AT_BORDER
+        )
 
     def symmetric(self, place: int, quantile: float) -> tuple[float, float] | None:
         """Return endpoints symmetric in a parameter's own coordinate; None without one."""
-        profiled = self._profiled(self.affine, place)
-        if profiled.coordinate is None:
+        profiled = self._profiled(place)
+        start = first_point(profiled, self.affine.size, self._held(profiled))
+        if profiled.coordinate is None or start is None:
             return None
-        gradient_norm = first_point(profiled, self.affine.size).gradient_norm
+        gradient_norm = start.gradient_norm
         ends = []
         for side in (-1, 1):
             there = self.x.copy()
@@ -184,55 +243,84 @@ class ProfileTracer:
         value : float
             The estimate; NaN where it is infinite.
         """
-        profiled = self._profiled(self.affine, place)
-        start = first_point(profiled, self.affine.size) if self.affine.size else None
-        if (
-            start is None
-            or not 0 < start.gradient_norm < np.inf
-            or (self._limit and np.isnan(value))
-        ):
+        profiled = self._profiled(place)
+        start = first_point(profiled, self.affine.size, self._held(profiled))
+        if start is None or (self._limit and (not np.isfinite(value) or self._is_held(profiled))):
             return self._from_limit(place, level, n_points, value)
         orientation = profiled.orientation(start.u)
         sides = [self._side(profiled, start, side * orientation, level) for side in (-1, 1)]
-        return self._collect(sides, orientation, level, n_points, start)
+        return self._collect(profiled, sides, orientation, level, n_points, start)
 
-    def _side(
-        self, profiled: Profiled, start: Point, side: int, level: float
-    ) -> tuple[Profiled, ProfileTrace]:
-        """Trace one side; where the optimum leaves a border, go on without that border."""
-        trace = trace_profile(profiled, start, side, level, profiled.most)
-        if self._limit is None or trace.end is None:
-            return profiled, trace
-        whole = self._profiled(self._whole, profiled.places[0])
-        z = self.affine.place(trace.end.u)
-        inside = self._limit.inside[self._objective.active]
-        toward = self._directions / self._scale[:, None]
-        share = np.linalg.lstsq(toward, (inside - z) / self._scale)[0]
-        released = solve_constrained(
-            whole, self._whole.find(z + self._directions @ share), trace.end.constraint_value
+    def _is_held(self, profiled: Profiled) -> bool:
+        """Return True if the profiled value's own coordinate is at a border."""
+        return profiled.coordinate is not None and any(
+            border.typical < -_AT_BORDER and border.is_finite and border not in profiled.borders
+            for border in self._borders
         )
-        if (
-            isinstance(released, ConstrainedStatus)
-            or released.delta_nll > trace.end.delta_nll - _RELEASED
-        ):
-            return profiled, trace
-        return whole, trace_profile(whole, released, side, level, whole.most)
+
+    def _side(self, profiled: Profiled, start: Point, side: int, level: float) -> ProfileTrace:
+        """Trace one side, and go on from a better branch wherever there is one."""
+        trace = trace_profile(profiled, start, side, level, profiled.most)
+        for _ in range(_SWITCHES):
+            if trace.end is None or trace.status in _FINISHED:
+                break
+            stopped = trace.status is not TraceStatus.REACHED
+            wanted = trace.blocked_at if stopped else trace.end.constraint_value
+            other = self._elsewhere(profiled, trace, wanted)
+            if other is None or not other.delta_nll < level:
+                break
+            if not stopped:
+                # Where there may be no upper bound, another branch may be that of an artefact.
+                bounded = all(density.is_bounded for density in self._objective.densities)
+                other_borders = other.held | other.near != trace.end.held | trace.end.near
+                if not (bounded or other_borders) or not (
+                    other.delta_nll < trace.end.delta_nll - _GAIN
+                ):
+                    break
+                lowest = minimize(self.affine, other.u, "profile")
+                if lowest.lowest < -_HIGHER * (1 + level):  # the branch of a higher maximum
+                    trace.higher = replace(other, u=lowest.z)
+                    break
+            trace = resume_trace(profiled, trace, other, level)
+        return trace
+
+    def _elsewhere(self, profiled: Profiled, trace: ProfileTrace, wanted: float) -> Point | None:
+        """Return the best constrained optimum from the estimate, from inside and from borders."""
+        start, end, borders = trace.points[0], trace.end, profiled.borders
+        assert end is not None
+        change = wanted - start.constraint_value
+        direct = profiled.quantities(start.u)[1][0]
+        starts = [(start.u + change * direct / (direct @ direct), start.held)]
+        for u in (start.u + change * start.tangent, end.u):
+            outside = [b for b in borders if b.height(u) > b.typical + 1]
+            for border in outside:
+                u = u + (border.typical - border.height(u)) * border.direction
+            if outside:
+                starts.append((u, frozenset()))
+        for j, border in enumerate(borders):
+            near = border.is_finite and border.direction @ border.direction < _WITHIN**2
+            if near and j not in end.held:
+                starts.append((end.u, end.held | {j}))
+        found = [solve_constrained(profiled, u, wanted, held) for u, held in starts]
+        points = [point for point in found if isinstance(point, Point)]
+        return min(points, key=lambda point: point.delta_nll, default=None)
 
     def _collect(
         self,
-        sides: Sequence[tuple[Profiled, ProfileTrace]],
+        profiled: Profiled,
+        sides: Sequence[ProfileTrace],
         orientation: int,
         level: float,
         n_points: int,
         start: Point,
     ) -> ProfileEndpoints:
-        lower, upper = (self._end(profiled, trace, orientation, level) for profiled, trace in sides)
-        circle = self._circles.get(sides[0][0].places[0])
-        if circle and all(trace.status is TraceStatus.AROUND for _, trace in sides):
+        lower, upper = (self._end(profiled, trace, orientation, level) for trace in sides)
+        circle = self._circles.get(profiled.places[0])
+        if circle and all(trace.status is TraceStatus.AROUND for trace in sides):
             lower, upper = circle
         rows, points, signs = [], list[Point](), list[int]()
-        for (profiled, trace), order in zip(sides, (-1, 1), strict=True):
-            seen = _ordered(profiled, trace, level, n_points)[::order]
+        for trace, order in zip(sides, (-1, 1), strict=True):
+            seen = ordered_points(profiled, trace, level, n_points)[::order]
             if order == 1:
                 rows.append(self.problem.values(self.x))
                 points.append(start)
@@ -241,21 +329,17 @@ class ProfileTracer:
             points += seen
             signs += [order] * len(seen)
         better = next(
-            (
-                profiled.affine.expand(trace.end.u)
-                for profiled, trace in sides
-                if trace.status is TraceStatus.BETTER and trace.end
-            ),
+            (profiled.affine.expand(trace.higher.u) for trace in sides if trace.higher is not None),
             None,
         )
         return ProfileEndpoints(
             lower=lower,
             upper=upper,
-            statuses=(sides[0][1].status, sides[1][1].status),
+            statuses=(sides[0].status, sides[1].status),
             curve=tuple(points),
             sides=np.array(signs),
             values=np.array(rows),
-            rises=(_rises(sides[0][1]), _rises(sides[1][1])),
+            rises=(_rises(sides[0]), _rises(sides[1])),
             better=better,
         )
 
@@ -266,11 +350,11 @@ class ProfileTracer:
         nothing = ProfileEndpoints(np.nan, np.nan, (TraceStatus.LOST, TraceStatus.LOST))
         if self._limit is None:
             return nothing
-        profiled = self._profiled(self._whole, place)
+        profiled = self._profiled(place)
         point = self._inside(profiled)
         if point is None:
             return nothing
-        limit = float(profiled.quantities(np.zeros(self._whole.size))[0][0])
+        limit = float(profiled.quantities(np.zeros(self.affine.size))[0][0])
         toward, orientation = (
             (1 if limit > point.constraint_value else -1),
             profiled.orientation(point.u),
@@ -281,8 +365,8 @@ class ProfileTracer:
             trace = trace_profile(profiled, point, -toward, level)
         end = self._end(profiled, trace, orientation, level)
         direction = toward * orientation
-        there = direction * np.inf if np.isnan(value) else value
-        seen = [*_ordered(profiled, trace, level, n_points), point]
+        there = value if np.isfinite(value) else direction * np.inf
+        seen = [*ordered_points(profiled, trace, level, n_points), point]
         if n_points and point.delta_nll > _NEARLY * level:
             seen += trace_to_level(profiled, point, toward, _NEARLY * level).points[1:]
         unique = {p.constraint_value: p for p in seen}
@@ -294,24 +378,22 @@ class ProfileTracer:
             statuses=(statuses[0], statuses[1]),
             curve=tuple(seen),
             sides=np.full(len(seen), -direction),
-            values=np.array([self.problem.values(self._whole.expand(p.u)) for p in seen]),
+            values=np.array([self.problem.values(self.affine.expand(p.u)) for p in seen]),
         )
 
     def _inside(self, profiled: Profiled) -> Point | None:
         """Return a point of a profile well inside the support."""
         assert self._limit is not None
-        inside = self._whole.find(self._limit.inside[self._objective.active])
+        inside = self.affine.find(self._limit.inside[self._objective.active])
+        held = self._held(profiled)
         alone = inside.copy()
-        alone[: self.affine.size] = 0.0  # the others as they are at the limit
+        alone[: self._free.size] = 0.0  # the others as they are at the limit
         for u in (alone, inside, alone / 2, inside / 2):
             wanted = float(profiled.quantities(u)[0][0])
-            point = (
-                solve_constrained(profiled, u, wanted)
-                if np.isfinite(wanted)
-                else ConstrainedStatus.OUTSIDE
-            )
-            if isinstance(point, Point):
-                return point
+            for start in (held, frozenset[int]()) if np.isfinite(wanted) else ():
+                point = solve_constrained(profiled, u, wanted, start)
+                if isinstance(point, Point):
+                    return point
         return None
 
     def _end(
@@ -328,9 +410,23 @@ class ProfileTracer:
             return profiled.constrained_value(trace.end.u + left * trace.end.tangent)
         if trace.status is TraceStatus.EDGE:
             return profiled.constrained_value(trace.end.u)
-        if trace.status is TraceStatus.FLAT:
+        if trace.status is TraceStatus.FLAT or self._rises_to_border(profiled, trace, level):
             return self._border(profiled, trace, orientation)
         return np.nan
+
+    def _rises_to_border(self, profiled: Profiled, trace: ProfileTrace, level: float) -> bool:
+        """Return True if the profile, higher than at the estimate, stays so up to a border."""
+        border = profiled.limits[trace.side > 0]
+        if trace.status is not TraceStatus.BETTER or trace.end is None or np.isinf(border):
+            return False
+        here, start = trace.end, trace.end.constraint_value
+        for wanted in np.linspace(start, border, _TO_BORDER)[1:]:
+            u = predict(profiled, here, wanted - here.constraint_value)
+            there = solve_constrained(profiled, u, wanted, here.held)
+            if not isinstance(there, Point):
+                break
+            here = there
+        return here.delta_nll < 0
 
     def _border(self, profiled: Profiled, trace: ProfileTrace, orientation: int) -> float:
         """Return the border, or infinity, that a profile levels off towards."""
@@ -352,49 +448,3 @@ class ProfileTracer:
 def _rises(trace: ProfileTrace) -> bool:
     """Return True if the profile rises anywhere outward."""
     return any(trace.side * point.multiplier < 0 for point in trace.points[1:])
-
-
-def _ordered(profiled: Profiled, trace: ProfileTrace, level: float, n_points: int) -> list[Point]:
-    """Return the points of a trace without the first, outward, with more between and beyond."""
-    points = sorted(trace.points[1:], key=lambda point: trace.side * point.constraint_value)
-    points = [
-        point for point in points if trace.status is not TraceStatus.BETTER or point.delta_nll >= 0
-    ]
-    if not n_points or not points:
-        return points
-    known = sorted(trace.points, key=lambda point: point.root_deviance)
-    target = float(np.sqrt(2 * level))
-    constraint_values = np.array([point.constraint_value for point in known])
-    if (
-        trace.status is not TraceStatus.REACHED
-        or len(set(np.sign(np.diff(constraint_values)))) != 1
-    ):
-        return points
-    roots = np.array([point.root_deviance for point in known])
-    wanted = np.linspace(roots[0], target, n_points + 1)[1:-1]
-    for root in (*wanted, *(np.linspace(1, _BEYOND_END, _MORE + 1)[1:] * target)):
-        near = min(known, key=lambda point: abs(point.root_deviance - root))
-        if near.root_deviance > 0 and abs(near.root_deviance - root) < 0.2 * target / n_points:
-            continue
-        value = _interpolate(known, root)
-        there = solve_constrained(
-            profiled, near.u + (value - near.constraint_value) * near.tangent, value
-        )
-        if isinstance(there, Point):
-            points.append(there)
-            if root > target:
-                known.append(there)
-    return sorted(points, key=lambda point: trace.side * point.constraint_value)
-
-
-def _interpolate(known: Sequence[Point], root: float) -> float:
-    """Interpolate the value at a root deviance; extrapolate beyond the last point."""
-    last = known[-1]
-    if root > last.root_deviance:
-        return (
-            last.constraint_value
-            + (root - last.root_deviance) * last.root_deviance / last.multiplier
-        )
-    return float(
-        np.interp(root, [p.root_deviance for p in known], [p.constraint_value for p in known])
-    )

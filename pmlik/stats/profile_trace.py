@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 
 from pmlik._typing import FloatArray
-from pmlik.optimize.constrained import (
-    ConstrainedObjective,
-    ConstrainedStatus,
-    Point,
-    solve_constrained,
-)
+from pmlik.optimize.active_set import solve_constrained
+from pmlik.optimize.borders import move, without
+from pmlik.optimize.constrained import ConstrainedObjective, ConstrainedStatus, Point
 
 # Tolerance of the signed root,
 _ROOT_TOLERANCE = 1e-7
@@ -34,6 +32,7 @@ _SLOW, _RISING, _CAREFUL = 0.3, 1e-3, 0.5
 # level; checked from this many standard errors on.
 _FLAT_SHARE = 1e-3
 _FAR = 8.0
+_FURTHER = (4.0, 32.0)
 
 # Largest error of the point predicted by the tangent, in standard errors or of the step.
 _MISSED, _MISSED_SHARE = 0.5, 0.5
@@ -42,6 +41,9 @@ _SATURATED = 1e-3
 
 # The least number of steps of a circular quantity.
 _ROUND = 16
+
+# Extent of a curve beyond an endpoint, and its number of steps there.
+_BEYOND_END, _MORE = 1.25, 2
 
 # A point is better than the optimum when it is higher by more than this.
 _BETTER = 1e-6
@@ -74,6 +76,10 @@ class ProfileTrace:
         Where the level is reached; the last point before where it is not.
     blocked_at : float
         The value that the trace could not pass.
+    higher : Point or None
+        A point with a higher log-likelihood than the optimum.
+    most : float
+        The farthest from the start that a circular quantity is traced.
     """
 
     side: int
@@ -81,6 +87,8 @@ class ProfileTrace:
     status: TraceStatus = TraceStatus.LOST
     end: Point | None = None
     blocked_at: float = np.inf
+    higher: Point | None = None
+    most: float = np.inf
 
 
 def trace_profile(
@@ -104,18 +112,57 @@ def trace_profile(
     Steps are predicted from the tangent and from the slope of the signed root, which is nearly
     linear, and halved where there is no constrained optimum.
     """
-    trace = ProfileTrace(side, [start])
-    here, target = start, float(np.sqrt(2 * level))
+    trace, target = ProfileTrace(side, [start], most=most), float(np.sqrt(2 * level))
     step = min(start.gradient_norm * min(target, _STRIDE), most / _ROUND)
-    longest, flat = np.inf, False
+    return _go_on(objective, trace, start, step, level)
+
+
+def resume_trace(
+    objective: ConstrainedObjective, trace: ProfileTrace, there: Point, level: float
+) -> ProfileTrace:
+    """Go on from a better branch, also where it is better before the end of the one followed.
+
+    Parameters
+    ----------
+    objective : ConstrainedObjective
+    trace : ProfileTrace
+    there : Point
+        On the other branch, at the value where the trace ended.
+    level : float
+    """
+    kept, other, start = list(trace.points), there, trace.points[0]
+    kept.sort(key=lambda point: trace.side * point.constraint_value)
+    replaced = [there]
+    while len(kept) > 1:
+        change = kept[-1].constraint_value - other.constraint_value
+        back = solve_constrained(
+            objective, predict(objective, other, change), kept[-1].constraint_value, other.held
+        )
+        if not isinstance(back, Point) or not back.delta_nll < kept[-1].delta_nll:
+            break
+        kept.pop()
+        replaced.append(back)
+        other = back
+    resumed = ProfileTrace(trace.side, [*kept, *replaced[::-1]], most=trace.most)
+    step = _next_step(there, start, trace.side, float(np.sqrt(2 * level)))
+    return _go_on(objective, resumed, there, step, level)
+
+
+def _go_on(
+    objective: ConstrainedObjective, trace: ProfileTrace, here: Point, step: float, level: float
+) -> ProfileTrace:
+    """Trace from the last point outward."""
+    start, side, target = trace.points[0], trace.side, float(np.sqrt(2 * level))
+    most, longest, flat = trace.most, np.inf, False
     why = ConstrainedStatus.STALLED
     for _ in range(_MOST_TRIED):
-        ahead = here.u + side * step * here.tangent
-        there = solve_constrained(objective, ahead, here.constraint_value + side * step)
-        if isinstance(there, Point) and _jumps(here, ahead, there):
+        wanted = float(np.clip(here.constraint_value + side * step, *objective.limits))
+        ahead = predict(objective, here, wanted - here.constraint_value)
+        there = solve_constrained(objective, ahead, wanted, here.held)
+        if isinstance(there, Point) and _jumps(objective, here, ahead, there):
             there = ConstrainedStatus.SADDLE  # on another branch, or too long a step
         if isinstance(there, ConstrainedStatus):
-            why, trace.blocked_at = there, here.constraint_value + side * step
+            why, trace.blocked_at = there, wanted
             step = longest = step / 2
             if step < _SHORTEST * max(
                 start.gradient_norm, abs(here.constraint_value - start.constraint_value)
@@ -124,14 +171,16 @@ def trace_profile(
             continue
         trace.points.append(there)
         if there.delta_nll < -_BETTER * (1 + abs(level)):
-            trace.status, trace.end = TraceStatus.BETTER, there
+            trace.status, trace.end, trace.higher = TraceStatus.BETTER, there, there
             return trace
         if there.delta_nll >= level or abs(there.root_deviance - target) < _ROOT_TOLERANCE:
             return _refine(objective, trace, here, there, target)
         still = _is_flat(there, start, level)
-        if flat and still:
+        if wanted in objective.limits:
             trace.status, trace.end = TraceStatus.FLAT, there
             return trace
+        if flat and still:
+            return _check_flat(objective, trace, there, target)
         longest *= _REGROWTH
         flat, here = still, there
         left = most - abs(here.constraint_value - start.constraint_value)
@@ -160,7 +209,10 @@ def trace_to_level(
     trace, here, step = ProfileTrace(side, [start]), start, start.gradient_norm
     for _ in range(_MOST_TRIED):
         there = solve_constrained(
-            objective, here.u + side * step * here.tangent, here.constraint_value + side * step
+            objective,
+            predict(objective, here, side * step),
+            here.constraint_value + side * step,
+            here.held,
         )
         if isinstance(there, ConstrainedStatus):
             step /= 2
@@ -175,10 +227,40 @@ def trace_to_level(
     return trace
 
 
-def _jumps(here: Point, ahead: FloatArray, there: Point) -> bool:
-    """Return True if a constrained optimum is too far from its prediction to be on this branch."""
-    missed = float(np.linalg.norm(there.u - ahead))
-    return missed > max(_MISSED, _MISSED_SHARE * float(np.linalg.norm(ahead - here.u)))
+def predict(objective: ConstrainedObjective, here: Point, change: float) -> FloatArray:
+    """Return a prediction of the constrained optimum after a change of the quantity."""
+    return move(objective.borders, here.near, here.u, change * here.tangent)
+
+
+def _jumps(objective: ConstrainedObjective, here: Point, ahead: FloatArray, there: Point) -> bool:
+    """Return True if a constrained optimum is too far from its prediction to be on this branch.
+
+    How far coordinates move near a border does not matter.
+    """
+    loose = here.near | there.near | here.held | there.held
+    missed, moved = (
+        float(np.linalg.norm(without(objective.borders, loose, step)))
+        for step in (there.u - ahead, ahead - here.u)
+    )
+    return missed > max(_MISSED, _MISSED_SHARE * moved)
+
+
+def _check_flat(
+    objective: ConstrainedObjective, trace: ProfileTrace, here: Point, target: float
+) -> ProfileTrace:
+    """Compare a profile that seems to level off with the level further out."""
+    trace.status, trace.end = TraceStatus.FLAT, here
+    travelled = here.constraint_value - trace.points[0].constraint_value
+    for times in _FURTHER:
+        there = solve_constrained(
+            objective,
+            predict(objective, here, times * travelled),
+            here.constraint_value + times * travelled,
+            here.held,
+        )
+        if isinstance(there, Point) and there.root_deviance > target:
+            return _refine(objective, trace, here, there, target)
+    return trace
 
 
 def _next_step(here: Point, start: Point, side: int, target: float) -> float:
@@ -229,12 +311,15 @@ def _refine(
             return trace
         wanted = _aim(near, below, above, target)
         there = solve_constrained(
-            objective, near.u + (wanted - near.constraint_value) * near.tangent, wanted
+            objective, predict(objective, near, wanted - near.constraint_value), wanted, near.held
         )
         if isinstance(there, ConstrainedStatus):
             wanted = (below.constraint_value + above.constraint_value) / 2
             there = solve_constrained(
-                objective, below.u + (wanted - below.constraint_value) * below.tangent, wanted
+                objective,
+                predict(objective, below, wanted - below.constraint_value),
+                wanted,
+                below.held,
             )
             if isinstance(there, ConstrainedStatus):
                 break
@@ -259,3 +344,51 @@ def _aim(near: Point, below: Point, above: Point, target: float) -> float:
     )
     low, high = sorted((below.constraint_value, above.constraint_value))
     return wanted if low < wanted < high else middle
+
+
+def ordered_points(
+    objective: ConstrainedObjective, trace: ProfileTrace, level: float, n_points: int
+) -> list[Point]:
+    """Return the points of a trace without the first, outward, with more between and beyond."""
+    points = sorted(trace.points[1:], key=lambda point: trace.side * point.constraint_value)
+    points = [
+        point for point in points if trace.status is not TraceStatus.BETTER or point.delta_nll >= 0
+    ]
+    if not n_points or not points:
+        return points
+    known = sorted(trace.points, key=lambda point: point.root_deviance)
+    target = float(np.sqrt(2 * level))
+    constraint_values = np.array([point.constraint_value for point in known])
+    if (
+        trace.status is not TraceStatus.REACHED
+        or len(set(np.sign(np.diff(constraint_values)))) != 1
+    ):
+        return points
+    roots = np.array([point.root_deviance for point in known])
+    wanted = np.linspace(roots[0], target, n_points + 1)[1:-1]
+    for root in (*wanted, *(np.linspace(1, _BEYOND_END, _MORE + 1)[1:] * target)):
+        near = min(known, key=lambda point: abs(point.root_deviance - root))
+        if near.root_deviance > 0 and abs(near.root_deviance - root) < 0.2 * target / n_points:
+            continue
+        value = _interpolate(known, root)
+        there = solve_constrained(
+            objective, predict(objective, near, value - near.constraint_value), value, near.held
+        )
+        if isinstance(there, Point):
+            points.append(there)
+            if root > target:
+                known.append(there)
+    return sorted(points, key=lambda point: trace.side * point.constraint_value)
+
+
+def _interpolate(known: Sequence[Point], root: float) -> float:
+    """Interpolate the value at a root deviance; extrapolate beyond the last point."""
+    last = known[-1]
+    if root > last.root_deviance:
+        return (
+            last.constraint_value
+            + (root - last.root_deviance) * last.root_deviance / last.multiplier
+        )
+    return float(
+        np.interp(root, [p.root_deviance for p in known], [p.constraint_value for p in known])
+    )
