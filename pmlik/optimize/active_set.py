@@ -35,15 +35,8 @@ def solve_constrained(
     Hessian is positive definite, the distance left is below 1e-6 standard errors, and the
     objective does not fall from any border that is held.
 
-    Parameters
-    ----------
-    objective : ConstrainedObjective
-    u : array (n,)
-        A start near the optimum.
-    wanted : float or array (q,)
-        The values.
-    held : frozenset of int
-        The borders held at first.
+    ``u`` (n,): a start near the optimum. ``wanted`` (q,): the values.
+    ``held``: the borders held at first.
     """
     wanted = np.atleast_1d(np.asarray(wanted, dtype=float))
     best: Point | ConstrainedStatus = ConstrainedStatus.STALLED

@@ -23,16 +23,11 @@ _ALMOST = 1 - 1e-3
 class Border:
     """A direction of the coordinates ``z`` (k,) in which a border, or infinity, lies.
 
-    Parameters
-    ----------
-    direction : array (k,)
-        Outward.
-    row : array (k,)
-        ``row @ z`` is the height, which ``direction`` raises by one.
-    typical, far : float
-        The height well inside the support, and that at which the border is held.
-    is_finite : bool
-        True for a border of the support: a constrained value is ``exp(-height)`` away from it.
+    ``direction`` (k,): outward.
+    ``row`` (k,): ``row @ z`` is the height, which ``direction`` raises by one.
+    ``typical``, ``far``: the height well inside the support, and that at which the border is held.
+    ``is_finite``: True for a border of the support: a constrained value is ``exp(-height)`` away
+        from it.
     """
 
     direction: FloatArray
@@ -49,13 +44,9 @@ class Border:
 def find_borders(objective: ObjectiveLike, z: FloatArray, inside: FloatArray) -> list[Border]:
     """Return the finite borders that single coordinates reach.
 
-    Parameters
-    ----------
-    objective : ObjectiveLike
-    z : array (k,)
-        The optimum,
-    inside : array (k,)
-        and a point well inside the support: the optimum, but for coordinates at a border.
+    ``z`` (k,): the optimum,
+    ``inside`` (k,): and a point well inside the support: the optimum, but for coordinates at a
+        border.
     """
     values, borders = objective.values, list[Border]()
     own = values.are_parameters(objective.base)

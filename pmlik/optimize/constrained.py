@@ -72,25 +72,15 @@ class ConstrainedObjective(Protocol):
 class Point:
     """A constrained optimum.
 
-    Parameters
-    ----------
-    u : array (n,)
-    constraint_values : array (q,)
-        The quantities.
-    delta_nll : float
-        The objective, zero at the unconstrained optimum.
-    multipliers : array (q,)
-        Derivatives of ``delta_nll`` in ``constraint_values``: the Lagrange multipliers.
-    tangents : array (n, q)
-        Derivatives of ``u`` in ``constraint_values``.
-    gradient_norm : float
-        Norm of the first quantity's gradient: its change per standard error.
-    distance : float
-        Estimated distance to the exact constrained optimum, in standard errors.
-    held : frozenset of int
-        Borders at which coordinates are held,
-    near : frozenset of int
-        and those that are near.
+    ``u`` (n,). ``constraint_values`` (q,): the quantities.
+    ``delta_nll``: the objective, zero at the unconstrained optimum.
+    ``multipliers`` (q,): derivatives of ``delta_nll`` in ``constraint_values``: the Lagrange
+        multipliers.
+    ``tangents`` (n, q): derivatives of ``u`` in ``constraint_values``.
+    ``gradient_norm``: norm of the first quantity's gradient: its change per standard error.
+    ``distance``: estimated distance to the exact constrained optimum, in standard errors.
+    ``held``: borders at which coordinates are held,
+    ``near``: and those that are near.
     """
 
     u: FloatArray

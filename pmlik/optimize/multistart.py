@@ -53,12 +53,7 @@ _BESIDE, _SAME = 0.3, 1e-3
 class Start(NamedTuple):
     """A start and the options of its search.
 
-    Parameters
-    ----------
-    name : str
-    point : callable
-        Returns a full vector ``x`` or None; called only when it is needed.
-    options : TrustRegionOptions
+    ``point``: returns a full vector ``x`` or None; called only when it is needed.
     """
 
     name: str
@@ -232,10 +227,7 @@ def search_from_starts(
     model coincide, and one that rounding keeps from being certified may have a better one
     beside it: these are accepted when two more searches end as low.
 
-    Raises
-    ------
-    StartError
-        If no start has a finite log-density.
+    Raises `StartError` if no start has a finite log-density.
     """
     reached: list[SearchPoint] = []
     settled = False

@@ -28,17 +28,9 @@ class Profiled:
     is linear. Any other value (an element of a simplex, a derived quantity) is a constraint, with
     its exact gradient and differences of it.
 
-    Parameters
-    ----------
-    affine : AffineObjective
-    places : sequence of int
-        Indices among the constrained values, parameters first.
-    n_parameters : int
-        Number of parameters among them.
-    borders : sequence of Border
-        In the coordinates of ``affine``.
-    circle : Circle, optional
-        The turn of a single circular value.
+    ``places``: indices among the constrained values, parameters first.
+    ``n_parameters``: number of parameters among them.
+    ``borders``: in the coordinates of ``affine``. ``circle``: the turn of a single circular value.
     """
 
     def __init__(

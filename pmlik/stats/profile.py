@@ -173,16 +173,8 @@ def profile(
 def mle_of(estimate: PointEstimate | Comparison, purpose: str) -> PointEstimate:
     """Return the MLE of an estimate or a comparison, which holds its compiled model.
 
-    Parameters
-    ----------
-    estimate : PointEstimate or Comparison
-    purpose : str
-        The function that needs it, for the message.
-
-    Raises
-    ------
-    ValuesError
-        For a MAP, an estimate read from a file, and anything else.
+    ``purpose``: the function that needs it, for the message.
+    Raises `ValuesError` for a MAP, an estimate read from a file, and anything else.
     """
     point = estimate.mle if isinstance(estimate, Comparison) else estimate
     kind = getattr(point, "kind", type(point).__name__)
@@ -204,18 +196,9 @@ def select_scalars(
 ) -> xr.Dataset:
     """Return the part of an estimate's values that ``var_names`` and ``coords`` select.
 
-    Parameters
-    ----------
-    estimate : PointEstimate
-    var_names, coords
-        As in ArviZ.
-    most : float
-        Derived variables with more elements are left out unless they are named.
-
-    Raises
-    ------
-    ValuesError
-        For names and labels that are not there.
+    ``var_names``, ``coords``: as in ArviZ.
+    ``most``: derived variables with more elements are left out unless they are named.
+    Raises `ValuesError` for names and labels that are not there.
     """
     values = estimate.values
     names = var_names
@@ -239,22 +222,9 @@ def trace_profiles(
 ) -> tuple[PointEstimate, dict[str, ProfileEndpoints], list[Flag]]:
     """Trace the profiles of scalars, again from a better optimum if one is found.
 
-    Parameters
-    ----------
-    mle : PointEstimate
-    labels : sequence of str
-    ci_prob : float
-        Of the intervals at whose endpoints the profiles end.
-    n_points : int
-        Approximate number of points on each side; 0 for the endpoints alone.
-    progressbar : bool
-
-    Returns
-    -------
-    mle : PointEstimate
-        The one given, or the better one.
-    ends : dict of str to ProfileEndpoints
-    flags : list of Flag
+    ``ci_prob``: of the intervals at whose endpoints the profiles end.
+    ``n_points``: approximate number of points on each side; 0 for the endpoints alone.
+    Returns ``mle``: the one given, or the better one. ``ends``. ``flags``.
     """
     check_ci_prob(ci_prob, ValuesError)
     level = float(stats.chi2.ppf(ci_prob, 1)) / 2

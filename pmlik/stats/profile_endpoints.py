@@ -54,14 +54,9 @@ _WITHIN = 4.0
 class LimitInfo:
     """The limit that an estimate is, at a border or at infinity.
 
-    Parameters
-    ----------
-    at_border : sequence of int
-        Indices of the constrained values at a border or an edge,
-    at_infinity : sequence of int
-        and those without a finite limit; parameters first.
-    inside : array (n,)
-        A full vector ``x`` well inside the support.
+    ``at_border``: indices of the constrained values at a border or an edge,
+    ``at_infinity``: and those without a finite limit; parameters first.
+    ``inside`` (n,): a full vector ``x`` well inside the support.
     """
 
     at_border: Sequence[int]
@@ -73,23 +68,15 @@ class LimitInfo:
 class ProfileEndpoints:
     """Both sides of a profile.
 
-    Parameters
-    ----------
-    lower, upper : float
-        Constrained values at which the level is reached; the border of the support or an infinity
-        if it never is; NaN if the profile could not be traced that far.
-    statuses : tuple of TraceStatus
-        Of the lower and the upper side.
-    curve : tuple of Point
-        Points of the profile in ascending order of the value.
-    sides : array (p,)
-        -1 below the estimate, 1 above it, 0 the estimate itself.
-    values : array (p, m)
-        All constrained values at each of them.
-    rises : tuple of bool
-        True if the profile rises again between the estimate and the lower, the upper endpoint.
-    better : array (n,) or None
-        A full vector ``x`` with a higher log-likelihood than the estimate's.
+    ``lower``, ``upper``: constrained values at which the level is reached; the border of the
+        support or an infinity if it never is; NaN if the profile could not be traced that far.
+    ``statuses``: of the lower and the upper side.
+    ``curve``: points of the profile in ascending order of the value.
+    ``sides`` (p,): -1 below the estimate, 1 above it, 0 the estimate itself.
+    ``values`` (p, m): all constrained values at each of them.
+    ``rises``: True if the profile rises again between the estimate and the lower, the upper
+        endpoint.
+    ``better`` (n,) or None: a full vector ``x`` with a higher log-likelihood than the estimate's.
     """
 
     lower: float
@@ -105,15 +92,9 @@ class ProfileEndpoints:
 class ProfileTracer:
     """Trace the profiles of one estimate.
 
-    Parameters
-    ----------
-    problem : CompiledModel
-    x : array (n,)
-        The MLE, unconstrained; of a limit, a point as good as there.
-    limit : LimitInfo, optional
-        Set if the MLE is a limit.
-    circles : mapping of int to Circle, optional
-        The turn of each circular value, by its index.
+    ``x`` (n,): the MLE, unconstrained; of a limit, a point as good as there.
+    ``limit``: set if the MLE is a limit.
+    ``circles``: the turn of each circular value, by its index.
     """
 
     def __init__(
@@ -232,16 +213,10 @@ class ProfileTracer:
     ) -> ProfileEndpoints:
         """Return both endpoints of the profile of a constrained value, and its curve.
 
-        Parameters
-        ----------
-        place : int
-            Index among the constrained values, parameters first.
-        level : float
-            Drop of the log-likelihood from its maximum at an endpoint.
-        n_points : int
-            Least number of points of the curve per side.
-        value : float
-            The estimate; NaN where it is infinite.
+        ``place``: index among the constrained values, parameters first.
+        ``level``: drop of the log-likelihood from its maximum at an endpoint.
+        ``n_points``: least number of points of the curve per side.
+        ``value``: the estimate; NaN where it is infinite.
         """
         profiled = self._profiled(place)
         start = first_point(profiled, self.affine.size, self._held(profiled))

@@ -65,21 +65,11 @@ class TraceStatus(StrEnum):
 class ProfileTrace:
     """The points of a profile on one side.
 
-    Parameters
-    ----------
-    side : int
-        -1 or 1.
-    points : list of Point
-        From the optimum outward.
-    status : TraceStatus
-    end : Point or None
-        Where the level is reached; the last point before where it is not.
-    blocked_at : float
-        The value that the trace could not pass.
-    higher : Point or None
-        A point with a higher log-likelihood than the optimum.
-    most : float
-        The farthest from the start that a circular quantity is traced.
+    ``side``: -1 or 1. ``points``: from the optimum outward.
+    ``end``: where the level is reached; the last point before where it is not.
+    ``blocked_at``: the value that the trace could not pass.
+    ``higher``: a point with a higher log-likelihood than the optimum.
+    ``most``: the farthest from the start that a circular quantity is traced.
     """
 
     side: int
@@ -122,13 +112,7 @@ def resume_trace(
 ) -> ProfileTrace:
     """Go on from a better branch, also where it is better before the end of the one followed.
 
-    Parameters
-    ----------
-    objective : ConstrainedObjective
-    trace : ProfileTrace
-    there : Point
-        On the other branch, at the value where the trace ended.
-    level : float
+    ``there``: on the other branch, at the value where the trace ended.
     """
     kept, other, start = list(trace.points), there, trace.points[0]
     kept.sort(key=lambda point: trace.side * point.constraint_value)
@@ -197,14 +181,7 @@ def trace_to_level(
 ) -> ProfileTrace:
     """Trace from a point with less profile likelihood towards the supremum, up to a level.
 
-    Parameters
-    ----------
-    objective : ConstrainedObjective
-    start : Point
-        With ``delta_nll`` above ``level``.
-    side : int
-        Where the supremum is.
-    level : float
+    ``start``: with ``delta_nll`` above ``level``. ``side``: where the supremum is.
     """
     trace, here, step = ProfileTrace(side, [start]), start, start.gradient_norm
     for _ in range(_MOST_TRIED):
