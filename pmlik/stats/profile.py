@@ -23,7 +23,7 @@ from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.format import format_number, format_to
 from pmlik.results.point import PointEstimate, Status
-from pmlik.results.table import Table, to_html, to_text
+from pmlik.results.table import Shown, Table
 from pmlik.stats.profile_endpoints import LimitInfo, ProfileEndpoints, ProfileTracer
 from pmlik.stats.profile_trace import TraceStatus
 
@@ -36,7 +36,7 @@ _RESTARTS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
+class Profile(Shown):
     """Profile log-likelihoods: the likelihood maximised over everything but one scalar.
 
     Parameters
@@ -83,12 +83,6 @@ class Profile:
         title = f"Profile likelihood intervals, {100 * self.ci_prob:g}%"
         notes = tuple(("flag", str(flag)) for flag in self.flags)
         return Table(title, heads, tuple(rows), notes)
-
-    def __str__(self) -> str:
-        return to_text(self.sheet())
-
-    def _repr_html_(self) -> str:
-        return to_html(self.sheet())
 
 
 def profile(
