@@ -24,6 +24,9 @@ _DRAWS, _INTEGRALS = 200, 20
 # Optima as near as this in log-density are equally high.
 _LEVEL = 1e-3
 
+# The same point, relative and absolute.
+_SAME = (1e-3, 1e-6)
+
 # A local maximum with less than this share of the mass at the MAP (in logarithms) has no weight.
 _NEGLIGIBLE = -10.0
 
@@ -67,7 +70,7 @@ class ChainMode(NamedTuple):
 
     ``below``: the log-density of the MAP minus its own; NaN if no maximum could be certified.
     ``log_share``: of its mass, relative to that around the MAP, by density and widths of the
-    draws. ``where``: the maximum in words.
+    draws. ``where``: the maximum in words; empty for the MAP itself.
     """
 
     chain: int
@@ -93,6 +96,7 @@ def find_chain_modes(
         return ()
     objective = problem.objective("map", prepared.start)
     at_map = map_estimate.log_likelihood + map_estimate.log_prior
+    usual = problem.values(map_estimate.unconstrained)
     found, widths = list[tuple[float, str]](), list[float]()
     for chain in range(group.sizes["chain"]):
         x = prepared.unconstrained(group.isel(chain=[chain]))
@@ -103,24 +107,26 @@ def find_chain_modes(
             return ()
         best = min((o for o in reached if o.usable), key=lambda o: o.value, default=None)
         if best is None:
-            found.append((np.nan, ""))
+            found.append((np.nan, "no certified maximum"))
         else:
-            where = describe_point(problem, objective.expand(best.z))
-            found.append((at_map + best.value, where))
+            there, below = objective.expand(best.z), at_map + best.value
+            same = abs(below) <= _LEVEL and np.allclose(problem.values(there), usual, *_SAME)
+            found.append((below, "" if same else describe_point(problem, there)))
         natural = [
             group[name].isel(chain=chain).transpose("draw", ...).to_numpy().reshape(len(x), -1)
             for name in problem.parameters.names
         ]
         widths.append(_log_volume(np.atleast_2d(np.cov(np.hstack(natural), rowvar=False))))
-    level = [w for (below, _), w in zip(found, widths, strict=True) if abs(below) <= _LEVEL]
+    level = [width for (_, where), width in zip(found, widths, strict=True) if not where]
     if not level and map_estimate.covariance is not None:
         level = [_log_volume(map_estimate.covariance.to_numpy())]
-    usual = float(np.median(level)) if level else np.nan
+    width_at_map = float(np.median(level)) if level else np.nan
     modes = tuple(
-        ChainMode(i, below, -below + width - usual, where)
+        ChainMode(i, below, -below + width - width_at_map, where)
         for i, ((below, where), width) in enumerate(zip(found, widths, strict=True))
     )
-    return modes if any(abs(mode.below) > _LEVEL for mode in modes) else ()
+    told = any(mode.where and np.isfinite(mode.below) for mode in modes)
+    return modes if told else ()
 
 
 def _highest(prepared: Prepared, x: FloatArray) -> FloatArray:
@@ -141,23 +147,23 @@ def _log_volume(covariance: FloatArray) -> float:
 
 def describe_modes(modes: Sequence[ChainMode]) -> str:
     """Return in words which chain sits where, and how far below the MAP."""
-    at_map = [mode.chain for mode in modes if abs(mode.below) <= _LEVEL]
-    parts = [f"{_chains(at_map)} at the MAP"] if at_map else []
-    groups: dict[str, list[ChainMode]] = {}
-    for mode in modes:
-        if mode.chain not in at_map:
-            groups.setdefault(f"{mode.below:.3g}", []).append(mode)
-    for same in groups.values():
-        chains, (_, below, _, where) = _chains([mode.chain for mode in same]), same[0]
-        way = "below" if below > 0 else "above"
-        far = f"a local maximum {abs(below):.3g} {way} it in log-density, {where}"
-        parts.append(f"{chains} at {far if np.isfinite(below) else 'no certified maximum'}")
-    text = "; ".join(parts)
+    groups: dict[str, list[int]] = {}
+    for mode in sorted(modes, key=lambda mode: bool(mode.where)):
+        groups.setdefault(_place(mode), []).append(mode.chain)
+    text = "; ".join(
+        f"chain{'s' * (len(chains) > 1)} {', '.join(map(str, chains))} at {place}"
+        for place, chains in groups.items()
+    )
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _chains(numbers: Sequence[int]) -> str:
-    return f"chain{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+def _place(mode: ChainMode) -> str:
+    if not mode.where or not np.isfinite(mode.below):
+        return mode.where or "the MAP"
+    if abs(mode.below) <= _LEVEL:
+        return f"a maximum as high as the MAP, {mode.where}"
+    way = "below" if mode.below > 0 else "above"
+    return f"a local maximum {abs(mode.below):.3g} {way} the MAP in log-density, {mode.where}"
 
 
 def tell_modes(posterior: PosteriorEstimate, modes: Sequence[ChainMode]) -> PosteriorEstimate:

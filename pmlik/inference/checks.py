@@ -15,11 +15,14 @@ from pmlik.marginal.importance import LaplaceError
 from pmlik.model.roles import Potentials, Roles
 from pmlik.optimize.objective import SearchPoint
 from pmlik.results.directions import describe_direction
-from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.flags import Flag, FlagCode, Severity, name_few
 from pmlik.results.point import Certificate, PointEstimate
 
 # An automatic gradient with a larger relative error is wrong.
 _GRADIENT_ERROR = 1e-3
+
+# A supremum as small as this is zero but for rounding.
+_ROUNDING = 1e-12
 
 # A log-likelihood with a larger error may move an estimate by a large part of its error.
 _LAPLACE_ERROR = 0.1
@@ -136,11 +139,11 @@ def check_laplace(found: LaplaceError | None) -> list[Flag]:
     """
     if found is None:
         return []
-    detail = (
-        f"The log-likelihood is off by {found.error:+.3g} (Monte Carlo error {found.mcse:.2g}, "
-        f"Pareto k-hat {found.pareto_k:.2g})."
-    )
+    size = f"{found.error:+.3g} (Monte Carlo error {found.mcse:.2g}, Pareto k-hat"
+    size += f" {found.pareto_k:.2g})"
+    detail = f"The log-likelihood is off by {size}."
     if not found.is_reliable:
+        detail = f"The error that it gives for the log-likelihood says nothing: {size}."
         action = "Latents with heavy tails or several modes: trust the posterior, not the integral."
         return [Flag(FlagCode.LAPLACE_NOT_CHECKED, Severity.WARNING, (), action, detail)]
     poor = abs(found.error) > _LAPLACE_ERROR
@@ -201,12 +204,13 @@ def check_limit(
     """
     flags = []
     if border:
-        detail = f"{', '.join(f'{label} = {value:.6g}' for label, value in border.items())}."
+        detail = f"{name_few([f'{label} = {value:.6g}' for label, value in border.items()])}."
         flags.append(Flag(FlagCode.AT_BOUNDARY, Severity.WARNING, tuple(border), "", detail))
     if infinite:
-        signs = ", ".join(f"{k} -> {'-' if v < 0 else '+'}inf" for k, v in infinite.items())
+        signs = name_few([f"{k} -> {'-' if v < 0 else '+'}inf" for k, v in infinite.items()])
+        top = supremum if abs(supremum) > _ROUNDING else 0.0
         along = describe_direction(list(infinite), np.array(list(infinite.values())))
-        detail = f"{signs}, along {along}; supremum of the log-density {supremum:.6g}."
+        detail = f"{signs}, along {along}; supremum of the log-density {top:.6g}."
         action = (
             "With a binary outcome this is separation: a combination of covariates tells the "
             "outcomes apart. A proper prior gives a MAP and a posterior."

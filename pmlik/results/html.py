@@ -261,8 +261,7 @@ def _certificates(comparison: Comparison) -> list[tuple[str, str]]:
                 f"{signs.negative} directions"
             )
         text += f"; {c.n_gradients} gradients and {c.n_products} Hessian-vector products."
-        if c.searches:
-            same = sum(end.optimum == 0 for end in c.searches)
+        if same := sum(end.optimum == 0 for end in c.searches):
             text += f" {same} of {len(c.searches)} starts ended there."
         rows.append((name, text if estimate.trusted else f"NOT TO BE TRUSTED: {text}"))
     if comparison.posterior is not None:

@@ -89,9 +89,15 @@ class Certificate:
     searches: tuple[SearchEnd, ...] = ()
 
     def __str__(self) -> str:
+        if not self.converged and self.newton_decrement < _AT_ONCE:
+            return "not certified: the gradient vanishes, but nothing shows that it is a maximum"
         if not self.converged:
             return f"not certified, stopped {_distance(self.newton_decrement)} from an optimum"
         return f"certified, {_distance(self.newton_decrement)} from the optimum"
+
+
+# A search that ended as near as this to a point without gradient has stopped on it.
+_AT_ONCE = 1e-6
 
 
 def _distance(distance: float) -> str:

@@ -71,7 +71,7 @@ def test_a_chain_at_a_maximum_without_weight_is_sampled_again(give_runs) -> None
     lesser = max(height(model, mu) for mu in grid)
     below = comparison.map.log_likelihood + comparison.map.log_prior - lesser
     assert flag.detail.startswith("Chains 0, 1, 3 at the MAP; chain 2 at a local maximum")
-    assert f"{below:.3g} below it in log-density, mu = 9.99." in flag.detail
+    assert f"{below:.3g} below the MAP in log-density, mu = 9.99." in flag.detail
     tree = comparison.posterior.tree
     np.testing.assert_array_equal(tree["posterior_first"]["mu"], first)
     np.testing.assert_array_equal(tree["posterior"]["mu"], second)
@@ -111,6 +111,18 @@ def test_a_broad_maximum_is_not_left_for_a_narrow_spike(give_runs) -> None:
     asked = give_runs(draws)
     COMPARE(model, start={"mu": 50.0}, n_starts=1)
     assert len(asked) == 1
+
+
+def test_maxima_of_one_height_are_told_apart(give_runs) -> None:
+    y = np.linspace(3.8, 4.2, 20)
+    with pm.Model() as model:
+        pm.Normal("y", pm.Normal("mu", 0, 10) ** 2, 0.1, observed=y)
+    asked = give_runs(around([2.0, -2.0, 2.0, 2.0]))
+    comparison = COMPARE(model)
+    assert len(asked) == 1
+    (flag,) = [f for f in comparison.posterior.flags if f.code is FlagCode.CHAINS_AT_MODES]
+    assert "at the MAP; " in flag.detail
+    assert "at a maximum as high as the MAP, mu = " in flag.detail
 
 
 def test_chains_that_disagree_about_one_maximum_are_not_explained_by_two(give_runs) -> None:
