@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pmlik._summaries import unwind
 from pmlik._typing import FloatArray
 from pmlik.errors import StartError
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.sample import Init
 from pmlik.inference.starts import describe_point
+from pmlik.labels import circles_by_label, circles_of
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import PointEstimate, Status
@@ -97,6 +99,9 @@ def find_chain_modes(
     objective = problem.objective("map", prepared.start)
     at_map = map_estimate.log_likelihood + map_estimate.log_prior
     usual = problem.values(map_estimate.unconstrained)
+    circles = circles_by_label(map_estimate.values)
+    labels = problem.parameters.labels + problem.derived.labels
+    turning = {i: circles[label] for i, label in enumerate(labels) if label in circles}
     found, widths = list[tuple[float, str]](), list[float]()
     for chain in range(group.sizes["chain"]):
         x = prepared.unconstrained(group.isel(chain=[chain]))
@@ -110,10 +115,14 @@ def find_chain_modes(
             found.append((np.nan, "no certified maximum"))
         else:
             there, below = objective.expand(best.z), at_map + best.value
-            same = abs(below) <= _LEVEL and np.allclose(problem.values(there), usual, *_SAME)
+            values = problem.values(there)
+            for i, circle in turning.items():
+                values[i] = circle.near(float(values[i]), float(usual[i]))
+            same = abs(below) <= _LEVEL and np.allclose(values, usual, *_SAME)
             found.append((below, "" if same else describe_point(problem, there)))
+        own = unwind(group.isel(chain=chain), circles_of(posterior.values), ("draw",))
         natural = [
-            group[name].isel(chain=chain).transpose("draw", ...).to_numpy().reshape(len(x), -1)
+            own[name].transpose("draw", ...).to_numpy().reshape(len(x), -1)
             for name in problem.parameters.names
         ]
         widths.append(_log_volume(np.atleast_2d(np.cov(np.hstack(natural), rowvar=False))))

@@ -270,6 +270,8 @@ def _find_faded(
 ) -> tuple[FloatArray, list[LimitDirection]]:
     """Return directions whose curvature has vanished, and the point to fix them at."""
     basis = _complement(fixed, scale) if fixed else np.diag(scale)
+    if objective.period is not None:  # an angle goes nowhere
+        basis = basis[:, ~(basis[np.isfinite(objective.period)] != 0).any(axis=0)]
     directions = _faded(objective.hessian(start), objective.hessian(z), basis)
     gradient = objective.value_and_gradient(z)[1]
     away = (_outward(direction, gradient, start, z, scale)[0] for direction in directions)

@@ -115,3 +115,27 @@ def test_real_maxima_half_a_turn_apart_are_still_told() -> None:
         pm.VonMises("y", 2 * axis, 3.0, observed=y)
     mle = pmlik.find_MLE(model, n_starts=14, **QUICK)
     assert sum(f.code is pmlik.FlagCode.SEVERAL_OPTIMA for f in mle.flags) == 1
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.3])
+def test_an_angle_goes_nowhere_where_it_does_not_matter(turn: float) -> None:
+    """Data in balance have no direction: the concentration is zero, and any angle will do."""
+    y = TURN.wrap(np.array([0.0, 0.5, 1.0, -0.5]) * np.pi + turn)
+    with pm.Model() as model:
+        mu, kappa = pm.VonMises("mu", 0, 0.1), pm.HalfNormal("kappa", 5)
+        pm.VonMises("y", mu, kappa, observed=y)
+    mle = pmlik.find_MLE(model, **QUICK)
+    assert np.isnan(mle.values["mu"])
+    assert not any(f.code is pmlik.FlagCode.AT_INFINITY for f in mle.flags)
+    assert not mle.trusted or mle.log_likelihood == pytest.approx(-4 * np.log(2 * np.pi))
+
+
+def test_a_profile_is_the_whole_turn_where_the_concentration_may_be_zero() -> None:
+    y = np.random.default_rng(4).uniform(-np.pi, np.pi, 12)
+    with pm.Model() as model:
+        mu, kappa = pm.VonMises("mu", 0, 0.1), pm.HalfNormal("kappa", 5)
+        pm.VonMises("y", mu, kappa, observed=y)
+    mle = pmlik.find_MLE(model, **QUICK)
+    assert mle.log_likelihood + 12 * np.log(2 * np.pi) < LEVEL
+    found = pmlik.profile(mle, var_names=["mu"], progressbar=False)
+    assert found.interval["mu"].to_numpy() == pytest.approx((-np.pi, np.pi))
