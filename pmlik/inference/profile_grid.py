@@ -73,6 +73,11 @@ class GridProfiler:
         return self._maximize(x)
 
     @property
+    def places(self) -> list[int]:
+        """Indices of the fixed scalars."""
+        return self._places
+
+    @property
     def has_own_coordinates(self) -> bool:
         """True if every fixed value has a coordinate of its own."""
         return self._has_own

@@ -88,6 +88,10 @@ class FlagCode(StrEnum):
     BETTER_OPTIMUM = (
         "A profile found a higher likelihood than the estimate's: maximized from there."
     )
+    DROPS_OUT = (
+        "It drops out of the model under the null, so the statistic has no chi-square distribution "
+        "(Davies 1987)."
+    )
     NO_PROFILE = "It has no profile."
     DIVERGENCES = "The sampler diverged."
     REFITS_FAILED = "Some bootstrap refits have no finite estimate and are left out."

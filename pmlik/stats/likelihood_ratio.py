@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import pymc as pm
 from scipy import stats
 
 from pmlik._typing import FloatArray
-from pmlik.errors import EstimationError, NestingError, StartError, ValuesError
+from pmlik.errors import EstimationError, NestingError, ValuesError
 from pmlik.inference.find import find_MLE
-from pmlik.inference.prepare import Prepared, prepared_of
-from pmlik.inference.profile_grid import GridProfiler
-from pmlik.inference.starts import list_starts
+from pmlik.inference.options import check_count, seed_of
+from pmlik.inference.prepare import prepared_of
 from pmlik.logp.points import read_numbers
 from pmlik.model.observations import observed_values
-from pmlik.optimize.multistart import Start, search_from_starts
-from pmlik.optimize.result import select_result
 from pmlik.results.comparison import Comparison
-from pmlik.results.flags import Severity
+from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.format import format_fixed, format_number
 from pmlik.results.point import PointEstimate
 from pmlik.results.table import Shown, Table
+from pmlik.stats.null_search import SETTLED, NullMaximum, NullSearch
 from pmlik.stats.profile import mle_of, places_of
 
 type Tested = PointEstimate | Comparison | pm.Model
@@ -35,14 +34,7 @@ _SLACK = 1e-6
 # A statistic below this is rounding error.
 _ZERO = 1e-8
 
-# Searches under a null begin at this many starts at least.
-_STARTS = 2
-
-# A limit at a border is evaluated at these distances, between which nothing should change.
-_FAR, _SETTLED = (15.0, 20.0), 1e-5
-
-# Half the width of a gap that is interpolated across, in the value's units.
-_GAP = 1e-4
+_BOOTSTRAP = "bootstrap=1000 takes the p-value from data simulated under the null."
 
 
 @dataclass(frozen=True)
@@ -67,6 +59,8 @@ class LikelihoodRatioTest(Shown):
         At the two maxima, all constants included.
     notes : tuple of str
         Limitations.
+    flags : tuple of Flag
+        About the reference distribution.
     """
 
     null: str
@@ -78,6 +72,7 @@ class LikelihoodRatioTest(Shown):
     log_likelihood_full: float
     log_likelihood_null: float
     notes: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     def sheet(self) -> Table:
         """Return the test as a table of strings."""
@@ -93,6 +88,7 @@ class LikelihoodRatioTest(Shown):
             naive = format_number(self.p_value_naive, 4)
             notes.append(("naive", f"p = {naive} by chi-square with {self.df} df"))
         notes += [("note", note) for note in self.notes]
+        notes += [("flag", str(flag)) for flag in self.flags]
         return Table("Likelihood-ratio test", ("", "value"), rows, tuple(notes))
 
 
@@ -102,6 +98,7 @@ def likelihood_ratio_test(
     *,
     null: Mapping[str, Any] | None = None,
     boundary: bool | None = None,
+    bootstrap: int = 0,
     random_seed: int | None = None,
     progressbar: bool = True,
 ) -> LikelihoodRatioTest:
@@ -120,8 +117,10 @@ def likelihood_ratio_test(
     boundary : bool, optional
         True if the null is on the boundary of the parameter space. Default: it is determined,
         which works for ``null`` and for models that differ by one scalar parameter.
+    bootstrap : int, optional
+        Number of data sets simulated under the null, by which the p-value is taken instead.
     random_seed : int, optional
-        For models that have to be estimated.
+        For models that have to be estimated, and for the bootstrap.
     progressbar : bool
 
     Returns
@@ -145,6 +144,11 @@ def likelihood_ratio_test(
     doi:10.1080/01621459.1987.10478472, cases 5 and 6. With several on their boundaries the
     weights depend on the model; the p-value is then the naive one, which is too large.
 
+    Where a parameter drops out of the model under the null (``ed50`` where ``emax`` is zero) the
+    statistic has no chi-square distribution (Davies 1987, doi:10.1093/biomet/74.1.33): the
+    p-value is NaN, with a flag, unless ``bootstrap`` says on how many simulated data sets to
+    base it.
+
     Examples
     --------
     >>> import pymc as pm, pmlik
@@ -158,9 +162,14 @@ def likelihood_ratio_test(
     """
     if (reduced is None) == (null is None):
         raise ValuesError("likelihood_ratio_test: give either a reduced model or null={...}.")
+    if bootstrap:
+        check_count("bootstrap", bootstrap)
+        if null is None:
+            raise ValuesError("bootstrap: data are simulated under null={...} alone.")
     larger = _estimate(full, random_seed, progressbar)
     if null is not None:
-        return _test_null(larger, null, boundary)
+        simulated = partial(_simulated, n=bootstrap, seed=random_seed, progressbar=progressbar)
+        return _test_null(larger, null, boundary, simulated)
     assert reduced is not None
     return _test_nested(larger, _estimate(reduced, random_seed, progressbar), boundary)
 
@@ -177,92 +186,61 @@ def _estimate(tested: Tested, random_seed: int | None, progressbar: bool) -> Poi
 
 
 def _test_null(
-    mle: PointEstimate, null: Mapping[str, Any], boundary: bool | None
+    mle: PointEstimate,
+    null: Mapping[str, Any],
+    boundary: bool | None,
+    simulated: Callable[[LikelihoodRatioTest, NullSearch, FloatArray, NullMaximum], Any],
 ) -> LikelihoodRatioTest:
-    held = _read_null(mle, null)
-    places = places_of(mle)
-    search = _NullSearch.of(mle, [places[label] for label in held], mle.unconstrained)
+    held, places = _read_null(mle, null), places_of(mle)
+    search = NullSearch.of(mle, [places[label] for label in held], mle.unconstrained)
+    values = np.array(list(held.values()))
     with np.errstate(all="ignore"):
-        highest, n_border = search.maximum(np.array(list(held.values())))
+        found = search.maximum(values)
     text = ", ".join(f"{label} = {value:g}" for label, value in held.items())
-    if not np.isfinite(highest):
+    if not np.isfinite(found.log_likelihood):
         raise EstimationError(
             f"null: no maximum of the likelihood could be certified with {text}. Values outside "
             "the support, or of quantities that depend on each other, have none."
         )
-    if boundary is not None:
-        n_border = int(boundary)
-    return _record(text, mle.log_likelihood, highest, len(held), n_border, _notes(mle))
+    n_border = found.n_border if boundary is None else int(boundary)
+    highest, under = mle.log_likelihood, found.log_likelihood
+    test = _record(text, highest, under, len(held), n_border, _notes(mle))
+    if found.dropped.any():
+        problem = search.prepared.problem
+        direction = problem.values.jvp(search.prepared.start)(found.dropped.astype(float))
+        moved = direction[: problem.parameters.size] != 0
+        labels = tuple(np.array(problem.parameters.labels)[moved].tolist())
+        test = replace(
+            test,
+            p_value=np.nan,
+            reference="none: a parameter drops out of the model under the null",
+            flags=(Flag(FlagCode.DROPS_OUT, Severity.WARNING, labels, _BOOTSTRAP),),
+        )
+    return cast(LikelihoodRatioTest, simulated(test, search, values, found))
 
 
-@dataclass(frozen=True, eq=False)
-class _NullSearch:
-    """Maxima of a model's log-likelihood with some values held.
-
-    ``profiler``: of those values. ``prepared``: the model of the MLE.
-    """
-
-    profiler: GridProfiler
-    mle: PointEstimate
-    prepared: Prepared
-
-    @classmethod
-    def of(cls, mle: PointEstimate, places: Sequence[int], near: FloatArray) -> _NullSearch:
-        """Return the search with the values at some places held, from a point (n,) near."""
-        prepared = prepared_of(mle, "likelihood_ratio_test")
-        return cls(GridProfiler(prepared.natural, places, near), mle, prepared)
-
-    def maximum(self, values: FloatArray) -> tuple[float, int]:
-        """Return the maximum under the null, and the number of its values at a border."""
-        border = self.profiler.at_border(values, self.prepared.start)
-        if border.any():
-            return self.limit(values), int(border.sum())
-        highest = self._inside(values)
-        if not np.isfinite(highest) and len(values) == 1:
-            highest = self._across(values)
-        return highest, 0
-
-    def limit(self, values: FloatArray) -> float:
-        """Return the limit at a border of the values' support; NaN if there is none."""
-        near, far = (self._inside(values, distance) for distance in _FAR)
-        return far if abs(near - far) < _SETTLED * (1 + abs(far)) else np.nan
-
-    def _inside(self, values: FloatArray, far: float = 0) -> float:
-        """Return the maximum with values held, by the search that finds the MLE."""
-        x, inside = self.mle.unconstrained, self.prepared.start
-        if not self.profiler.has_own_coordinates:
-            maxima = [self.profiler(values, near)[0] for near in (x, inside)]
-            return max((value for value in maxima if np.isfinite(value)), default=np.nan)
-        objective = self.profiler.held_at(values, inside, far)
-        if not np.isfinite(objective.base).all():
-            return np.nan
-        if not objective.size:
-            return -objective.value_and_gradient(np.zeros(0))[0]
-        starts = [
-            Start("the full model's maximum", lambda: x),
-            Start("inside", lambda: inside),
-            *list_starts(self.prepared, "mle"),
-        ]
-        try:
-            ends = search_from_starts(objective, starts, _STARTS)
-        except StartError:
-            return np.nan
-        start = inside[objective.active]
-        found = select_result(objective, ends, start, self.mle.n_observations).optimum
-        return -found.value if found.usable else np.nan
-
-    def _across(self, values: FloatArray) -> float:
-        """Interpolate where the model divides zero by zero, as at a Box-Cox exponent of zero.
-
-        Means of both sides at two distances are extrapolated to distance zero.
-        """
-        width = _GAP * max(1.0, float(np.abs(values[0])))
-        means = [
-            np.mean([self._inside(values + side * size) for side in (-1, 1)])
-            for size in (width, 2 * width)
-        ]
-        value = float(4 * means[0] - means[1]) / 3
-        return value if abs(value - means[0]) < _SETTLED else np.nan
+def _simulated(
+    test: LikelihoodRatioTest,
+    search: NullSearch,
+    values: FloatArray,
+    under: NullMaximum,
+    *,
+    n: int,
+    seed: int | None,
+    progressbar: bool,
+) -> LikelihoodRatioTest:
+    """Return the test with the p-value of ``n`` data sets simulated under the null, if any."""
+    if not n:
+        return test
+    with np.errstate(all="ignore"):
+        statistics = search.bootstrap(values, under, n, seed_of(seed), progressbar)
+    known = statistics[np.isfinite(statistics)]
+    larger = int((known >= test.statistic - _ZERO).sum())
+    return replace(
+        test,
+        p_value=(1 + larger) / (1 + len(known)) if len(known) else np.nan,
+        reference=f"parametric bootstrap of {len(known)} data sets simulated under the null",
+    )
 
 
 def _read_null(mle: PointEstimate, null: Mapping[str, Any]) -> dict[str, float]:
@@ -368,13 +346,13 @@ def _same(one: FloatArray, other: FloatArray) -> bool:
 def _is_limit(full: PointEstimate, reduced: PointEstimate, label: str) -> bool:
     """True if the reduced model is the full one with a parameter at a border of its support."""
     inside = prepared_of(full, "likelihood_ratio_test").start
-    search = _NullSearch.of(full, [places_of(full)[label]], inside)
+    search = NullSearch.of(full, [places_of(full)[label]], inside)
     if not search.profiler.has_own_coordinates:
         return False
-    slack = _SETTLED * (1 + abs(reduced.log_likelihood))
+    slack = SETTLED * (1 + abs(reduced.log_likelihood))
     with np.errstate(all="ignore"):
         return any(
-            abs(search.limit(np.array([border])) - reduced.log_likelihood) < slack
+            abs(search.limit(np.array([border])).log_likelihood - reduced.log_likelihood) < slack
             for border in search.profiler.borders()
         )
 

@@ -215,3 +215,68 @@ def test_a_null_outside_the_support_has_no_maximum() -> None:
         pmlik.likelihood_ratio_test(
             normal(Y), null={"sigma": -1.0}, progressbar=False, random_seed=1
         )
+
+
+# --- a parameter that drops out -----------------------------------------------------------------
+
+
+def saturating(n: int, effect: float) -> pm.Model:
+    rng = np.random.default_rng(n)
+    dose = rng.uniform(0, 5, n)
+    y = 1 + effect * dose / (dose + 1) + 0.5 * rng.normal(size=n)
+    with pm.Model() as model:
+        base = pm.Normal("base", 0, 5)
+        emax = pm.HalfNormal("emax", 5)
+        ed50 = pm.HalfNormal("ed50", 5)
+        pm.Normal("y", base + emax * dose / (dose + ed50), 0.5, observed=y)
+    return model
+
+
+def test_a_dose_response_without_effect_has_no_half_effective_dose() -> None:
+    mle = fit(saturating(25, 0.8))
+    model = mle.prepared.model
+    y = model.rvs_to_values[model["y"]]
+    test = pmlik.likelihood_ratio_test(mle, null={"emax": 0}, progressbar=False)
+    null = stats.norm.logpdf(y.data, y.data.mean(), 0.5).sum()
+    assert test.statistic == pytest.approx(2 * (mle.log_likelihood - null), abs=1e-5)
+    assert np.isnan(test.p_value)
+    assert [flag.code for flag in test.flags] == [pmlik.FlagCode.DROPS_OUT]
+    assert test.flags[0].variables == ("ed50",)
+    assert "Davies" in str(test)
+    simulated = pmlik.likelihood_ratio_test(
+        mle, null={"emax": 0}, bootstrap=9, random_seed=1, progressbar=False
+    )
+    assert simulated.statistic == test.statistic
+    # Two free parameters under the alternative, one of them on its boundary.
+    assert 0.1 <= simulated.p_value <= 0.5
+
+
+def test_a_mixture_without_its_second_part_has_no_second_mean() -> None:
+    y = np.random.default_rng(4).normal(0.3, 1, 40)
+    with pm.Model() as model:
+        w = pm.Uniform("w", 0, 1)
+        delta = pm.HalfNormal("delta", 3)
+        mean = pm.Normal("mean", 0, 3)
+        parts = pm.math.stack([mean, mean + delta])
+        pm.NormalMixture("y", pm.math.stack([1 - w, w]), parts, 1, observed=y)
+    mle = fit(model)
+    test = pmlik.likelihood_ratio_test(mle, null={"w": 0}, progressbar=False)
+    null = stats.norm.logpdf(y, y.mean(), 1).sum()
+    assert test.log_likelihood_null == pytest.approx(null, abs=1e-5)
+
+
+def test_an_ordinary_null_has_its_chi_square() -> None:
+    y = np.random.default_rng(5).normal(0.4, 1.5, 20)
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 5)
+        sigma = pm.HalfNormal("sigma", 5)
+        pm.Normal("y", mu, sigma, observed=y)
+    mle = fit(model)
+    test = pmlik.likelihood_ratio_test(mle, null={"mu": 0}, progressbar=False)
+    assert test.flags == ()
+    simulated = pmlik.likelihood_ratio_test(
+        mle, null={"mu": 0}, bootstrap=99, random_seed=2, progressbar=False
+    )
+    assert abs(simulated.p_value - test.p_value) < 4 * np.sqrt(test.p_value / 99)
+    with pytest.raises(pmlik.ValuesError, match="null"):
+        pmlik.likelihood_ratio_test(mle, mle, bootstrap=9)
