@@ -26,7 +26,7 @@ from pmlik.inference.chain_modes import (
 )
 from pmlik.inference.checks import check_joint, check_order
 from pmlik.inference.find import KINDS, estimate_kind, prepare_model
-from pmlik.inference.options import CovarianceKind, FitOptions
+from pmlik.inference.options import CovarianceKind, FitOptions, check_switch
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare_joint
 from pmlik.inference.sample import (
@@ -177,6 +177,7 @@ def compare(
         extras=extras,
         strict=strict,
     )
+    check_switch("profile", profile)
     return _run(options)
 
 

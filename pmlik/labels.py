@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from itertools import product
+from itertools import count, product
 from math import prod
 from typing import Any
 
@@ -90,7 +90,7 @@ class ParameterSpace:
         if not self.shapes[i]:
             return (name,)
         axes = [self._index(dim, n) for dim, n in zip(self.dims[i], self.shapes[i], strict=True)]
-        return tuple(f"{name}[{', '.join(map(_word, at))}]" for at in product(*axes))
+        return tuple(f"{name}[{', '.join(at)}]" for at in product(*map(_words, axes)))
 
     def owners(self, indices: Iterable[int]) -> tuple[str, ...]:
         """Return the variables that the given indices of the flat vector belong to, each once."""
@@ -98,6 +98,17 @@ class ParameterSpace:
         return tuple(
             name for name, where in self.slices.items() if at & set(range(where.start, where.stop))
         )
+
+
+def _words(index: NDArray[Any]) -> list[str]:
+    """Return the labels of a dim as text; repeated ones are told apart by a number."""
+    words, all_words = list[str](), [_word(label) for label in index]
+    if len(set(all_words)) == len(all_words):
+        return all_words
+    for word in all_words:
+        numbered = (f"{word} ({i})" for i in count(2))
+        words.append(word if word not in words else next(w for w in numbered if w not in words))
+    return words
 
 
 def _word(label: Any) -> str:
@@ -193,6 +204,8 @@ def select_variables(
     ``where``: completes "is not" in the message, as "in the estimate".
     Raises `ValuesError` for unknown names and labels.
     """
+    if not isinstance(coords, Mapping | None):
+        raise ValuesError(f"coords: got {coords!r}, need a mapping of dims to labels.")
     known = [str(name) for name in dataset.data_vars]
     part = dataset[known if var_names is None else _select_names(known, var_names, where)]
     chosen = {
@@ -206,6 +219,8 @@ def select_variables(
 
 
 def _select_names(known: Sequence[str], var_names: Sequence[str] | str, where: str) -> list[str]:
+    if not isinstance(var_names, Iterable):
+        raise ValuesError(f"var_names: got {var_names!r}, need a list of names.")
     names = [var_names] if isinstance(var_names, str) else list(var_names)
     excluded = [name[1:] for name in names if name not in known and str(name).startswith("~")]
     unknown = [name for name in excluded or names if name not in known]

@@ -42,11 +42,17 @@ class FitOptions:
     cluster: Cluster = None
 
 
-def check_count(what: str, count: int | None) -> None:
+def check_count(what: str, count: int | None, error: type[PmlikError] = ModelError) -> None:
     """Refuse anything but an integer from 1 up, or None."""
     integer = isinstance(count, int | np.integer) and not isinstance(count, bool)
     if count is not None and (not integer or count < 1):
-        raise ModelError(f"{what}: got {count!r}, need an integer from 1 up, or None.")
+        raise error(f"{what}: got {count!r}, need an integer from 1 up.")
+
+
+def check_switch(what: str, switch: bool | None, error: type[PmlikError] = ModelError) -> None:
+    """Refuse anything but True, False and None."""
+    if not isinstance(switch, bool | None):
+        raise error(f"{what}: got {switch!r}, need True, False or None.")
 
 
 def check_ci_prob(ci_prob: float, error: type[PmlikError] = ModelError) -> None:

@@ -126,6 +126,8 @@ def prepare(arguments: FitOptions) -> Prepared:
     compile_mode(arguments.backend)
     check_count("n_starts", arguments.n_starts)
     check_count("quadrature", arguments.quadrature)
+    if not isinstance(arguments.start, Mapping | None):
+        raise StartError(f"start: got {arguments.start!r}, need a mapping of names to values.")
     check_covariance(arguments.covariance_kind, arguments.cluster)
     seed = seed_of(arguments.random_seed)
     problem = compile_model(

@@ -14,7 +14,12 @@ from pmlik.errors import ModelError
 from pmlik.model.latents import Noncentered, find_coefficients, find_imputed, find_noncentered
 from pmlik.model.support import is_restricted, log_probability, without_dependents
 from pmlik.model.thresholds import find_thresholds
-from pmlik.model.validate import refuse_discrete, refuse_unusable, refuse_without_likelihood
+from pmlik.model.validate import (
+    refuse_discrete,
+    refuse_names,
+    refuse_unusable,
+    refuse_without_likelihood,
+)
 
 #: The density that ``pm.Potential`` terms belong to.
 Potentials = Literal["likelihood", "prior"]
@@ -83,6 +88,7 @@ def read_roles(
     others = [rv.name for rv in model.free_RVs if rv.name not in missing]
     refuse_discrete(model, others)
     refuse_unusable(model)
+    refuse_names(model)
     noncentered = find_noncentered(model)
     found = _find_latents(model, others, noncentered, latent, set(parameters))
     gaps += tuple(name for name in find_imputed(model) if name not in gaps)

@@ -17,6 +17,9 @@ from pytensor.graph.traversal import ancestors, graph_inputs
 
 from pmlik.errors import ModelError
 
+# Dims of estimates, intervals, bootstraps and draws.
+_OWN_DIMS = {"method", "statistic", "replicate", "ci_bound"}
+
 
 def resolve_model(model: pm.Model | None) -> pm.Model:
     """Return the given model, or the one on the context stack.
@@ -63,6 +66,24 @@ def refuse_discrete(model: pm.Model, names: Collection[str]) -> None:
             "pm.math.logsumexp over its values, or install pymc-extras, with which finite ones "
             "are summed out."
         )
+
+
+def refuse_names(model: pm.Model) -> None:
+    """Raise for names of dims and variables that tables can't hold. Raises `ModelError`."""
+    names = [rv.name for rv in model.unobserved_RVs]
+    for name in names:
+        for dim in model.named_vars_to_dims.get(name) or ():
+            if dim in _OWN_DIMS:
+                raise ModelError(
+                    f"{name}: its dim is called {dim!r}, which is a dim of the tables. Rename it."
+                )
+            if any(isinstance(label, tuple | list) for label in model.coords.get(dim) or ()):
+                raise ModelError(
+                    f"{name}: the labels of its dim {dim!r} are tuples; need numbers or text."
+                )
+        owner = name.partition("[")[0]
+        if owner != name and owner in names:
+            raise ModelError(f"{name}: reads like an element of {owner}. Rename it.")
 
 
 def refuse_unusable(model: pm.Model) -> None:

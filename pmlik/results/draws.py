@@ -28,12 +28,12 @@ def draws_of(comparison: Comparison | None, label: str) -> FloatArray | None:
     """Return the draws (d,) of a scalar; None where it has none that is finite."""
     if comparison is None or comparison.posterior is None:
         return None
-    posterior = az.extract(comparison.posterior.tree, group="posterior", keep_dataset=True)
-    for name, array in posterior.data_vars.items():
-        one = xr.Dataset({name: array.isel(sample=0, drop=True)})
+    for name, array in comparison.posterior.tree["posterior"].data_vars.items():
+        one = xr.Dataset({name: array.isel(chain=0, draw=0, drop=True)})
         labels = list(labelled(one)) if array.dtype.kind in "fiu" else []
         if label in labels:
-            flat = array.transpose("sample", ...).to_numpy().reshape(array.sizes["sample"], -1)
+            in_order = array.transpose("chain", "draw", ...).to_numpy()
+            flat = in_order.reshape(in_order.shape[0] * in_order.shape[1], -1)
             draws = np.asarray(flat[:, labels.index(label)], dtype=float)
             draws = near_estimate(comparison, label, draws)
             return draws if np.isfinite(draws).any() else None

@@ -26,7 +26,7 @@ from pmlik.stats.executors import BootstrapKind, BootstrapPlan, refit_all
 from pmlik.stats.refit_status import Refits, RefitStatus
 
 # With a larger share of failures the others are no sample of the estimator.
-_MOST_FAILED = 0.1
+_MOST_FAILED, _MOST_REPLICATES = 0.1, 10_000_000
 _KINDS = ("parametric", "nonparametric", "bayesian")
 
 
@@ -233,8 +233,8 @@ def _check(estimate: PointEstimate, n: int, kind: str, cluster: Cluster) -> Prep
         raise ModelError(
             f"estimate: got {type(estimate).__name__}, need what find_MLE or find_MAP returned."
         )
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 2:
-        raise ModelError(f"n: got {n!r}, need an integer from 2 up.")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 2 <= n <= _MOST_REPLICATES:
+        raise ModelError(f"n: got {n!r}, need an integer from 2 to {_MOST_REPLICATES}.")
     if kind not in _KINDS:
         raise ModelError(f"kind: got {kind!r}, need one of {', '.join(_KINDS)}.")
     prepared = prepared_of(estimate, "bootstrap")

@@ -265,6 +265,8 @@ def sensitivity(comparison: Comparison, *, threshold: float = 0.05) -> pd.DataFr
     -----
     Kallioinen et al. (2024), doi:10.1007/s11222-023-10366-5.
     """
+    if not isinstance(comparison, Comparison):
+        raise ValuesError(f"comparison: got {type(comparison).__name__}, need a Comparison.")
     if comparison.posterior is None:
         raise ValuesError("comparison: it has no posterior, and the sensitivity needs its draws.")
     posterior = comparison.posterior.tree["posterior"].dataset

@@ -23,6 +23,7 @@ from pytensor.graph.traversal import ancestors
 from threadpoolctl import threadpool_limits
 
 from pmlik._typing import FloatArray
+from pmlik.errors import ModelError
 from pmlik.inference.options import FitOptions
 from pmlik.inference.prepare import Prepared, prepare
 from pmlik.inference.simulate import Simulate, simulator
@@ -201,6 +202,8 @@ def _distribute(
     token = blake2b(payload).hexdigest()
     count = -(-n // size)
     step = -(-count // _TASKS)
+    if not hasattr(executor, "submit"):
+        raise ModelError(f"executor: got {executor!r}, need a concurrent.futures.Executor.")
     futures = {
         executor.submit(_on_worker, token, payload, os.getpid(), numbers, n): numbers
         for numbers in (range(i, min(i + step, count)) for i in range(0, count, step))

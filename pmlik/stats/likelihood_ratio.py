@@ -14,7 +14,7 @@ from scipy import stats
 from pmlik._typing import FloatArray
 from pmlik.errors import EstimationError, NestingError, ValuesError
 from pmlik.inference.find import find_MLE
-from pmlik.inference.options import check_count, seed_of
+from pmlik.inference.options import check_count, check_switch, seed_of
 from pmlik.inference.prepare import prepared_of
 from pmlik.logp.points import read_numbers
 from pmlik.model.observations import observed_values
@@ -162,6 +162,7 @@ def likelihood_ratio_test(
     """
     if (reduced is None) == (null is None):
         raise ValuesError("likelihood_ratio_test: give either a reduced model or null={...}.")
+    check_switch("boundary", boundary, ValuesError)
     if bootstrap:
         check_count("bootstrap", bootstrap)
         if null is None:

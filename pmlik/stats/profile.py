@@ -13,7 +13,7 @@ from scipy import stats
 from pmlik._runtime import steps
 from pmlik._typing import FloatArray
 from pmlik.errors import EstimationError, ValuesError
-from pmlik.inference.options import check_ci_prob
+from pmlik.inference.options import check_ci_prob, check_count
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import prepared_of
 from pmlik.labels import bounds_of, circles_by_label, label_bounds, labelled, select_variables
@@ -143,6 +143,7 @@ def profile(
     array([0.0364, 0.4994])
     """
     mle = mle_of(estimate, "profile")
+    check_count("n_points", n_points, ValuesError)
     template = select_scalars(mle, var_names, coords)
     mle, found, flags = trace_profiles(
         mle,
