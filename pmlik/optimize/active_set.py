@@ -22,6 +22,9 @@ from pmlik.optimize.constrained import (
 _PROBE, _SLOPE, _GAIN = 7.0, 1e-8, 1e-10
 _RELEASES = 20
 
+# Heights above that well inside, in logarithms, at which another optimum is looked for.
+_DEPTHS = (5.0, 3.5, 2.5, 1.5, 0.5)
+
 
 def solve_constrained(
     objective: ConstrainedObjective,
@@ -54,6 +57,26 @@ def solve_constrained(
         border, u = released
         kept, held = kept | {border}, found.held - {border}
     return best
+
+
+def lowest_inside(objective: ConstrainedObjective, point: Point, border: int) -> Point | None:
+    """Return the lowest of some optima with one of a point's borders held inside instead.
+
+    Where the objective depends on the square of a coordinate it may rise from the border at
+    first, and fall further in.
+    """
+    held, u, reached = tuple(sorted(point.held)), point.u, list[Point]()
+    for depth in _DEPTHS:
+        heights = [
+            objective.borders[j].typical + depth if j == border else objective.borders[j].far
+            for j in held
+        ]
+        wanted = np.concatenate([point.constraint_values, heights])
+        found = iterate(Constraints(objective, wanted, held), u)
+        if isinstance(found, Point):
+            u = found.u
+            reached.append(found)
+    return min(reached, key=lambda one: one.delta_nll, default=None)
 
 
 def _solve_with_borders(

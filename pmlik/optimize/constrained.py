@@ -132,10 +132,12 @@ class Constraints:
         return cls(objective, np.concatenate([wanted, heights]), order)
 
     def place(self, u: FloatArray) -> FloatArray:
-        """Return the point with held coordinates at their borders."""
-        for j in self.held:
+        """Return the point with held coordinates at their heights."""
+        for j, height in zip(
+            self.held, self.wanted[len(self.wanted) - len(self.held) :], strict=True
+        ):
             border = self.objective.borders[j]
-            u = u + (border.far - border.height(u)) * border.direction
+            u = u + (height - border.height(u)) * border.direction
         return u
 
     def evaluate(self, u: FloatArray) -> _Evaluation | None:
@@ -364,10 +366,27 @@ def _search(
     price = 2 * np.abs(newton.multipliers) + 1 / np.linalg.norm(here.normals, axis=1)
     merit = here.value + price @ np.abs(here.constraint_values - wanted)
     for _ in range(25):
-        there = problem.evaluate(move(borders, newton.near, here.u, share * step))
-        if there is not None:
+        tried = problem.evaluate(move(borders, newton.near, here.u, share * step))
+        for there in (tried, _back(problem, tried, newton.near)):
+            if there is None:
+                break
             gain = merit - there.value - price @ np.abs(there.constraint_values - wanted)
             if gain > -1e-9 * (1 + abs(merit)):
                 return there
         share /= 2
     return None
+
+
+def _back(
+    problem: Constraints, there: _Evaluation | None, near: frozenset[int]
+) -> _Evaluation | None:
+    """Return a point moved back to the values wanted, which a step along their tangent leaves.
+
+    Without it only short steps along a bent constraint lower the penalised objective (the
+    second-order correction: Nocedal & Wright, 2006, section 15.6).
+    """
+    if there is None:
+        return None
+    lacking = problem.wanted - there.constraint_values
+    step = np.linalg.lstsq(there.normals, lacking)[0]
+    return problem.evaluate(move(problem.objective.borders, near, there.u, step))

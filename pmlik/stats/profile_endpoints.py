@@ -12,7 +12,7 @@ from scipy import linalg
 from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 from pmlik.inference.compiled import CompiledModel
-from pmlik.optimize.active_set import solve_constrained
+from pmlik.optimize.active_set import lowest_inside, solve_constrained
 from pmlik.optimize.affine import AffineObjective
 from pmlik.optimize.borders import Border, find_borders, in_subspace
 from pmlik.optimize.boundary import BEYOND
@@ -247,7 +247,10 @@ class ProfileTracer:
             if not stopped:
                 # Where there may be no upper bound, another branch may be that of an artefact.
                 bounded = all(density.is_bounded for density in self._objective.densities)
-                other_borders = other.held | other.near != trace.end.held | trace.end.near
+                other_borders = (
+                    other.held != trace.end.held
+                    or other.held | other.near != trace.end.held | trace.end.near
+                )
                 if not (bounded or other_borders) or not (
                     other.delta_nll < trace.end.delta_nll - _GAIN
                 ):
@@ -276,6 +279,10 @@ class ProfileTracer:
             near = border.is_finite and border.direction @ border.direction < _WITHIN**2
             if near and j not in end.held:
                 starts.append((end.u, end.held | {j}))
+        for j in sorted(end.held):
+            inside = lowest_inside(profiled, end, j) if borders[j].is_finite else None
+            if inside is not None:
+                starts.append((inside.u, end.held - {j}))
         found = [solve_constrained(profiled, u, wanted, held) for u, held in starts]
         points = [point for point in found if isinstance(point, Point)]
         return min(points, key=lambda point: point.delta_nll, default=None)

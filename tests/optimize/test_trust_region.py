@@ -49,6 +49,7 @@ class Plain:
 
     function: object
     hessian: object
+    period = None
 
     def value_and_gradient(self, z):
         value, gradient = self.function(z)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
 from scipy import optimize, stats
 
@@ -146,3 +147,56 @@ def test_a_variance_of_zero_beside_separated_rows() -> None:
     # Separated rows have a likelihood of one whatever s is.
     _, without = intervals(np.flatnonzero(~treated), kept[~treated][:, :1])
     np.testing.assert_allclose(found, without, atol=1e-4)
+
+
+def slopes(seed: int) -> np.ndarray:
+    """Return outcomes (12, 6) of groups with random intercepts and slopes."""
+    rng = np.random.default_rng(seed)
+    effects = rng.multivariate_normal([0, 0], [[1, 0.36], [0.36, 0.16]], 12)
+    return 5 + 0.5 * np.arange(6.0) + effects @ DESIGN.T + rng.normal(size=(12, 6))
+
+
+DESIGN = np.column_stack([np.ones(6), np.arange(6.0)])
+
+
+def lost_by_slopes(y: np.ndarray, sds: tuple[float, float], angle: float, sigma: float) -> float:
+    """Return minus the log-likelihood, with the best line; the correlation is a sine."""
+    r = np.sin(angle)
+    effects = np.outer(sds, sds) * np.array([[1, r], [r, 1]])
+    root = np.linalg.cholesky(DESIGN @ effects @ DESIGN.T + sigma**2 * np.eye(6))
+    design, rest = np.linalg.solve(root, DESIGN), np.linalg.solve(root, y.T)
+    rest = rest - (design @ np.linalg.lstsq(design, rest.mean(axis=1))[0])[:, None]
+    return 0.5 * (rest**2).sum() + 12 * np.log(np.diag(root)).sum() + 36 * np.log(2 * np.pi)
+
+
+def check_slopes(seed: int) -> None:
+    y = slopes(seed)
+    with pm.Model() as model:
+        b, s = pm.Normal("b", 0, 10, shape=2), pm.HalfNormal("s", 5)
+        a, low, c = pm.HalfNormal("a", 3), pm.Normal("low", 0, 3), pm.HalfNormal("c", 3)
+        pm.Deterministic("slope", pt.sqrt(low**2 + c**2))
+        root = pt.dot(DESIGN, pt.stacklists([[a, 0.0], [low, c]]))
+        pm.MvNormal("y", pt.dot(DESIGN, b), cov=root @ root.T + s**2 * np.eye(6), observed=y)
+    mle = fit(model)
+
+    def lowest(slope: float) -> float:
+        rng = np.random.default_rng(0)
+        return min(
+            optimize.minimize(
+                lambda p: lost_by_slopes(y, (np.exp(p[0]), slope), p[1], np.exp(p[2])),
+                rng.normal(0, 0.7, 3),
+                method="Nelder-Mead",
+                options={"xatol": 1e-8, "fatol": 1e-11, "maxiter": 4000},
+            ).fun
+            for _ in range(6)
+        )
+
+    for end in pmlik.interval_profile(mle, var_names=["slope"], progressbar=False)["slope"]:
+        assert lowest(float(end)) + mle.log_likelihood == pytest.approx(LEVEL, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 3, 7])
+def test_the_sd_of_slopes_near_and_at_a_correlation_of_one(seed: int) -> None:
+    """With 7 the likelihood falls from there at first, and rises inside: it is of a square."""
+    check_slopes(seed)
