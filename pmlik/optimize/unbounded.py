@@ -28,8 +28,8 @@ _STEPS = (1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0)
 _MOST_PATHS = 8
 _LEVEL = 1e-3
 
-# Of the objective per observation: the most that it rises in all, and in one unit of a step. Up to
-# the third step it may get steeper, since at an optimum it is level.
+# Of the objective per observation: the most that it rises in all, and in one unit of a step. Unless
+# for a scale, up to the third step it may get steeper, since at an optimum it is level.
 _MOST_RISE, _MOST_SLOPE, _LEVEL_UNTIL = 20, 3, 4.0
 
 # Beyond the optimum, in units of one standard error, edges are looked for here.
@@ -49,6 +49,7 @@ class _Path(NamedTuple):
     sign: float
     begin: float
     edge: float | None = None
+    is_scale: bool = False
 
     def at(self, step: float) -> float:
         """Return the coordinate whose distance from the end is ``exp(-step)`` of that at first."""
@@ -67,16 +68,16 @@ def find_unbounded(
     ``start`` (k,): a point inside, from which coordinates on a border are followed.
     ``n_observations``: sets the rise of the objective after which a direction is given up.
     """
-    # Second derivatives of an integral are expensive: minimise roughly first.
-    rough = (_minimize_roughly,) if objective.is_integral else ()
-    return [
-        path.place
-        for path in _paths(objective, z, scale, start)[:_MOST_PATHS]
+    found = []
+    for path in _paths(objective, z, scale, start)[:_MOST_PATHS]:
+        # Roughly first: most paths lead nowhere, and second derivatives are expensive.
+        rough = (_minimize_roughly,) if objective.is_integral or not path.is_scale else ()
         if all(
             _falls(objective, z, scale, path, n_observations, minimizer)
             for minimizer in (*rough, _minimize_exactly)
-        )
-    ]
+        ):
+            found.append(path.place)
+    return found
 
 
 def _paths(
@@ -95,8 +96,10 @@ def _paths(
                 edge = _edge(objective, np.where(np.arange(len(z)) == place, begin, z), path, scale)
             if edge is not None:
                 edges.append(path._replace(edge=edge))
+            elif is_finite and finite[0] != finite[1]:
+                scales.append(path._replace(is_scale=True))
             elif is_finite:
-                (scales if finite[0] != finite[1] else others).append(path)
+                others.append(path)
     return edges + scales + others
 
 
@@ -172,7 +175,7 @@ def _falls(
         gained = (rise - last) / (step - before)
         if rise > _MOST_RISE * n_observations + 100 or gained > _MOST_SLOPE * n_observations + 10:
             return False
-        if step > _LEVEL_UNTIL and 0 < gained >= slope:
+        if (path.is_scale or step > _LEVEL_UNTIL) and 0 < gained >= slope:
             return False  # it gets ever steeper
         if max(abs(gained), abs(slope)) * step < _LEVEL:
             return False  # it has converged at the border

@@ -58,7 +58,7 @@ def test_non_negative_regressions_have_the_ends_of_bounded_least_squares(seed) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10_000, 10_060))
+@pytest.mark.parametrize("seed", range(10_000, 10_020))
 def test_many_non_negative_regressions(seed) -> None:
     check_regression(seed)
 
