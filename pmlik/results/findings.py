@@ -12,7 +12,7 @@ import pandas as pd
 
 from pmlik._summaries import Circle
 from pmlik.labels import bounds_of, labelled
-from pmlik.results.flags import Flag
+from pmlik.results.flags import Flag, name_few
 from pmlik.results.format import MINUS, count, format_number, format_to
 from pmlik.results.guard import Guard
 from pmlik.results.outliers import describe_outlier, describe_unbounded, find_outlier
@@ -348,8 +348,7 @@ def _interval_sentence(inputs: FindingInputs, label: str) -> str:
 
 
 def _agreement(labels: Sequence[str], n_rows: int, *, provisional: bool) -> Finding:
-    shown = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
-    whole = "everything" if len(labels) == n_rows else shown
+    whole = "everything" if len(labels) == n_rows else name_few(labels, 4)
     text = (
         f"Likelihood and posterior agree on {whole}: no mean is "
         f"further than {SHIFT:g} posterior sd from the MLE, no posterior sd more than "

@@ -147,10 +147,10 @@ class Flag:
         return f"{self.sentence} {self.action}".strip()
 
 
-def name_few(names: Sequence[str]) -> str:
+def name_few(names: Sequence[str], most: int = _MOST_NAMES) -> str:
     """Return the first names, and the number of the others."""
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def raise_if_strict(flags: Iterable[Flag], strict: bool) -> None:

@@ -14,7 +14,7 @@ from pmlik.results.attribution import STEPS
 from pmlik.results.figures import list_key, report_figures
 from pmlik.results.findings import DIFFER, OUTLIER, Finding
 from pmlik.results.fit_section import fit_section, information_section
-from pmlik.results.flags import Flag, Severity
+from pmlik.results.flags import Flag, Severity, name_few
 from pmlik.results.format import count, format_to
 from pmlik.results.graph_layout import lay_out_graph
 from pmlik.results.guard import Guard
@@ -110,10 +110,8 @@ def _headline(comparison: Comparison, order: list[str]) -> str:
         return ""
     different = set(comparison.judgement.differing)
     labels = [printable(label) for label in order if label in different]
-    shown = ", ".join(labels[:_NAMED]) + (
-        f" and {len(labels) - _NAMED} more" * (len(labels) > _NAMED)
-    )
-    return f"{len(labels)} of {count(len(order), 'quantity', 'quantities')}: {shown}."
+    whole = count(len(order), "quantity", "quantities")
+    return f"{len(labels)} of {whole}: {name_few(labels, _NAMED)}."
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -226,7 +224,7 @@ def _flag(comparison: Comparison, number: int, flag: Flag) -> dict[str, Any]:
         "number": number,
         "severity": str(flag.severity),
         "whose": comparison.whose(flag),
-        "names": ", ".join(names[:12]) + (f" and {len(names) - 12} more" if names[12:] else ""),
+        "names": name_few(names, 12),
         "text": " ".join(filter(None, (flag.code.value, flag.detail))),
         "action": flag.action,
         "code": flag.code.name,

@@ -12,6 +12,7 @@ import xarray as xr
 from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
 from pmlik.labels import labelled, stack_like
+from pmlik.results.flags import name_few
 
 #: The methods that are pmlik's own; any other along the dim ``method`` is a reference.
 METHODS = ("mle", "map", "posterior", "joint")
@@ -104,11 +105,7 @@ def _flat(template: xr.Dataset, given: Mapping[str, Any], name: str) -> FloatArr
 
 
 def _refuse(name: str, key: Any, known: Sequence[str]) -> NoReturn:
-    raise ValuesError(f"{name}: {key!r} is not in the comparison, which has {_shorten(known)}.")
-
-
-def _shorten(labels: Sequence[str]) -> str:
-    return ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
+    raise ValuesError(f"{name}: {key!r} is not in the comparison, which has {name_few(known, 8)}.")
 
 
 def _as_method(name: str, parts: list[FloatArray], template: xr.Dataset) -> xr.Dataset:
