@@ -42,10 +42,14 @@ class FitOptions:
     cluster: Cluster = None
 
 
+def is_integer(value: Any) -> bool:
+    """Return True for Python's and NumPy's integers, which truth values are not."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def check_count(what: str, count: int | None, error: type[PmlikError] = ModelError) -> None:
     """Refuse anything but an integer from 1 up, or None."""
-    integer = isinstance(count, int | np.integer) and not isinstance(count, bool)
-    if count is not None and (not integer or count < 1):
+    if count is not None and (not is_integer(count) or count < 1):
         raise error(f"{what}: got {count!r}, need an integer from 1 up.")
 
 
@@ -88,7 +92,6 @@ def seed_of(random_seed: int | None) -> int:
     """The seed given, or a fresh one. Raises `ModelError` for anything but an integer from 0 up."""
     if random_seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
-    integer = isinstance(random_seed, int | np.integer) and not isinstance(random_seed, bool)
-    if not integer or random_seed < 0:
+    if not is_integer(random_seed) or random_seed < 0:
         raise ModelError(f"random_seed: got {random_seed!r}, need an integer from 0 up, or None.")
     return int(random_seed)

@@ -13,7 +13,7 @@ import xarray as xr
 
 from pmlik._runtime import counting
 from pmlik.errors import ModelError
-from pmlik.inference.options import seed_of
+from pmlik.inference.options import is_integer, seed_of
 from pmlik.inference.prepare import Prepared, prepared_of
 from pmlik.inference.units import Cluster, read_units
 from pmlik.labels import circles_of, labelled, space_of, stack_like
@@ -233,7 +233,7 @@ def _check(estimate: PointEstimate, n: int, kind: str, cluster: Cluster) -> Prep
         raise ModelError(
             f"estimate: got {type(estimate).__name__}, need what find_MLE or find_MAP returned."
         )
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 2 <= n <= _MOST_REPLICATES:
+    if not is_integer(n) or not 2 <= n <= _MOST_REPLICATES:
         raise ModelError(f"n: got {n!r}, need an integer from 2 to {_MOST_REPLICATES}.")
     if kind not in _KINDS:
         raise ModelError(f"kind: got {kind!r}, need one of {', '.join(_KINDS)}.")

@@ -111,12 +111,16 @@ def compare_models(comparisons: Mapping[str, Comparison]) -> ModelComparison:
     return ModelComparison(table.sort_values("AIC", kind="stable"), tuple(flags))
 
 
+def _check_comparison(comparison: Comparison, name: str) -> None:
+    if not isinstance(comparison, Comparison):
+        raise ValuesError(f"{name}: got {type(comparison).__name__}, need a Comparison.")
+
+
 def _check(comparisons: Mapping[str, Comparison]) -> None:
     if not isinstance(comparisons, Mapping) or len(comparisons) < 2:
         raise ValuesError("comparisons: need at least two, as a mapping of name to Comparison.")
     for name, comparison in comparisons.items():
-        if not isinstance(comparison, Comparison):
-            raise ValuesError(f"{name}: got {type(comparison).__name__}, need a Comparison.")
+        _check_comparison(comparison, name)
     counts = {name: c.mle.n_observations for name, c in comparisons.items()}
     if len(set(counts.values())) > 1:
         got = ", ".join(f"{name} {n}" for name, n in counts.items())
@@ -265,8 +269,7 @@ def sensitivity(comparison: Comparison, *, threshold: float = 0.05) -> pd.DataFr
     -----
     Kallioinen et al. (2024), doi:10.1007/s11222-023-10366-5.
     """
-    if not isinstance(comparison, Comparison):
-        raise ValuesError(f"comparison: got {type(comparison).__name__}, need a Comparison.")
+    _check_comparison(comparison, "comparison")
     if comparison.posterior is None:
         raise ValuesError("comparison: it has no posterior, and the sensitivity needs its draws.")
     posterior = comparison.posterior.tree["posterior"].dataset
