@@ -13,7 +13,7 @@ from pmlik._typing import FloatArray
 from pmlik.errors import StartError
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.sample import Init
-from pmlik.inference.starts import describe_point
+from pmlik.inference.starts import describe_point, from_prior
 from pmlik.labels import circles_by_label, circles_of
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.results.flags import Flag, FlagCode, Severity
@@ -43,9 +43,8 @@ def initial_values(
 
     From the MAP those that are inside the support, with the modes of latents given these.
     """
-    free = list(prepared.model.free_RVs)
     if init == "prior":
-        return {rv.name: "prior" for rv in free if "Flat" not in type(rv.owner.op).__name__}
+        return from_prior(prepared.model)
     if init == "auto" or not map_estimate.trusted:
         return None
     known = {str(name): array for name, array in map_estimate.values.data_vars.items()}
@@ -57,7 +56,8 @@ def initial_values(
     latents = map_estimate.latents
     if latents is not None:
         inside |= {str(name): array for name, array in latents.values.data_vars.items()}
-    found = {rv.name: inside[rv.name].to_numpy() for rv in free if rv.name in inside}
+    free = [rv.name for rv in prepared.model.free_RVs]
+    found = {name: inside[name].to_numpy() for name in free if name in inside}
     return {name: value for name, value in found.items() if np.isfinite(value).all()} or None
 
 

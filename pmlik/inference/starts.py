@@ -283,15 +283,18 @@ def find_MAP_point(
     return x if np.isfinite(x).all() else None
 
 
+def from_prior(model: pm.Model) -> dict[str, str]:
+    """Return PyMC's ``initvals`` that draw from the prior; a flat one can't be drawn from."""
+    proper = [rv for rv in model.free_RVs if "Flat" not in type(rv.owner.op).__name__]
+    return {rv.name: "prior" for rv in proper}
+
+
 def prior_draws(model: pm.Model, space: ParameterSpace) -> Callable[[int], FloatArray | None]:
     """Return a function of a seed that draws from the prior, as an unconstrained vector.
 
     A flat prior has no draws: its variables stay at the initial point.
     """
-    improper = {rv.name for rv in model.free_RVs if "Flat" in type(rv.owner.op).__name__}
-    overrides: dict[Any, Any] = {
-        rv.name: "prior" for rv in model.free_RVs if rv.name not in improper
-    }
+    overrides: dict[Any, Any] = {**from_prior(model)}
     try:
         with quiet_host(), pytensor.config.change_flags(mode=Mode("py", optimizer="fast_compile")):
             draw = make_initial_point_fn(model=model, overrides=overrides)
