@@ -58,7 +58,12 @@ def _draws(prepared: Prepared, posterior: PosteriorEstimate) -> FloatArray:
     most = max(_MIN_DRAWS, _MAX_EVALUATIONS // max(1, prepared.problem.n_observations))
     if prepared.roles.latents:  # each evaluation is an integral
         most = _MIN_DRAWS
-    return x[:: -(-len(x) // most)] if len(x) > most else x
+    return thin(x, most)
+
+
+def thin(x: FloatArray, most: int) -> FloatArray:
+    """Return at most so many rows, evenly."""
+    return x[:: max(1, -(-len(x) // most))]
 
 
 def _log_density(estimate: PointEstimate) -> float:

@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from pmlik._summaries import unwind
 from pmlik._typing import FloatArray
 from pmlik.errors import StartError
+from pmlik.inference.audit import thin
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.sample import Init
 from pmlik.inference.starts import describe_point, from_prior
@@ -96,36 +98,13 @@ def find_chain_modes(
     problem, group = prepared.problem, posterior.tree["posterior"].dataset
     if not map_estimate.trusted or any(name not in group for name in problem.parameters.names):
         return ()
-    objective = problem.objective("map", prepared.start)
-    at_map = map_estimate.log_likelihood + map_estimate.log_prior
-    usual = problem.values(map_estimate.unconstrained)
-    circles = circles_by_label(map_estimate.values)
-    labels = problem.parameters.labels + problem.derived.labels
-    turning = {i: circles[label] for i, label in enumerate(labels) if label in circles}
-    found, widths = list[tuple[float, str]](), list[float]()
-    for chain in range(group.sizes["chain"]):
-        x = prepared.unconstrained(group.isel(chain=[chain]))
-        start = _highest(prepared, x[np.isfinite(x).all(axis=1)])
-        try:
-            reached = search_from_starts(objective, [Start("draw", lambda x=start: x)], 1)  # type: ignore[misc]
-        except StartError:
-            return ()
-        best = min((o for o in reached if o.usable), key=lambda o: o.value, default=None)
-        if best is None:
-            found.append((np.nan, "no certified maximum"))
-        else:
-            there, below = objective.expand(best.z), at_map + best.value
-            values = problem.values(there)
-            for i, circle in turning.items():
-                values[i] = circle.near(float(values[i]), float(usual[i]))
-            same = abs(below) <= _LEVEL and np.allclose(values, usual, *_SAME)
-            found.append((below, "" if same else describe_point(problem, there)))
-        own = unwind(group.isel(chain=chain), circles_of(posterior.values), ("draw",))
-        natural = [
-            own[name].transpose("draw", ...).to_numpy().reshape(len(x), -1)
-            for name in problem.parameters.names
-        ]
-        widths.append(_log_volume(np.atleast_2d(np.cov(np.hstack(natural), rowvar=False))))
+    drawn = unwind(group, circles_of(posterior.values), ("draw",))
+    chains = range(group.sizes["chain"])
+    try:
+        found = [_maximum(prepared, map_estimate, group.isel(chain=[chain])) for chain in chains]
+    except StartError:
+        return ()
+    widths = [_width(drawn[list(problem.parameters.names)].isel(chain=chain)) for chain in chains]
     level = [width for (_, where), width in zip(found, widths, strict=True) if not where]
     if not level and map_estimate.covariance is not None:
         level = [_log_volume(map_estimate.covariance.to_numpy())]
@@ -138,12 +117,43 @@ def find_chain_modes(
     return modes if told else ()
 
 
+def _maximum(
+    prepared: Prepared, map_estimate: PointEstimate, chain: xr.Dataset
+) -> tuple[float, str]:
+    """Return ``below`` and ``where`` of the maximum that a search from the highest draw ends at.
+
+    Raises `StartError` if that has no density.
+    """
+    problem, start = prepared.problem, _highest(prepared, prepared.unconstrained(chain))
+    objective = problem.objective("map", prepared.start)
+    reached = search_from_starts(objective, [Start("draw", lambda: start)], 1)
+    best = min((o for o in reached if o.usable), key=lambda o: o.value, default=None)
+    if best is None:
+        return np.nan, "no certified maximum"
+    there, usual = objective.expand(best.z), problem.values(map_estimate.unconstrained)
+    below = map_estimate.log_likelihood + map_estimate.log_prior + best.value
+    values, circles = problem.values(there), circles_by_label(map_estimate.values)
+    for i, label in enumerate(problem.parameters.labels + problem.derived.labels):
+        if label in circles:
+            values[i] = circles[label].near(float(values[i]), float(usual[i]))
+    same = abs(below) <= _LEVEL and np.allclose(values, usual, *_SAME)
+    return below, "" if same else describe_point(problem, there)
+
+
 def _highest(prepared: Prepared, x: FloatArray) -> FloatArray:
-    most = _INTEGRALS if prepared.roles.latents else _DRAWS
-    thinned = x[:: -(-len(x) // most)]
+    thinned = thin(x[np.isfinite(x).all(axis=1)], _INTEGRALS if prepared.roles.latents else _DRAWS)
     densities = (prepared.problem.likelihood, prepared.problem.prior)
     height = sum(density.many("value", thinned)[0] for density in densities)
     return np.asarray(thinned[int(np.nanargmax(height))])
+
+
+def _width(chain: xr.Dataset) -> float:
+    """Return the logarithm of the volume of a chain's draws."""
+    columns = [
+        array.transpose("draw", ...).to_numpy().reshape(array.sizes["draw"], -1)
+        for array in chain.data_vars.values()
+    ]
+    return _log_volume(np.atleast_2d(np.cov(np.hstack(columns), rowvar=False)))
 
 
 @np.errstate(all="ignore")
