@@ -105,7 +105,7 @@ def _release(
             gradient - point.multipliers @ normals,
         )
 
-    probe, slopes = point.u, dict[int, float]()
+    probe = point.u
     for j in held:
         border = objective.borders[j]
         probe = probe + (border.typical + _PROBE - border.height(probe)) * border.direction
@@ -117,9 +117,7 @@ def _release(
         border = objective.borders[j]
         inward = border.typical + np.arange(_PROBE, -_PROBE, -1.0) - border.height(point.u)
         rungs = [point.u + height * border.direction for height in inward]
-        lowest, best = min(
-            ((lagrangian(rung)[0], i) for i, rung in enumerate(rungs)), default=(np.inf, 0)
-        )
+        lowest, best = min((lagrangian(rung)[0], i) for i, rung in enumerate(rungs))
         if lowest < point.delta_nll - _GAIN * (1 + abs(point.delta_nll)):
             return j, rungs[best]
     return None

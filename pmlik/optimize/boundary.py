@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pmlik._typing import FloatArray
@@ -13,6 +15,9 @@ BEYOND = 1e3
 
 # Steps towards a border: logarithms and log-odds have a natural unit.
 _AHEAD = (1.0, 3.0)
+
+# Enough to leave no number between.
+_HALVINGS = 200
 
 # Less than this, and this share of the objective, is level.
 LEVEL, _ROUNDING = 2e-7, 1e-10
@@ -66,6 +71,16 @@ def go_outward(objective: Objective, z: FloatArray, axis: FloatArray) -> FloatAr
             break
         z, value = further, lower
     return z
+
+
+def bisect_edge(is_inside: Callable[[float], bool], inside: float, outside: float) -> float:
+    """Return the last number inside, on a way that leaves the support between two numbers."""
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2
+        if middle in (inside, outside):
+            break
+        inside, outside = (middle, outside) if is_inside(middle) else (inside, middle)
+    return inside
 
 
 def is_short_of_border(objective: Objective, z: FloatArray, direction: FloatArray) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 from scipy import linalg
@@ -19,6 +20,7 @@ from pmlik.optimize.affine import AffineObjective
 from pmlik.optimize.boundary import (
     BEYOND,
     LEVEL,
+    bisect_edge,
     border_values,
     go_outward,
     joint_border,
@@ -217,14 +219,7 @@ def _find_edges(
         near = 1e-3 * scale[coordinate]
         if np.isfinite(objective.value_and_gradient(z + near * outward)[0]):
             continue
-        inside, outside = 0.0, near
-        for _ in range(200):
-            middle = (inside + outside) / 2
-            if np.isfinite(objective.value_and_gradient(z + middle * outward)[0]):
-                inside = middle
-            else:
-                outside = middle
-        edge = z + inside * outward
+        edge = z + bisect_edge(partial(_has_density, objective, z, outward), 0.0, near) * outward
         if _slides(objective, edge, outward, scale):
             continue
         kind = LimitKind.UNBOUNDED if _diverges(objective, edge, outward, near) else LimitKind.EDGE
@@ -232,18 +227,22 @@ def _find_edges(
     return z, []
 
 
+def _has_density(objective: Objective, z: FloatArray, outward: FloatArray, length: float) -> bool:
+    return bool(np.isfinite(objective.value_and_gradient(z + length * outward)[0]))
+
+
 def _diverges(objective: Objective, edge: FloatArray, outward: FloatArray, length: float) -> bool:
     """Return True if the objective falls like the logarithm of the distance from an edge.
 
     At an edge where it has a value, its slope times the distance vanishes with the distance.
     """
-    shares = (1e-3, 1e-6)
-    slopes = [
-        share * length * -float(objective.value_and_gradient(z)[1] @ outward)
-        for share in shares
-        for z in [edge - share * length * outward]
-    ]
-    return min(slopes) > FALLING and slopes[1] > 0.5 * slopes[0]
+
+    def fall(share: float) -> float:
+        gradient = objective.value_and_gradient(edge - share * length * outward)[1]
+        return -share * length * float(gradient @ outward)
+
+    near, nearest = fall(1e-3), fall(1e-6)
+    return min(near, nearest) > FALLING and nearest > 0.5 * near
 
 
 def _slides(objective: Objective, edge: FloatArray, outward: FloatArray, scale: FloatArray) -> bool:

@@ -132,8 +132,8 @@ def _probe_unbounded(
     bounded = all(density.is_bounded for density in objective.densities)
     if large or bounded or len(z) > _MOST_PROBED:
         return set()
-    inside = len(optimum.z) == len(z) and optimum.curvature is not None
-    scale = optimum.curvature.scale if inside and optimum.curvature else np.ones(len(z))
+    curvature = optimum.curvature if len(optimum.z) == len(z) else None
+    scale = np.ones(len(z)) if curvature is None else curvature.scale
     return set(find_unbounded(objective, z, scale, start, n_observations))
 
 

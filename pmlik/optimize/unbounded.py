@@ -17,7 +17,7 @@ from scipy import optimize
 
 from pmlik._typing import FloatArray
 from pmlik.optimize.affine import AffineObjective
-from pmlik.optimize.boundary import border_values
+from pmlik.optimize.boundary import bisect_edge, border_values
 from pmlik.optimize.limits import FALLING
 from pmlik.optimize.multistart import minimize
 from pmlik.optimize.objective import Objective
@@ -120,12 +120,7 @@ def _edge(objective: Objective, z: FloatArray, path: _Path, scale: FloatArray) -
         return None
     if not is_finite(path.begin):
         return None
-    while abs(outside - inside) > np.finfo(float).eps * (1 + abs(inside)):
-        middle = (inside + outside) / 2
-        if middle in (inside, outside):
-            break
-        inside, outside = (middle, outside) if is_finite(middle) else (inside, middle)
-    return float(inside)
+    return bisect_edge(is_finite, float(inside), float(outside))
 
 
 _Minimizer = Callable[[AffineObjective, FloatArray], tuple[float, FloatArray]]
