@@ -49,10 +49,7 @@ _LONGEST = 200
 
 def to_datatree(comparison: Comparison) -> xr.DataTree:
     """Return `Comparison.to_datatree`."""
-    groups: Groups = {}
-    sketch = encode(comparison, groups)
-    if "profile" not in groups and (profiles := _profiles(comparison)):
-        groups["profile"] = profiles
+    sketch, groups = _sketch(comparison)
     tree = xr.DataTree.from_dict({name: _writable(dataset) for name, dataset in groups.items()})
     texts = {
         "pmlik": json.dumps(sketch, allow_nan=False),
@@ -61,6 +58,15 @@ def to_datatree(comparison: Comparison) -> xr.DataTree:
     }
     tree.attrs = {"pmlik_format": _FORMAT, **texts, "pmlik_checksum": _checksum(groups, texts)}
     return tree
+
+
+def _sketch(comparison: Comparison) -> tuple[Any, Groups]:
+    """Return a comparison as a sketch and groups, with one more of the profiles."""
+    groups: Groups = {}
+    sketch = encode(comparison, groups)
+    if "profile" not in groups and (profiles := _profiles(comparison)):
+        groups["profile"] = profiles
+    return sketch, groups
 
 
 def _profiles(comparison: Comparison) -> xr.Dataset:
@@ -153,9 +159,7 @@ def load[Record](path: str | os.PathLike[str], record: type[Record]) -> Record:
 
 def to_json(comparison: Comparison, *, draws: bool = True) -> str:
     """Return `Comparison.to_json`."""
-    groups: Groups = {}
-    sketch = encode(comparison, groups)
-    groups |= {"profile": profiles} if (profiles := _profiles(comparison)) else {}
+    sketch, groups = _sketch(comparison)
     sampled = () if comparison.posterior is None else comparison.posterior.tree.children
     table = comparison.table
     rows = {
