@@ -1,4 +1,32 @@
-"""One PyMC model: what the likelihood says, what the prior adds, what the posterior says."""
+"""One PyMC model: what the likelihood says, what the prior adds, what the posterior says.
+
+Everything at once, and the pieces:
+
+- `compare`: MLE, MAP and posterior in one `Comparison`, with table, findings, page and files;
+- `find_MLE`, `find_MAP`, `sample_posterior`: one of them alone;
+- `Likelihood`: p(y | theta) as a function of theta, to call, differentiate and draw;
+- `profile`, `interval_profile`, `interval_wald`, `interval_bootstrap`: confidence intervals;
+- `likelihood_ratio_test`, `compare_models`: nested models, and any models;
+- `bootstrap`, `make_robust`: standard errors that do not lean on curvature or on the model;
+- `share_information`, `sensitivity`: what the data and the prior bring;
+- `plot_compare`, `plot_forest`, `plot_attribution`, `plot_likelihood`, `plot_profile`,
+  `plot_waterfall`: figures;
+- `likelihood_model`, `marginal_model`: a `pm.Model` without its prior, or without its latents;
+- `load`: a comparison from a file.
+
+Estimates are labelled as the model is and in its units. What can't be trusted is NaN, and a
+`Flag` says why. ``Status`` says of each scalar where it sits.
+
+Examples
+--------
+>>> import pymc as pm, pmlik
+>>> with pm.Model() as model:
+...     p = pm.Beta("p", 2, 2)
+...     heads = pm.Binomial("heads", n=10, p=p, observed=7)
+>>> comparison = pmlik.compare(model, sample=False, progressbar=False)
+>>> comparison.table.loc["p", ["MLE", "SE", "MAP"]].round(3).to_dict()
+{'MLE': 0.7, 'SE': 0.145, 'MAP': 0.667}
+"""
 
 from pmlik.compare import compare
 from pmlik.errors import (
