@@ -40,6 +40,7 @@ from pmlik.inference.sample import (
 )
 from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
+from pmlik.model.validate import resolve_model
 from pmlik.results.background import Background
 from pmlik.results.call import format_call
 from pmlik.results.comparison import Comparison
@@ -309,7 +310,8 @@ def _sample(
         return None, []
     request = partial(
         estimate_posterior,
-        prepared.model,
+        # The user's own model, for step methods made from its variables.
+        prepared.model if prepared.roles.summed else resolve_model(options.fit.model),
         prepared.names,
         random_seed=prepared.seed,
         progressbar=options.fit.progressbar,

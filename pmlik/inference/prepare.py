@@ -34,6 +34,7 @@ from pmlik.marginal.conditional import conditional_modes
 from pmlik.model.discrete import sum_out_discrete
 from pmlik.model.observations import unnormalised_terms
 from pmlik.model.roles import Potentials, Roles, read_roles
+from pmlik.model.snapshot import snapshot
 from pmlik.model.validate import resolve_model
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.results.point import LatentModes, PointEstimate
@@ -44,7 +45,10 @@ _SLOWEST_HESSIAN = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A prepared model: it is compiled once for all estimates and evaluations."""
+    """A prepared model: it is compiled once for all estimates and evaluations.
+
+    ``model``: a copy of the user's as it was then, with finite discrete latents summed out.
+    """
 
     model: pm.Model
     roles: Roles
@@ -54,9 +58,7 @@ class Prepared:
 
     def __reduce__(self) -> tuple[Callable[[bytes], Prepared], tuple[bytes]]:
         """Return the way to pickle it: the model and the options, compiled anew on loading."""
-        model = self.model if self.arguments.model is None else self.arguments.model
-        arguments = replace(self.arguments, model=model, progressbar=False)
-        return _prepare_again, (cloudpickle.dumps(arguments),)
+        return _prepare_again, (cloudpickle.dumps(replace(self.arguments, progressbar=False)),)
 
     @property
     def potentials(self) -> Potentials:
@@ -116,7 +118,9 @@ def prepare(arguments: FitOptions) -> Prepared:
     Raises `ModelError` for models, names and seeds that are not supported.
     Raises `ValuesError` for a start that does not fit the model.
     """
-    model, summed = sum_out_discrete(resolve_model(arguments.model))
+    given = snapshot(resolve_model(arguments.model))
+    arguments = replace(arguments, model=given)
+    model, summed = sum_out_discrete(given)
     latent = arguments.latent
     if summed and not isinstance(latent, str):
         latent = [name for name in latent if name not in summed]
