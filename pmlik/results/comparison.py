@@ -29,12 +29,7 @@ from pmlik.results.comparison_table import (
 from pmlik.results.curves import Curves
 from pmlik.results.draws import curves_of_draws
 from pmlik.results.files import as_path, check_replaceable, write_text
-from pmlik.results.findings import (
-    Finding,
-    find_findings,
-    gather_inputs,
-    select_findings,
-)
+from pmlik.results.findings import Finding, find_findings, select_findings
 from pmlik.results.flags import Flag, Severity
 from pmlik.results.html import render_page
 from pmlik.results.markup import to_latex, to_markdown
@@ -171,7 +166,7 @@ class Comparison(Shown):
 
     @cached_property
     def _all_findings(self) -> tuple[Finding, ...]:
-        return find_findings(gather_inputs(self))
+        return find_findings(self)
 
     def with_reference(self, reference: Mapping[str, Any] | pd.Series | pd.DataFrame) -> Comparison:
         """Return the same comparison with answers from elsewhere beside it.
@@ -278,7 +273,7 @@ class Comparison(Shown):
         estimates = {"MLE": self.mle, "MAP": self.map, "posterior": self.posterior}
         estimates["joint mode"] = self.joint
         whose = [n for n, e in estimates.items() if e and any(map(flag.says_same, e.flags))]
-        return f" ({', '.join(whose)})" if 0 < len(whose) < 2 else ""
+        return f" ({', '.join(whose)})" if len(whose) == 1 else ""
 
     def save(self, path: PathLike) -> Path:
         """Write everything to netCDF (``.nc``) or Zarr (``.zarr``); `pmlik.load` reads it.

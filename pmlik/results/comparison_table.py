@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ import xarray as xr
 from pmlik.errors import ValuesError
 from pmlik.labels import labelled, space_of
 from pmlik.results.flags import Flag, name_few
-from pmlik.results.format import count, format_fixed, format_number, format_to
+from pmlik.results.format import caution, count, format_fixed, format_number, format_to, unit_of
 from pmlik.results.guard import Guard
 from pmlik.results.posterior import describe_chains, describe_interval
 from pmlik.results.table import Table, display_rows
+from pmlik.results.verdict import VERDICTS
 
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
@@ -111,10 +112,7 @@ def select_table(
 
 def headings_of(comparison: Comparison) -> list[str]:
     """Return the headings of the cells of a row."""
-    columns = ["MLE", "SE", "MAP", *(["joint"] if comparison.joint else [])]
-    if comparison.posterior is not None:
-        columns += ["mean", "sd", interval_heading(comparison), "shift/sd"]
-    return [*columns, *comparison.references]
+    return [heading for heading, _ in _columns(comparison)]
 
 
 def interval_heading(comparison: Comparison) -> str:
@@ -138,23 +136,32 @@ def _rows(comparison: Comparison) -> list[tuple[tuple[str, ...], list[Flag]]]:
     ]
 
 
-def _cells(comparison: Comparison, n: Mapping[str, float]) -> tuple[str, ...]:
-    error = min((e for e in (n["SE"], n["sd"]) if np.isfinite(e) and e > 0), default=np.nan)
-    cells = [
-        format_to(n["MLE"], error),
-        format_number(n["SE"], 3),
-        format_to(n["MAP"], error),
-        *([format_to(n["joint mode"], error)] if comparison.joint else []),
-    ]
+def _cells(comparison: Comparison, numbers: Mapping[str, float]) -> tuple[str, ...]:
+    error = unit_of(numbers["SE"], numbers["sd"])
+    return tuple(write(numbers, error) for _, write in _columns(comparison))
+
+
+def _columns(
+    comparison: Comparison,
+) -> list[tuple[str, Callable[[Mapping[str, float], float], str]]]:
+    """Return the headings, and what writes a cell from a row's numbers and their error."""
+
+    def to_error(name: str) -> Callable[[Mapping[str, float], float], str]:
+        return lambda n, error: format_to(n[name], error)
+
+    columns = [("MLE", to_error("MLE")), ("SE", lambda n, _: format_number(n["SE"], 3))]
+    columns.append(("MAP", to_error("MAP")))
+    if comparison.joint:
+        columns.append(("joint", to_error("joint mode")))
     if comparison.posterior is not None:
-        lower, upper = (format_to(n[f"interval {bound}"], error) for bound in ("lower", "upper"))
-        cells += [
-            format_to(n["posterior mean"], error),
-            format_number(n["sd"], 3),
-            f"{lower} .. {upper}",
-            format_to(n["shift in sd"], 0.1),
+        lower, upper = to_error("interval lower"), to_error("interval upper")
+        columns += [
+            ("mean", to_error("posterior mean")),
+            ("sd", lambda n, _: format_number(n["sd"], 3)),
+            (interval_heading(comparison), lambda n, e: f"{lower(n, e)} .. {upper(n, e)}"),
+            ("shift/sd", lambda n, _: format_to(n["shift in sd"], 0.1)),
         ]
-    return (*cells, *(format_to(n[name], error) for name in comparison.references))
+    return columns + [(name, to_error(name)) for name in comparison.references]
 
 
 def _notes(comparison: Comparison, numbers: Mapping[Flag, str]) -> list[tuple[str, str]]:
@@ -172,18 +179,16 @@ def _notes(comparison: Comparison, numbers: Mapping[Flag, str]) -> list[tuple[st
 def _estimate_notes(comparison: Comparison) -> list[tuple[str, str]]:
     notes = [("likelihood", _likelihood_note(comparison)), *_angle_notes(comparison)]
     for name, estimate in (("MLE", comparison.mle), ("MAP", comparison.map)):
-        notes.append((name, _verdict(estimate.trusted, str(estimate.certificate))))
+        notes.append((name, caution(estimate.trusted, str(estimate.certificate))))
     joint, posterior = comparison.joint, comparison.posterior
     if joint is not None:
         what = "mode over parameters and latents together, as pm.find_MAP has it; "
-        notes.append(("joint", what + _verdict(joint.trusted, str(joint.certificate))))
+        notes.append(("joint", what + caution(joint.trusted, str(joint.certificate))))
     if posterior is None:
         notes.append(("chains", "none"))
     else:
         notes.append(("chains", describe_chains(posterior)))
-        verdict, reasons = comparison.verdict, comparison.provisional_reasons
-        nothing = not (verdict or comparison.judgement.against)
-        words = "none, as there is nothing to compare" if nothing else _VERDICTS[verdict]
+        reasons, words = comparison.provisional_reasons, VERDICTS[comparison.judgement.outcome][1]
         notes.append(("verdict", f"provisional: {words}" if reasons else words))
         notes += [("provisional", reason) for reason in reasons]
     return notes
@@ -199,23 +204,10 @@ def _angle_notes(comparison: Comparison) -> list[tuple[str, str]]:
 
 def _likelihood_note(comparison: Comparison) -> str:
     mle = comparison.mle
+    numbers = (mle.log_likelihood, mle.nll, mle.aic, mle.bic)
+    log_likelihood, nll, aic, bic = map(format_fixed, numbers)
     return (
-        f"log L = {_fixed(mle.log_likelihood)}, NLL = {_fixed(mle.nll)}, AIC = {_fixed(mle.aic)}, "
-        f"BIC = {_fixed(mle.bic)} ({count(mle.n_parameters, 'parameter', 'parameters')}, "
+        f"log L = {log_likelihood}, NLL = {nll}, AIC = {aic}, BIC = {bic} ("
+        f"{count(mle.n_parameters, 'parameter', 'parameters')}, "
         f"{count(mle.n_observations, 'observation', 'observations')})"
     )
-
-
-_VERDICTS = {
-    "agree": "likelihood and posterior agree (within a quarter of a posterior sd)",
-    "differ": "likelihood and posterior differ (see shift/sd, and sd against SE)",
-    None: "none, as the MLE or the chains can't be trusted",
-}
-
-
-def _fixed(value: float) -> str:
-    return format_fixed(value, 3)
-
-
-def _verdict(trusted: bool, what: str) -> str:
-    return what if trusted else f"NOT TO BE TRUSTED: {what}"

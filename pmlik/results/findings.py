@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from pmlik._summaries import Circle
 from pmlik.labels import bounds_of, labelled
-from pmlik.results.flags import Flag, name_few
-from pmlik.results.format import MINUS, count, format_number, format_to
+from pmlik.results.flags import name_few
+from pmlik.results.format import MINUS, count, format_number, format_to, unit_of
 from pmlik.results.guard import Guard
 from pmlik.results.outliers import describe_outlier, describe_unbounded, find_outlier
 from pmlik.results.point import Status
@@ -80,36 +79,23 @@ class Finding:
         return f"{'Provisional: ' * self.provisional}{self.text} {self.action}".strip()
 
 
-@dataclass(frozen=True, eq=False)
-class FindingInputs:
-    """The numbers that findings are made of.
+class _Known(NamedTuple):
+    """A comparison, and what findings take from it by label.
 
-    ``table``: `Comparison.table`. ``steps``: `Attribution.table`.
-    ``map_error``: standard errors of the MAP by label.
-    ``intervals``: (lower, upper) by label, by what the interval is called.
-    ``median_error``: Monte Carlo standard errors of the posterior medians, by row.
+    ``map_error``: standard errors of the MAP.
+    ``intervals``: (lower, upper), by what the interval is called.
+    ``median_error``: Monte Carlo standard errors of the posterior medians.
     ``latents``: rows of latents, and of what they move: the likelihood integrates over them.
-    ``at_boundary``: rows whose MLE is at a boundary of its support.
-    ``joint_unbounded``: rows along which the joint mode grows without bound.
-    ``circles``: the turn of each circular row.
     """
 
-    table: pd.DataFrame
-    steps: pd.DataFrame | None
+    comparison: Comparison
     map_error: Mapping[str, float]
     intervals: Mapping[str, Mapping[str, tuple[float, float]]]
-    flags: tuple[Flag, ...]
-    n_observations: int
-    judgement: Judgement
     median_error: pd.Series
-    latents: frozenset[str] = frozenset()
-    at_boundary: frozenset[str] = frozenset()
-    joint_unbounded: tuple[str, ...] = ()
-    circles: Mapping[str, Circle] = field(default_factory=dict)
+    latents: frozenset[str]
 
 
-def gather_inputs(comparison: Comparison) -> FindingInputs:
-    """Return the numbers of a comparison that findings are made of."""
+def _look_up(comparison: Comparison) -> _Known:
     intervals = {
         kind: bounds_of(dataset)
         for kind, dataset in comparison.intervals.items()
@@ -118,20 +104,9 @@ def gather_inputs(comparison: Comparison) -> FindingInputs:
     if comparison.posterior is not None:
         prob = f"{100 * comparison.posterior.interval.attrs['ci_prob']:g}%"
         intervals[f"posterior ({prob})"] = bounds_of(comparison.posterior.interval)
-    return FindingInputs(
-        table=comparison.table,
-        steps=None if comparison.attribution is None else comparison.attribution.table,
-        map_error=labelled(comparison.map.std_error),
-        intervals=intervals,
-        flags=comparison.flags,
-        n_observations=comparison.mle.n_observations,
-        judgement=comparison.judgement,
-        median_error=monte_carlo_error(comparison, "median"),
-        latents=_latent_labels(comparison),
-        at_boundary=frozenset(comparison.mle.at_boundary),
-        joint_unbounded=_joint_unbounded(comparison),
-        circles=comparison.circles,
-    )
+    map_error, latents = labelled(comparison.map.std_error), _latent_labels(comparison)
+    median_error = monte_carlo_error(comparison, "median")
+    return _Known(comparison, map_error, intervals, median_error, latents)
 
 
 def _latent_labels(comparison: Comparison) -> frozenset[str]:
@@ -153,11 +128,11 @@ def _joint_unbounded(comparison: Comparison) -> tuple[str, ...]:
     return tuple(label for label in found if label not in shared)
 
 
-def find_findings(inputs: FindingInputs) -> tuple[Finding, ...]:
+def find_findings(comparison: Comparison) -> tuple[Finding, ...]:
     """Return all findings: what stands against the verdict, then the most important first."""
-    table, judgement = inputs.table, inputs.judgement
+    known, table, judgement = _look_up(comparison), comparison.table, comparison.judgement
     found, guard = [], Guard()
-    aside = inputs.latents | constant_rows(table)
+    aside = known.latents | constant_rows(table)
     agree = dict[bool, list[str]]()
     for label, standing in judgement.rows.items():
         if standing is Standing.AGREE and label not in aside:
@@ -167,18 +142,15 @@ def find_findings(inputs: FindingInputs) -> tuple[Finding, ...]:
             continue
         make = _difference if standing is Standing.DIFFER else _without
         failed = Finding((label,), "no estimate", "", "", 0.0)
-        finding = guard.make(label, partial(make, inputs, label), failed)
-        found.append(finding if finding.text else replace(finding, text=_failure(guard)))
-    found += guard.make("outlier", partial(_outlier, inputs), [])
-    found += guard.make("latents", partial(_about_latents, inputs), [])
+        finding = guard.make(label, partial(make, known, label), failed)
+        text = finding.text or f"No finding about {guard.left_out[-1]}."
+        found.append(replace(finding, text=text))
+    found += guard.make("outlier", partial(_outlier, comparison), [])
+    found += guard.make("latents", partial(_about_latents, known), [])
     found.sort(key=lambda finding: -finding.importance)
     n_rows = len(table) - len(aside)
     agreed = [_agreement(agree[o], n_rows, provisional=o) for o in sorted(agree)]
-    return (*_objections(inputs), *found, *agreed)
-
-
-def _failure(guard: Guard) -> str:
-    return f"No finding about {guard.left_out[-1]}."
+    return (*_objections(judgement), *found, *agreed)
 
 
 def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[Finding, ...]:
@@ -196,9 +168,8 @@ def select_findings(findings: Sequence[Finding], *, all: bool = False) -> tuple[
     return (*chosen, *(finding for finding in findings if finding.reason == "agree"))
 
 
-def _objections(inputs: FindingInputs) -> list[Finding]:
+def _objections(judgement: Judgement) -> list[Finding]:
     """Return what stands against a verdict, or keeps it provisional."""
-    judgement = inputs.judgement
     heads = {True: "Left out", False: "Provisional"} if judgement.verdict else {}
     objections = [
         (f"{heads.get(judgement.leaves_out(flag), 'No verdict')}{whose}", flag)
@@ -215,39 +186,41 @@ def _objections(inputs: FindingInputs) -> list[Finding]:
     return said
 
 
-def _outlier(inputs: FindingInputs) -> list[Finding]:
+def _outlier(comparison: Comparison) -> list[Finding]:
     """Return the finding about the one of four answers that stands apart."""
-    if inputs.joint_unbounded:
-        text = describe_unbounded(inputs.joint_unbounded, inputs.table)
+    table = comparison.table
+    if unbounded := _joint_unbounded(comparison):
+        text = describe_unbounded(unbounded, table)
         return [Finding((), "integration", text, _ACTIONS["integration"], np.inf)]
-    outlier = find_outlier(inputs.table, inputs.circles)
+    outlier = find_outlier(table, comparison.circles)
     if outlier is None or outlier.distance <= SHIFT:
         return []
-    text = describe_outlier(outlier, inputs.table)
+    text = describe_outlier(outlier, table)
     action = _ACTIONS["integration"] if outlier.method == "joint mode" else ""
     return [Finding((outlier.label,), OUTLIER, text, action, outlier.distance)]
 
 
-def _about_latents(inputs: FindingInputs) -> list[Finding]:
+def _about_latents(known: _Known) -> list[Finding]:
     """Return one finding about all rows without an MLE that are integrated over."""
-    if not inputs.latents:
+    if not known.latents:
         return []
     names = list(
         dict.fromkeys(
-            label.split("[")[0] for label in inputs.table.index if label in inputs.latents
+            label.split("[")[0] for label in known.comparison.table.index if label in known.latents
         )
     )
     text = (
         f"{', '.join(names)}: not compared. The likelihood is of the parameters, and integrates "
         "over latents; their modes given the MLE are in comparison.mle.latents."
     )
-    return [Finding(tuple(sorted(inputs.latents)), "latents", text, "", 0.0)]
+    return [Finding(tuple(sorted(known.latents)), "latents", text, "", 0.0)]
 
 
-def _without(inputs: FindingInputs, label: str) -> Finding:
-    row = inputs.table.loc[label]
+def _without(known: _Known, label: str) -> Finding:
+    row = known.comparison.table.loc[label]
     lacking = [name for name in ("MLE", "posterior mean", "sd") if not np.isfinite(row[name])]
-    why = _about(inputs, label)
+    names = {label, label.split("[")[0]}
+    why = [flag for flag in known.comparison.flags if names & set(flag.variables)]
     text = f"{label}: not compared, as there is no {lacking[0] if lacking else 'MLE'}."
     text += f" {why[0].code.value}" if why else ""
     if lacking[:1] == ["MLE"] and np.isfinite(row["posterior mean"]):
@@ -259,43 +232,38 @@ def _without(inputs: FindingInputs, label: str) -> Finding:
     return Finding((label,), "no estimate", text, action if "rests" in text else "", 10.0)
 
 
-def _about(inputs: FindingInputs, label: str) -> list[Flag]:
-    names = {label, label.split("[")[0]}
-    return [flag for flag in inputs.flags if names & set(flag.variables)]
-
-
-def _difference(inputs: FindingInputs, label: str) -> Finding:
-    row = inputs.table.loc[label]
+def _difference(known: _Known, label: str) -> Finding:
+    row = known.comparison.table.loc[label]
     shift, ratio = row["shift in sd"], row["sd"] / row["SE"]
     moved = abs(shift) > SHIFT
     excess = abs(np.log(ratio)) / np.log1p(SPREAD) * SHIFT if ratio > 0 else 0.0
     parts = [f"{label}: {DIFFER}"]
     reason = "width"
-    provisional = inputs.judgement.general or label in inputs.judgement.open
+    provisional = known.comparison.judgement.general or label in known.comparison.judgement.open
     if moved:
-        sentence, reason, clear = _shift_sentence(inputs, label)
+        sentence, reason, clear = _shift_sentence(known, label)
         provisional = provisional or not clear
         parts.append(sentence)
     if ratio > 0 and np.isfinite(ratio) and abs(np.log(ratio)) > np.log1p(SPREAD):
-        parts.append(_width_sentence(inputs, label, ratio))
-    parts.append(_interval_sentence(inputs, label))
+        parts.append(_width_sentence(known, label, ratio))
+    parts.append(_interval_sentence(known, label))
     importance = float(np.nanmax([abs(shift), excess]))
     advice = reason if reason != "width" else "narrow" if ratio < 1 else "wide"
     text = " ".join(filter(None, parts))
     return Finding((label,), reason, text, _ACTIONS[advice], importance, provisional)
 
 
-def _shift_sentence(inputs: FindingInputs, label: str) -> tuple[str, str, bool]:
+def _shift_sentence(known: _Known, label: str) -> tuple[str, str, bool]:
     """Return the sentence, the leading step, and True if it leads by more than chance."""
-    row = inputs.table.loc[label]
-    shift, error = row["shift in sd"], np.nanmin([row["SE"], row["sd"]])
+    row = known.comparison.table.loc[label]
+    shift, error = row["shift in sd"], unit_of(row["SE"], row["sd"])
     way = f"{format_to(row['MLE'], error)} to {format_to(row['posterior mean'], error)}"
     text = f"From MLE to posterior mean ({way}) it is {_signed(shift)} posterior sd"
-    steps = _steps(inputs, label)
+    steps = _steps(known, label)
     if not steps:
         return f"{text}.", "prior", True
     reason, *after = sorted(steps, key=lambda name: -steps[name] * np.sign(shift))
-    error = 2 * inputs.median_error[label] / row["sd"]
+    error = 2 * known.median_error[label] / row["sd"]
     by_draws = [name in _BY_DRAWS for name in (reason, *after[:1])]
     lead = abs(steps[reason] - steps[after[0]]) if after else np.inf
     others = [
@@ -305,21 +273,22 @@ def _shift_sentence(inputs: FindingInputs, label: str) -> tuple[str, str, bool]:
     ]
     text += f", most of it {_REASONS[reason]} ({_signed(steps[reason])}"
     text += f"; {', '.join(others)})." if others else ")."
-    if label in inputs.at_boundary:
+    if label in known.comparison.mle.at_boundary:
         text += " The MLE sits on the boundary of the support, the mean can't."
     return text, reason, bool(lead >= error * sum(by_draws))
 
 
-def _steps(inputs: FindingInputs, label: str) -> dict[str, float]:
-    if inputs.steps is None or label not in inputs.steps.index:
+def _steps(known: _Known, label: str) -> dict[str, float]:
+    attribution = known.comparison.attribution
+    if attribution is None or label not in attribution.table.index:
         return {}
-    row = inputs.steps.loc[label].drop(["total", "note", "integration"], errors="ignore")
+    row = attribution.table.loc[label].drop(["total", "note", "integration"], errors="ignore")
     return {str(name): float(size) for name, size in row.items() if np.isfinite(size)}
 
 
-def _width_sentence(inputs: FindingInputs, label: str, ratio: float) -> str:
-    row = inputs.table.loc[label]
-    of_map = inputs.map_error.get(label, np.nan)
+def _width_sentence(known: _Known, label: str, ratio: float) -> str:
+    row = known.comparison.table.loc[label]
+    of_map = known.map_error.get(label, np.nan)
     text = (
         f"The posterior sd ({format_number(row['sd'], 3)}) is {format_number(ratio, 2)} times the "
         f"standard error ({format_number(row['SE'], 3)})"
@@ -334,15 +303,15 @@ def _width_sentence(inputs: FindingInputs, label: str, ratio: float) -> str:
     return f"{text}: the shape of the posterior, which the curvature at the top does not show."
 
 
-def _interval_sentence(inputs: FindingInputs, label: str) -> str:
-    row = inputs.table.loc[label]
-    error = np.nanmin([row["SE"], row["sd"]])
+def _interval_sentence(known: _Known, label: str) -> str:
+    row = known.comparison.table.loc[label]
+    error = unit_of(row["SE"], row["sd"])
     shown = [
         f"[{format_to(at[label][0], error)}, {format_to(at[label][1], error)}] by {name}"
-        for name, at in inputs.intervals.items()
+        for name, at in known.intervals.items()
         if label in at and not np.isnan(at[label]).any()
     ]
-    crossed = any(at[label][0] > at[label][1] for at in inputs.intervals.values() if label in at)
+    crossed = any(at[label][0] > at[label][1] for at in known.intervals.values() if label in at)
     across = ", across the ends of the turn" if crossed else ""
     return f"The interval is {' and '.join(shown)}{across}." if shown else ""
 

@@ -35,26 +35,24 @@ def fit_section(comparison: Comparison) -> dict[str, Any]:
         else ""
     )
     rows = [
-        ("log-likelihood", _fixed(mle.log_likelihood), _fixed(best.log_likelihood), ""),
+        ("log-likelihood", format_fixed(mle.log_likelihood), format_fixed(best.log_likelihood), ""),
         ("log-prior (natural scale)", _prior(mle), _prior(best), ""),
         ("parameters that count", str(mle.n_parameters), by_data, loo),
-        ("AIC", _fixed(mle.aic), "", ""),
-        ("AICc", _fixed(mle.aicc), "", ""),
-        ("BIC", _fixed(mle.bic), "", ""),
+        ("AIC", format_fixed(mle.aic), "", ""),
+        ("AICc", format_fixed(mle.aicc), "", ""),
+        ("BIC", format_fixed(mle.bic), "", ""),
     ]
     if isinstance(predictive, Predictive):
-        shown = f"{_fixed(-2 * predictive.elpd)} ({format_fixed(2 * predictive.std_error, 2)})"
+        shown = (
+            f"{format_fixed(-2 * predictive.elpd)} ({format_fixed(2 * predictive.std_error, 2)})"
+        )
         rows.append((_MINUS_TWO, "", "", shown))
     return {"rows": rows, "texts": _sentences(comparison, predictive)}
 
 
-def _fixed(value: float) -> str:
-    return format_fixed(value, 3)
-
-
 def _prior(estimate: PointEstimate) -> str:
     """Return a dash at a point that does not exist."""
-    return _fixed(estimate.log_prior if estimate.trusted else np.nan)
+    return format_fixed(estimate.log_prior if estimate.trusted else np.nan)
 
 
 def _sentences(comparison: Comparison, predictive: Any) -> list[str]:
@@ -128,7 +126,11 @@ def _by_label(found: xr.Dataset) -> dict[str, tuple[str, str, str]]:
     columns = (found[name].to_numpy() for name in ("prior", "likelihood", "diagnosis"))
     rows = zip(found["parameter"].to_numpy(), *columns, strict=True)
     return {
-        str(label): (_fixed(float(p)), _fixed(float(q)), str(d).removeprefix("\N{CHECK MARK}"))
+        str(label): (
+            format_fixed(float(p)),
+            format_fixed(float(q)),
+            str(d).removeprefix("\N{CHECK MARK}"),
+        )
         for label, p, q, d in rows
     }
 

@@ -41,12 +41,22 @@ def format_to(value: float, error: float) -> str:
     return _real_minus(text) if len(text) <= 9 else format_number(value, 5)
 
 
+def unit_of(*errors: float) -> float:
+    """Return the error to show a row's numbers to: the smallest positive one, NaN without any."""
+    return min((e for e in errors if math.isfinite(e) and e > 0), default=math.nan)
+
+
+def caution(trusted: bool, text: str) -> str:
+    """Return a text about an estimate, after a warning if it can't be trusted."""
+    return text if trusted else f"NOT TO BE TRUSTED: {text}"
+
+
 def _real_minus(text: str) -> str:
     if text.startswith("-") and float(text) == 0:
         text = text[1:]
     return text.replace("-", MINUS)
 
 
-def format_fixed(value: float, decimals: int) -> str:
+def format_fixed(value: float, decimals: int = 3) -> str:
     """Return a number with that many decimals whatever its size."""
     return _real_minus(f"{value:.{decimals}f}") if math.isfinite(value) else format_number(value)

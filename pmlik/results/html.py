@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 
 from pmlik.labels import labelled, printable
 from pmlik.results.attribution import STEPS
@@ -15,30 +14,20 @@ from pmlik.results.figures import list_key, report_figures
 from pmlik.results.findings import DIFFER, OUTLIER, Finding
 from pmlik.results.fit_section import fit_section, information_section
 from pmlik.results.flags import Flag, Severity, name_few
-from pmlik.results.format import count, format_to
+from pmlik.results.format import caution, count, format_to, unit_of
 from pmlik.results.graph_layout import lay_out_graph
 from pmlik.results.guard import Guard
 from pmlik.results.posterior import describe_chains
-from pmlik.results.verdict import SHIFT, SPREAD
+from pmlik.results.table import load_template
+from pmlik.results.verdict import SHIFT, SPREAD, VERDICTS
 
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
 
 
-_VERDICTS = {
-    "agree": ("Likelihood and posterior agree", "agree"),
-    "differ": ("Likelihood and posterior differ", "differ"),
-    None: ("No verdict: the MLE or the chains can't be trusted", "none"),
-}
-
-
 def render_page(comparison: Comparison, title: str | None) -> str:
     """Return `Comparison.to_html`."""
-    environment = Environment(
-        loader=PackageLoader("pmlik.results"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.get_template("report.html.jinja")
-    return template.render(_gather_contents(comparison, title))
+    return load_template("report.html.jinja").render(_gather_contents(comparison, title))
 
 
 def _gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any]:
@@ -80,15 +69,8 @@ def _gather_contents(comparison: Comparison, title: str | None) -> dict[str, Any
 
 def _verdict(comparison: Comparison) -> tuple[str, str]:
     """Return the verdict in words, and its kind."""
-    verdict = comparison.verdict
-    words, kind = _VERDICTS[verdict]
-    if comparison.provisional:
-        words = f"{words} (provisional)"
-    if verdict is None and not comparison.judgement.against:
-        words = "No verdict: no quantity has both an MLE and a posterior"
-    if comparison.posterior is None and not comparison.judgement.against:
-        words = "No verdict: there is no posterior to compare with"
-    return words, kind
+    words = VERDICTS[comparison.judgement.outcome][0] + " (provisional)" * comparison.provisional
+    return words, comparison.verdict or "none"
 
 
 def _summary(comparison: Comparison) -> str:
@@ -188,7 +170,7 @@ def _row(comparison: Comparison, label: str, reason: str, differ: bool) -> dict[
 
 
 def _profile(row: Any) -> str:
-    error = np.nanmin([row["SE"], row["sd"], np.inf])
+    error = unit_of(row["SE"], row["sd"])
     lower, upper = (format_to(row[f"profile {bound}"], error) for bound in ("lower", "upper"))
     return f"{lower} .. {upper}"
 
@@ -240,7 +222,7 @@ def _latents(comparison: Comparison) -> list[tuple[str, ...]]:
     rows = []
     for label, value in joint.items():
         row = table.loc[label]
-        error = np.nanmin([row["SE"], row["sd"], np.inf])
+        error = unit_of(row["SE"], row["sd"])
         shown = [format_to(v, error) for v in (row["MLE"], row["MAP"], value)]
         if np.isfinite(value):
             rows.append((printable(label), *shown))
@@ -261,7 +243,7 @@ def _certificates(comparison: Comparison) -> list[tuple[str, str]]:
         text += f"; {c.n_gradients} gradients and {c.n_products} Hessian-vector products."
         if same := sum(end.optimum == 0 for end in c.searches):
             text += f" {same} of {len(c.searches)} starts ended there."
-        rows.append((name, text if estimate.trusted else f"NOT TO BE TRUSTED: {text}"))
+        rows.append((name, caution(estimate.trusted, text)))
     if comparison.posterior is not None:
         rows.append(("chains", f"{describe_chains(comparison.posterior)}."))
     return rows

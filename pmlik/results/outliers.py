@@ -10,7 +10,7 @@ import pandas as pd
 
 from pmlik._summaries import Circle
 from pmlik.results.flags import name_few
-from pmlik.results.format import format_number, format_to
+from pmlik.results.format import format_number, format_to, unit_of
 
 _METHODS = ("MLE", "MAP", "joint mode", "posterior mean")
 
@@ -53,7 +53,7 @@ def find_outlier(
 def describe_outlier(outlier: Outlier, table: pd.DataFrame) -> str:
     """Return a sentence about the outlier, with the four numbers and the reason."""
     row = table.loc[outlier.label]
-    unit = np.nanmin([row["SE"], row["sd"]])
+    unit = unit_of(row["SE"], row["sd"])
     others = ", ".join(
         f"{name} {format_to(row[name], unit)}" for name in _METHODS if name != outlier.method
     )

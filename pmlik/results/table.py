@@ -10,7 +10,7 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, Template
 from rich import table as rich_table
 from rich.console import Console
 from rich.text import Text
@@ -122,13 +122,16 @@ def _notes(notes: Sequence[tuple[str, str]]) -> rich_table.Table:
 
 
 @cache
-def _environment() -> Environment:
-    return Environment(loader=PackageLoader("pmlik.results"), autoescape=True)
+def load_template(name: str) -> Template:
+    """Return a template of this room; what it is filled with appears as text."""
+    loader = PackageLoader("pmlik.results")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(name)
 
 
 def to_html(sheet: Table) -> str:
     """Return an HTML fragment for a notebook; every string in it appears as text."""
-    return _environment().get_template("sheet.html.jinja").render(sheet=sheet)
+    return load_template("sheet.html.jinja").render(sheet=sheet)
 
 
 #: A variable with more elements is summarised in print.

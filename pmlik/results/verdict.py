@@ -29,6 +29,28 @@ _ERRORS = 2.0
 _SAME = 1e-8
 
 
+#: What is said in the end: as a heading, and as a note below a table.
+VERDICTS = {
+    "agree": (
+        "Likelihood and posterior agree",
+        "likelihood and posterior agree (within a quarter of a posterior sd)",
+    ),
+    "differ": (
+        "Likelihood and posterior differ",
+        "likelihood and posterior differ (see shift/sd, and sd against SE)",
+    ),
+    "not trusted": (
+        "No verdict: the MLE or the chains can't be trusted",
+        "none, as the MLE or the chains can't be trusted",
+    ),
+    "nothing": (
+        "No verdict: no quantity has both an MLE and a posterior",
+        "none, as there is nothing to compare",
+    ),
+    "no posterior": ("No verdict: there is no posterior to compare with", "none"),
+}
+
+
 class Standing(StrEnum):
     """What is said of one row."""
 
@@ -62,6 +84,13 @@ class Judgement:
         if Standing.DIFFER in said:
             return "differ"
         return "agree" if Standing.AGREE in said else None
+
+    @property
+    def outcome(self) -> str:
+        """The key of `VERDICTS`: the verdict, or the reason why there is none."""
+        if self.verdict or self.against:
+            return self.verdict or "not trusted"
+        return "nothing" if self.sampled else "no posterior"
 
     @property
     def general(self) -> bool:
