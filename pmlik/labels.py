@@ -172,6 +172,30 @@ def stack_like(template: xr.DataArray, data: ArrayLike, **leading: Any) -> xr.Da
     return xr.DataArray(np.asarray(data), dims=(*leading, *template.dims), coords=coords)
 
 
+def stack_datasets(template: xr.Dataset, parts: Mapping[str, xr.Dataset], dim: str) -> xr.Dataset:
+    """Return the variables of a template from several datasets, along a new leading dim.
+
+    A variable that a dataset lacks, or has in another shape, is NaN.
+    """
+
+    def numbers(part: xr.Dataset, name: Any, shape: tuple[int, ...]) -> FloatArray:
+        known = name in part and part[name].shape == shape
+        return np.asarray(part[name], dtype=float) if known else np.full(shape, np.nan)
+
+    coords = {dim: list(parts)}
+    arrays = {
+        name: stack_like(array, [numbers(p, name, array.shape) for p in parts.values()], **coords)
+        for name, array in template.data_vars.items()
+    }
+    return xr.Dataset(arrays, coords)
+
+
+def flatten_draws(draws: xr.Dataset, dims: Sequence[str] = ("chain", "draw")) -> FloatArray:
+    """Return the scalars of draws (..., m) after ``dims``, in the order of `labelled`."""
+    arrays = [array.transpose(*dims, ...).to_numpy() for array in draws.data_vars.values()]
+    return np.concatenate([a.reshape(*a.shape[: len(dims)], -1) for a in arrays], axis=-1)
+
+
 def label_bounds(
     template: xr.Dataset, bounds: Mapping[str, tuple[float, float]], **attrs: Any
 ) -> xr.Dataset:

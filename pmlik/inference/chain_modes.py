@@ -16,7 +16,7 @@ from pmlik.inference.audit import thin
 from pmlik.inference.prepare import Prepared
 from pmlik.inference.sample import Init
 from pmlik.inference.starts import describe_point, from_prior
-from pmlik.labels import circles_by_label, circles_of
+from pmlik.labels import circles_by_label, circles_of, flatten_draws
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import PointEstimate, Status
@@ -149,11 +149,7 @@ def _highest(prepared: Prepared, x: FloatArray) -> FloatArray:
 
 def _width(chain: xr.Dataset) -> float:
     """Return the logarithm of the volume of a chain's draws."""
-    columns = [
-        array.transpose("draw", ...).to_numpy().reshape(array.sizes["draw"], -1)
-        for array in chain.data_vars.values()
-    ]
-    return _log_volume(np.atleast_2d(np.cov(np.hstack(columns), rowvar=False)))
+    return _log_volume(np.atleast_2d(np.cov(flatten_draws(chain, ("draw",)), rowvar=False)))
 
 
 @np.errstate(all="ignore")

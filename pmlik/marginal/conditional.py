@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -23,25 +22,17 @@ from pmlik.model.transform import TermsModel
 _MAX_ROWS = 2000
 
 
-class ConditionalModes(NamedTuple):
-    """Labelled conditional modes and standard deviations of latents, constrained scale.
-
-    ``exact`` is true if the latents are Gaussian given the parameters.
-    """
-
-    values: xr.Dataset
-    std_error: xr.Dataset
-    exact: bool
-
-
 def conditional_modes(
     model: TermsModel,
     roles: Roles,
     likelihood: MarginalLogLikelihood,
     x: FloatArray,
     backend: str | None = None,
-) -> ConditionalModes:
+) -> tuple[xr.Dataset, xr.Dataset, bool]:
     """Return the latents' modes given ``x``, with the derived quantities that they move.
+
+    Also their standard deviations, and True if the latents are Gaussian given the parameters: the
+    fields of `LatentModes`.
 
     ``model``: the model that the likelihood was compiled from.
     ``x`` (n,): the parameters, unconstrained.
@@ -60,11 +51,11 @@ def conditional_modes(
     flat = space.join(dict(zip(names, arrays, strict=True)))
     if mode is None:
         nothing = space.to_dataset(np.full(space.size, np.nan))
-        return ConditionalModes(nothing, nothing, likelihood.is_exact)
+        return nothing, nothing, likelihood.is_exact
     errors = _standard_deviations(values, x, mode, likelihood.laplace)
     smooth = values.smooth(np.concatenate([x, u]))
     errors = np.where(smooth, errors, np.nan)
-    return ConditionalModes(space.to_dataset(flat), space.to_dataset(errors), likelihood.is_exact)
+    return space.to_dataset(flat), space.to_dataset(errors), likelihood.is_exact
 
 
 def _constrained_values(

@@ -11,8 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from pmlik._summaries import Circle
-from pmlik._typing import FloatArray
-from pmlik.labels import labelled, stack_like
+from pmlik.labels import labelled, space_of, stack_datasets
 
 #: The steps in order, each with the point that it leads to; the first begins at the MLE.
 STEPS = {
@@ -88,12 +87,9 @@ class Attribution:
         """The same with the model's dims: every variable with a leading dim ``step``."""
         table, mean = self.table, self.waypoints.sel(waypoint="mean", drop=True)
         names = [name for name in table.columns if name not in ("total", "note")]
-        arrays, start = {}, 0
-        for name, array in mean.data_vars.items():
-            flat = table[names].to_numpy()[start : start + array.size].T
-            start += array.size
-            arrays[name] = stack_like(array, flat.reshape(len(names), *array.shape), step=names)
-        return xr.Dataset(arrays)
+        space = space_of(mean)
+        steps = {name: space.to_dataset(table[name].to_numpy()) for name in names}
+        return stack_datasets(mean, steps, "step")
 
 
 def _row(points: Mapping[str, float], unit: float) -> dict[str, float | str]:
@@ -129,17 +125,10 @@ def lay_out(
     ``points``: by waypoint. The variables are those of ``sd``; those of ``circles`` are laid out
     at most half a turn from the first point.
     """
-    arrays = {}
-    for name, template in sd.data_vars.items():
-        stacked = [_values(dataset, str(name), template) for dataset in points.values()]
-        if circles and name in circles:
-            known = np.where(np.isfinite(stacked[0]), stacked[0], stacked[-1])
-            stacked = [circles[str(name)].near(point, known) for point in stacked]
-        arrays[name] = stack_like(template, stacked, waypoint=list(points))
-    return Attribution(xr.Dataset(arrays, coords={"waypoint": list(points)}), sd)
-
-
-def _values(dataset: xr.Dataset, name: str, template: xr.DataArray) -> FloatArray:
-    if name not in dataset or dataset[name].shape != template.shape:
-        return np.full(template.shape, np.nan)
-    return np.asarray(dataset[name], dtype=float)
+    waypoints = stack_datasets(sd, points, "waypoint")
+    for name, circle in (circles or {}).items():
+        if name in waypoints:
+            first, last = (waypoints[name].isel(waypoint=i, drop=True) for i in (0, -1))
+            known = first.where(np.isfinite(first), last)
+            waypoints[name] = circle.near(waypoints[name], known)
+    return Attribution(waypoints, sd)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from pmlik._summaries import is_constant
 from pmlik._typing import FloatArray
-from pmlik.labels import labelled
+from pmlik.labels import flatten_draws, labelled
 from pmlik.results.curves import Curves
 
 if TYPE_CHECKING:
@@ -29,12 +29,11 @@ def draws_of(comparison: Comparison | None, label: str) -> FloatArray | None:
     if comparison is None or comparison.posterior is None:
         return None
     for name, array in comparison.posterior.tree["posterior"].data_vars.items():
-        one = xr.Dataset({name: array.isel(chain=0, draw=0, drop=True)})
-        labels = list(labelled(one)) if array.dtype.kind in "fiu" else []
+        one = xr.Dataset({name: array})
+        numeric = array.dtype.kind in "fiu"
+        labels = list(labelled(one.isel(chain=0, draw=0, drop=True))) if numeric else []
         if label in labels:
-            in_order = array.transpose("chain", "draw", ...).to_numpy()
-            flat = in_order.reshape(in_order.shape[0] * in_order.shape[1], -1)
-            draws = np.asarray(flat[:, labels.index(label)], dtype=float)
+            draws = flatten_draws(one)[..., labels.index(label)].ravel().astype(float)
             draws = near_estimate(comparison, label, draws)
             return draws if np.isfinite(draws).any() else None
     return None

@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from pmlik._summaries import unwind
-from pmlik.labels import circles_of, labelled, printable
+from pmlik.labels import circles_of, flatten_draws, labelled, printable
 from pmlik.plots.comparison import list_rows, plot_attribution, plot_compare, plot_forest
 from pmlik.plots.profile import plot_waterfall
 from pmlik.plots.style import COLOURS, shorten
@@ -180,20 +180,12 @@ def _traces(comparison: Comparison) -> list[ReportFigure]:
 def _worst_draws(draws: xr.Dataset) -> xr.Dataset:
     """Return the scalars whose chains agree least, by label."""
     numeric = draws[[name for name, array in draws.data_vars.items() if array.dtype.kind in "fiu"]]
-    with np.errstate(all="ignore"):  # of constants there is none
+    with np.errstate(all="ignore"):  # R-hat of a constant is NaN
         r_hat = labelled(az.rhat(numeric))
     worst = sorted(r_hat, key=lambda label: -np.nan_to_num(r_hat[label], nan=0.0))[:_TRACED]
-    chosen = {}
-    for name, array in numeric.data_vars.items():
-        dims = [dim for dim in array.dims if dim not in ("chain", "draw")]
-        labels = list(labelled(numeric[[name]].isel(chain=0, draw=0, drop=True)))
-        flat = array.transpose("chain", "draw", *dims).to_numpy()
-        flat = flat.reshape(*flat.shape[:2], -1)
-        for i, label in enumerate(labels):
-            if label in worst:
-                chosen[label] = (("chain", "draw"), flat[:, :, i])
-    coords = {dim: numeric[dim] for dim in ("chain", "draw")}
-    return xr.Dataset({label: chosen[label] for label in worst}, coords=coords)
+    flat, labels, dims = flatten_draws(numeric), list(r_hat), ("chain", "draw")
+    chosen = {label: (dims, flat[..., labels.index(label)]) for label in worst}
+    return xr.Dataset(chosen, coords={dim: numeric[dim] for dim in dims})
 
 
 # A colour that nothing else has, to be replaced by the colour of the text around.

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
-from pmlik.labels import labelled, stack_like
+from pmlik.labels import labelled, space_of, stack_datasets
 from pmlik.results.flags import name_few
 
 #: The methods that are pmlik's own; any other along the dim ``method`` is a reference.
@@ -52,10 +51,11 @@ def add_reference(
     clash = [name for name in columns if name in dataset["method"].to_numpy() or name in METHODS]
     if clash:
         raise ValuesError(f"reference: {clash[0]!r} is there already. Give it another name.")
-    added = [
-        _as_method(name, [_flat(template, part, name) for part in parts], template)
-        for name, parts in columns.items()
-    ]
+    added = []
+    for name, parts in columns.items():
+        filled = [_fill(template, part, name) for part in parts]
+        both = dict(zip(("estimate", "std_error"), filled, strict=True))
+        added.append(stack_datasets(template, both, "statistic").expand_dims(method=[name]))
     return xr.concat([dataset, *added], dim="method")
 
 
@@ -84,7 +84,7 @@ def _columns(reference: Any) -> dict[str, list[Mapping[str, Any]]]:
     return columns
 
 
-def _flat(template: xr.Dataset, given: Mapping[str, Any], name: str) -> FloatArray:
+def _fill(template: xr.Dataset, given: Mapping[str, Any], name: str) -> xr.Dataset:
     labels = list(labelled(template))
     flat = dict.fromkeys(labels, np.nan)
     for key, value in given.items():
@@ -101,19 +101,8 @@ def _flat(template: xr.Dataset, given: Mapping[str, Any], name: str) -> FloatArr
         if len(numbers) != len(own):
             raise ValuesError(f"{name}: {key!r} has {len(numbers)} values, need {len(own)}.")
         flat.update(zip(own, map(float, numbers), strict=True))
-    return np.array(list(flat.values()))
+    return space_of(template).to_dataset(list(flat.values()))
 
 
 def _refuse(name: str, key: Any, known: Sequence[str]) -> NoReturn:
     raise ValuesError(f"{name}: {key!r} is not in the comparison, which has {name_few(known, 8)}.")
-
-
-def _as_method(name: str, parts: list[FloatArray], template: xr.Dataset) -> xr.Dataset:
-    arrays, start = {}, 0
-    for variable, array in template.data_vars.items():
-        stop = start + array.size
-        both = np.array([part[start:stop].reshape(array.shape) for part in parts])
-        statistics = ["estimate", "std_error"]
-        arrays[variable] = stack_like(array, both[None], method=[name], statistic=statistics)
-        start = stop
-    return xr.Dataset(arrays)

@@ -16,6 +16,7 @@ from pmlik._typing import FloatArray
 from pmlik.errors import ValuesError
 from pmlik.inference.likelihood import Likelihood
 from pmlik.inference.prepare import prepared_of
+from pmlik.labels import flatten_draws
 from pmlik.results.background import Predictive
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
@@ -216,15 +217,7 @@ def loo_of(draws: xr.Dataset, terms: xr.Dataset) -> az.ELPDData:
 
     ``draws``, ``terms``: the posterior, and the log-likelihood by draw and observation.
     """
-    stacked = [
-        array.stack(observation=[d for d in array.dims if d not in ("chain", "draw")])
-        .transpose("chain", "draw", "observation")
-        .to_numpy()
-        for array in terms.data_vars.values()
-    ]
-    together = xr.Dataset(
-        {"y": (("chain", "draw", "observation"), np.concatenate(stacked, axis=-1))}
-    )
+    together = xr.Dataset({"y": (("chain", "draw", "observation"), flatten_draws(terms))})
     tree = xr.DataTree.from_dict({"posterior": draws, "log_likelihood": together})
     with quiet_host("arviz_stats"):  # its warning becomes a flag
         return az.loo(tree, pointwise=True)
