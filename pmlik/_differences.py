@@ -3,8 +3,6 @@
 Differences are numerators, so that each caller divides by its own step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Hold the draws against the optima: no draw is higher, and the chains come near."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

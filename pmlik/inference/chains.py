@@ -1,7 +1,5 @@
 """Convergence of chains: its measures, and the flags about draws."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 

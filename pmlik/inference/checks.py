@@ -1,7 +1,5 @@
 """Flags of a point estimate."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 

@@ -1,7 +1,5 @@
 """Find the MLE and the MAP."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Find one point estimate: its search, its standard errors, its record."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

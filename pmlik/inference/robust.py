@@ -1,7 +1,5 @@
 """Standard errors of the MLE that do not take the model's word for the spread of the data."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Simulate data from the model at given parameters, by PyMC's forward sampling."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Compile PyTensor graphs: modes, backends, functions without warnings."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """Conditional modes and standard deviations of the latents, given data and parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

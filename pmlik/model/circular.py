@@ -1,7 +1,5 @@
 """Variables whose values repeat after a turn: angles, and what is computed from them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

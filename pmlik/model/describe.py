@@ -1,7 +1,5 @@
 """Describe a model: a table of text, and the edges of its graph."""
 
-from __future__ import annotations
-
 from io import StringIO
 
 import pymc as pm

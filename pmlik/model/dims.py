@@ -1,7 +1,5 @@
 """Label arrays with the dims and coords of a model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Sum discrete latents out of a model, with pymc-extras if it is installed."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec

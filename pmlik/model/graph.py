@@ -1,7 +1,5 @@
 """PyTensor graphs of a model: precision, users of a variable, evaluation."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The data of a model, and the number of observations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

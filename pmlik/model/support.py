@@ -1,7 +1,5 @@
 """Free variables whose transform cuts the support of their distribution."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

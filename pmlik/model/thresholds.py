@@ -1,7 +1,5 @@
 """Find the thresholds of ordered outcomes: they are parameters whatever their prior."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Refuse models that have no likelihood, with one clear sentence for each reason."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 

@@ -3,8 +3,6 @@
 A coordinate that steps over a border is held, and released where the objective falls inward.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from pmlik._typing import FloatArray

@@ -1,7 +1,5 @@
 """Borders of the support, at which constrained values converge as coordinates diverge."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Check that a point is an optimum, and that its gradient is right."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from pmlik._differences import fourth_order_difference

@@ -1,7 +1,5 @@
 """Rounding error of an objective, which far out is all that is left of it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from pmlik._typing import FloatArray

@@ -4,8 +4,6 @@ A record becomes a *sketch*, which is JSON, and *groups*: datasets by name. The 
 groups, all else is in the sketch. What JSON lacks is an object with one key that says what it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum

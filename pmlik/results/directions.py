@@ -1,7 +1,5 @@
 """Directions among the parameters, in words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

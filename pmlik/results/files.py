@@ -1,7 +1,5 @@
 """Replace a file or a Zarr store whole or not at all."""
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import json

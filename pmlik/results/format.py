@@ -1,7 +1,5 @@
 """Numbers and counts as text."""
 
-from __future__ import annotations
-
 import math
 
 MINUS = "\N{MINUS SIGN}"

@@ -1,7 +1,5 @@
 """Tables of strings as Markdown and LaTeX."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence

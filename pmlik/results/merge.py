@@ -1,7 +1,5 @@
 """The estimates of one model laid side by side in one dataset."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Answers from elsewhere (a book, another package), laid beside pmlik's own."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 

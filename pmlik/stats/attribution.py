@@ -1,7 +1,5 @@
 """Attribute the shift from MLE to posterior mean to prior, Jacobian and skewness."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 

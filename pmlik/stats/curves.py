@@ -1,7 +1,5 @@
 """Compute the curves of prior, likelihood and posterior that a figure shows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Figures whose curves are computed first: likelihoods and profiles."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

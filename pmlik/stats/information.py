@@ -1,7 +1,5 @@
 """Divide the information about each parameter into shares of the data and of the prior."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 from scipy import linalg

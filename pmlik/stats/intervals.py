@@ -1,7 +1,5 @@
 """Confidence intervals of the likelihood: Wald, profile, bootstrap."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Compute the curves of profile likelihoods that a figure shows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
