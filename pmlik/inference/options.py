@@ -16,6 +16,9 @@ from pmlik.model.roles import Latent, Potentials
 # The mode of parameters and latents together is shown for what it is; two starts will do.
 JOINT_STARTS = 2
 
+#: With more nodes the weights of a Gauss-Hermite rule have no digits left.
+MOST_NODES = 300
+
 #: What standard errors of the MLE are taken from.
 CovarianceKind = Literal["observed", "robust"]
 
@@ -51,6 +54,16 @@ def check_count(what: str, count: int | None, error: type[PmlikError] = ModelErr
     """Refuse anything but an integer from 1 up, or None."""
     if count is not None and (not is_integer(count) or count < 1):
         raise error(f"{what}: got {count!r}, need an integer from 1 up.")
+
+
+def check_quadrature(nodes: int | None) -> None:
+    """Refuse anything but a number of nodes whose weights are numbers, or None."""
+    check_count("quadrature", nodes)
+    if nodes is not None and nodes > MOST_NODES:
+        raise ModelError(
+            f"quadrature: got {nodes} nodes, need at most {MOST_NODES}; 15 are enough for most "
+            "models."
+        )
 
 
 def check_switch(what: str, switch: bool | None, error: type[PmlikError] = ModelError) -> None:

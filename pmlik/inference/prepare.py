@@ -24,6 +24,7 @@ from pmlik.inference.options import (
     FitOptions,
     check_count,
     check_covariance,
+    check_quadrature,
     check_var_names,
     seed_of,
 )
@@ -129,7 +130,7 @@ def prepare(arguments: FitOptions) -> Prepared:
     check_var_names(model, arguments.var_names)
     compile_mode(arguments.backend)
     check_count("n_starts", arguments.n_starts)
-    check_count("quadrature", arguments.quadrature)
+    check_quadrature(arguments.quadrature)
     if not isinstance(arguments.start, Mapping | None):
         raise StartError(f"start: got {arguments.start!r}, need a mapping of names to values.")
     check_covariance(arguments.covariance_kind, arguments.cluster)

@@ -9,11 +9,10 @@ import numpy as np
 import pymc as pm
 from pymc.pytensorf import compile as pm_compile
 from pytensor.compile.mode import Mode, get_mode
-from pytensor.gradient import NullTypeGradError
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 from pytensor.graph.rewriting.utils import rewrite_graph
 from pytensor.graph.traversal import ancestors
-from pytensor.graph.utils import MethodNotDefined
+from pytensor.scalar import basic as scalar
 from pytensor.scalar import math
 from pytensor.tensor.blas import BatchedDot, Gemv
 from pytensor.tensor.blas.gemm import GemmRelated
@@ -33,9 +32,13 @@ BACKENDS = ("numba", "jax", "c")
 # A matrix with a side below the first and one above the second is long and thin.
 _THICK, _LONG = 64, 10_000
 
-#: Errors of operations without value at a point, and of graphs without derivative.
+# Of a sum in one operation.
+_OPERANDS = 30
+
+#: Errors of operations without value at a point, and of graphs without derivative: the gradient
+#: of an operation of the user's may raise anything.
 NO_VALUE = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError, ValueError)
-NO_GRADIENT = (MethodNotDefined, NotImplementedError, NullTypeGradError, AttributeError, TypeError)
+NO_GRADIENT = (Exception,)
 
 
 def compile_mode(backend: str | None, *, for_start: bool = False, in_place: bool = False) -> Mode:
@@ -55,7 +58,7 @@ def compile_mode(backend: str | None, *, for_start: bool = False, in_place: bool
         mode = Mode(StraightLinker(), optimizer=query).excluding(
             *left_out, *([] if in_place else ["inplace"])
         )
-        return mode.register(whole_arrays)
+        return mode.register(whole_arrays, few_operands)
     if backend not in BACKENDS:  # PyTensor itself would accept other spellings
         raise ModelError(f"backend: got {backend!r}, need one of {', '.join(BACKENDS)}, or None.")
     if backend == "jax" and find_spec("jax") is None:
@@ -151,5 +154,17 @@ def _with_function(fgraph: Any, node: Any) -> Any:
     return Elemwise(node.op.scalar_op, nfunc_spec=spec)(*node.inputs, return_list=True)
 
 
-#: The rewrite, and its position among PyTensor's: after those that create these operations.
+@node_rewriter([Elemwise])  # type: ignore[untyped-decorator]
+def _nested(fgraph: Any, node: Any) -> Any:
+    """Split long sums and products, as NumPy's functions take 32 operands."""
+    op, given = node.op.scalar_op, node.inputs
+    if len(given) <= _OPERANDS or not isinstance(op, scalar.Add | scalar.Mul):
+        return None
+    parts = [given[i : i + _OPERANDS] for i in range(0, len(given), _OPERANDS)]
+    elementwise = Elemwise(op)
+    return [elementwise(*(elementwise(*p) if len(p) > 1 else p[0] for p in parts))]
+
+
+#: Rewrites, and their positions among PyTensor's: after those that create these operations.
 whole_arrays = (dfs_rewriter(_with_function), 48.9)
+few_operands = (dfs_rewriter(_nested), 48.95)

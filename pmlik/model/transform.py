@@ -220,16 +220,19 @@ def _as_terms_model(clone: Any, model: Any, terms: Iterable[str]) -> TermsModel:
 def carry_over(clone: pm.Model, model: pm.Model) -> None:
     """Restore what the conversion to a graph and back loses, for the variables of the clone."""
     clone.name, clone.check_bounds = model.name, model.check_bounds
-    _separate_derived(clone)
+    _separate_derived(clone, model)
     for name, value in _initial_values(model).items():
         if name in clone.named_vars:
             clone.rvs_to_initial_values[clone[name]] = value
     _restore_order(clone, model)
 
 
-def _separate_derived(clone: pm.Model) -> None:
-    """Give a deterministic that equals another one a view, and its own name back."""
-    own = {name: var for name, var in clone.named_vars.items() if var in clone.deterministics}
+def _separate_derived(clone: pm.Model, model: pm.Model) -> None:
+    """Give a deterministic that equals another variable a view, and both their own names back."""
+    derived, others = ({v.name for v in vs} for vs in (model.deterministics, model.potentials))
+    for name in others & set(clone.named_vars):
+        clone.named_vars[name].name = name
+    own = {name: var for name, var in clone.named_vars.items() if name in derived}
     views = {name: view_op(var, name=name) for name, var in own.items() if var.name != name}
     if views:
         clone.named_vars.update(views)

@@ -18,17 +18,14 @@ _JUMPS = 5
 def is_inside(cached: CachedObjective, optimum: SearchPoint) -> bool:
     """Return True if the objective rises around the point as around a regular optimum.
 
-    Without a dense Hessian only the gradient beyond the point is checked.
+    Without a dense Hessian only the gradient beyond the point is checked, and coordinates
+    without any derivative.
     """
-    if not _pulls_back(cached, optimum):
+    if not _pulls_back(cached, optimum) or _jumps(cached, optimum):
         return False
     if not isinstance(optimum.curvature, HessianEigen):
         return True
-    return (
-        _rises(cached, optimum)
-        and not _is_saturated(cached.objective, optimum)
-        and not _jumps(cached, optimum)
-    )
+    return _rises(cached, optimum) and not _is_saturated(cached.objective, optimum)
 
 
 def find_lower(cached: CachedObjective, optimum: SearchPoint) -> FloatArray | None:
@@ -105,9 +102,10 @@ def _is_saturated(objective: ObjectiveLike, optimum: SearchPoint) -> bool:
 def _jumps(cached: CachedObjective, optimum: SearchPoint) -> bool:
     """Return True if coordinates without any derivative change the objective all the same.
 
-    A step function of a parameter has no gradient; its optimum is not known.
+    A step function of a parameter has no gradient, and a fourth power none at zero; the optimum
+    is not known.
     """
-    assert isinstance(optimum.curvature, HessianEigen)
+    assert optimum.curvature is not None
     empty = optimum.curvature.empty
     if not empty.any():
         return False

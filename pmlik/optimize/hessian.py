@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, cg, eigsh
 
 from pmlik._typing import EigenvalueSigns, FloatArray, Product
 
@@ -180,6 +180,8 @@ class HessianOperator:
             )
         except ArpackNoConvergence as stopped:
             values, vectors = stopped.eigenvalues, stopped.eigenvectors
+        except ArpackError:  # as of a Hessian of zeros
+            return 0.0, np.zeros(n)
         if not len(values):
             return np.inf, np.zeros(n)
         return float(values[0]), np.asarray(vectors[:, 0])

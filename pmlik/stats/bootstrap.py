@@ -241,6 +241,11 @@ def _check(estimate: PointEstimate, n: int, kind: str, cluster: Cluster) -> Prep
     if estimate.at_infinity or not np.isfinite(estimate.log_likelihood):
         why = next((flag for flag in estimate.flags if flag.severity is Severity.ERROR), "")
         raise ModelError(f"estimate: there is no finite optimum to start from. {why}")
+    if prepared.roles.restricted:
+        raise ModelError(
+            f"{', '.join(prepared.roles.restricted)}: values known to lie in a part of the support "
+            "can't be simulated or resampled. Write them as pm.Censored, or use a profile interval."
+        )
     if kind == "parametric":
         if cluster is not None:
             raise ModelError("cluster: a parametric bootstrap simulates and does not resample.")

@@ -6,7 +6,7 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, as_completed
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -204,13 +204,23 @@ def _distribute(
     step = -(-count // _TASKS)
     if not hasattr(executor, "submit"):
         raise ModelError(f"executor: got {executor!r}, need a concurrent.futures.Executor.")
-    futures = {
-        executor.submit(_on_worker, token, payload, os.getpid(), numbers, n): numbers
-        for numbers in (range(i, min(i + step, count)) for i in range(0, count, step))
-    }
+    blocks = [range(i, min(i + step, count)) for i in range(0, count, step)]
+    try:
+        futures = {
+            executor.submit(_on_worker, token, payload, os.getpid(), numbers, n): numbers
+            for numbers in blocks
+        }
+    except RuntimeError as error:
+        raise ModelError(
+            f"executor: got one that takes no work ({error}). Call bootstrap while it is open, or "
+            "without executor=."
+        ) from error
     parts: dict[int, Refits] = {}
     for future in as_completed(futures):
-        found = future.result()
+        try:
+            found = future.result()
+        except BrokenExecutor as error:
+            raise ModelError(f"executor: its workers ended ({error}). Give a new one.") from error
         parts |= dict(zip(futures[future], found, strict=True))
         advance(sum(min(size, n - number * size) for number in futures[future]))
     return [parts[number] for number in range(count)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
 
-from pmlik.logp.compile import _is_better_alone, softplus
+from pmlik.logp.compile import _is_better_alone, compile_mode, compile_quiet, softplus
+from pmlik.model.transform import terms_model
 
 RNG = np.random.default_rng(6)
 
@@ -37,3 +39,12 @@ def test_large_linear_algebra_keeps_its_threads(n, alone) -> None:
         pm.MvNormal("y", np.zeros(n), np.eye(n) + scale, observed=np.ones(n))
     graph = model.compile_fn(model.logp()).f.maker.fgraph
     assert _is_better_alone(graph.apply_nodes) is alone
+
+
+def test_a_sum_of_more_numbers_than_numpy_takes_operands() -> None:
+    numbers = [pt.scalar(f"x{i}") for i in range(70)]
+    with pm.Model() as model:
+        total = pm.Potential("total", pt.add(*numbers) * pt.mul(*numbers))
+    function = compile_quiet(numbers, [total], terms_model(model, ["total"]), compile_mode(None))
+    values = [np.asarray(1 + 0.01 * i) for i in range(70)]
+    assert function(*values)[0] == pytest.approx(np.sum(values) * np.prod(values), rel=1e-13)

@@ -338,3 +338,9 @@ def test_a_large_system_is_solved_without_a_matrix():
 
     solution = HessianOperator.probe(product, n).solve(np.ones(n))
     np.testing.assert_allclose(product(solution), np.ones(n), rtol=1e-6)
+
+
+def test_a_large_hessian_of_zeros_is_not_indefinite():
+    operator = HessianOperator.probe(np.zeros_like, 50)
+    assert not operator.is_indefinite
+    assert operator.empty.all()

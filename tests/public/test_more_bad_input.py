@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
 
 import pmlik
 
@@ -72,3 +77,75 @@ def test_rows_of_repeated_labels_are_told_apart() -> None:
     ends = pmlik.interval_profile(comparison.mle, ci_prob=0.95, **QUIET)["mu"].to_numpy()
     assert ends == pytest.approx(np.array([[y - 1.959964, y + 1.959964] for y in (1, 2, 3)]))
     assert "mu[a (2)]" in comparison.to_html()
+
+
+class _Squared(Op):  # type: ignore[misc]
+    """The square of a number, with a gradient as a user may write it."""
+
+    def __init__(self, gradient: Callable[[Any], Any]) -> None:
+        self._gradient = gradient
+
+    def make_node(self, x: Any) -> Apply:
+        x = pt.as_tensor_variable(x)
+        return Apply(self, [x], [x.type()])
+
+    def perform(self, node: Any, inputs: Any, outputs: Any) -> None:
+        outputs[0][0] = np.asarray(inputs[0] ** 2)
+
+    def grad(self, inputs: Any, grads: Any) -> Any:
+        return self._gradient(2 * inputs[0] * grads[0])
+
+    def pullback(self, inputs: Any, outputs: Any, grads: Any) -> Any:
+        return self.grad(inputs, grads)
+
+
+def _raise(g: Any) -> Any:
+    raise RuntimeError("broken")
+
+
+@pytest.mark.parametrize(
+    "gradient", [lambda g: [g, g], lambda g: [pt.stack([g, g])], lambda g: None, _raise]
+)
+def test_a_malformed_gradient_of_an_op_is_told_in_one_sentence(
+    gradient: Callable[..., Any],
+) -> None:
+    with pm.Model() as model:
+        pm.Normal("y", _Squared(gradient)(pm.Normal("a")), 1, observed=[1.0, 2.0])
+    with pytest.raises(pmlik.ModelError, match=r"^y: the log-density has no gradient .*`pullback`"):
+        pmlik.find_MLE(model, **QUIET)
+
+
+def test_a_deterministic_may_rename_a_potential() -> None:
+    with pm.Model() as model:
+        a = pm.Normal("a", 0, 3)
+        pm.Normal("y", a, 1, observed=[1.0, 2.0])
+        pm.Deterministic("d", pm.Potential("q", -0.5 * a**2))
+    mle = pmlik.find_MLE(model, **QUIET)  # a third observation, of zero
+    np.testing.assert_allclose([mle.values["a"], mle.values["d"]], [1, -0.5], rtol=1e-9)
+
+
+def test_an_executor_that_is_closed_is_told(comparison: pmlik.Comparison) -> None:
+    with ThreadPoolExecutor(1) as closed:
+        pass
+    with pytest.raises(pmlik.ModelError, match="executor: got one that takes no work"):
+        pmlik.bootstrap(comparison.mle, 5, executor=closed, **QUIET)
+
+
+def test_too_many_nodes_are_refused() -> None:
+    with pm.Model() as model:
+        u = pm.Normal("u", 0, pm.HalfNormal("s"), shape=3)
+        pm.Poisson("y", pt.exp(u), observed=[1, 2, 3])
+    with pytest.raises(pmlik.ModelError, match="quadrature: got 400 nodes, need at most 300"):
+        pmlik.find_MLE(model, quadrature=400, **QUIET)
+
+
+def test_values_known_to_lie_above_are_not_resampled() -> None:
+    above = pm.distributions.transforms.Interval(2.0, None)
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 5)
+        pm.Normal("up", mu, 1, shape=2, initval=[3.0, 3.0], transform=above)
+        pm.Normal("y", mu, 1, observed=[0.0, 1.0, 1.5])
+    mle = pmlik.find_MLE(model, **QUIET)
+    for kind in ("parametric", "nonparametric"):
+        with pytest.raises(pmlik.ModelError, match=r"up: values known to lie.*pm\.Censored"):
+            pmlik.bootstrap(mle, 5, kind=kind, **QUIET)
