@@ -43,19 +43,6 @@ class Timer:
             self.seconds[step] = time.perf_counter() - begin
 
 
-@dataclass(eq=False)
-class TimeBudget:
-    """Wall-clock seconds that may be spent, counted from the creation of the budget."""
-
-    seconds: float
-    begin: float = field(default_factory=time.perf_counter)
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left, negative if the budget is exceeded."""
-        return self.seconds - (time.perf_counter() - self.begin)
-
-
 def least_seconds(
     call: Callable[[], object],
     repeats: int = 1,

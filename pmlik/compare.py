@@ -15,6 +15,16 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 
+from pmlik._budget import (
+    AGAIN,
+    CHAINS,
+    CURVES,
+    CURVES_ALONE,
+    EXTRAS,
+    LEAST_SEARCH,
+    SHARE,
+    OutOfWorkError,
+)
 from pmlik._runtime import ProgressCallback, Timer, steps
 from pmlik.inference.audit import audit
 from pmlik.inference.chain_modes import (
@@ -37,10 +47,12 @@ from pmlik.inference.sample import (
     check_sample_kwargs,
     estimate_posterior,
     posterior_or_flag,
+    sampling_work,
 )
 from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
 from pmlik.model.validate import resolve_model
+from pmlik.optimize.objective import Kind
 from pmlik.results.background import Background
 from pmlik.results.call import format_call
 from pmlik.results.comparison import Comparison
@@ -51,9 +63,7 @@ from pmlik.results.point import PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.references import add_reference, check_reference
 from pmlik.stats.attribution import explain
-from pmlik.stats.curves import PATIENCE_SECONDS as CURVES_PATIENCE
 from pmlik.stats.curves import curves_of, keep_curves
-from pmlik.stats.fitted import PATIENCE_SECONDS as EXTRAS_PATIENCE
 from pmlik.stats.fitted import keep_extras
 from pmlik.stats.intervals import intervals_beside
 
@@ -207,8 +217,8 @@ def _run(options: CompareOptions) -> Comparison:
     with steps(show) as say:
         prepared = prepare_model(options.fit, say, clock)
         names = _names(prepared, options)
-        mle, map_estimate = (estimate_kind(prepared, kind, say, clock) for kind in KINDS)
         stages = _Stages(say, clock)
+        mle, map_estimate = (_estimate(prepared, kind, stages) for kind in KINDS)
         joint = _joint_mode(prepared, stages)
     order = check_order(mle, map_estimate)
     raise_if_strict((*order, *mle.flags, *map_estimate.flags), options.strict)
@@ -220,7 +230,7 @@ def _run(options: CompareOptions) -> Comparison:
         mle, intervals, noted = _intervals(mle, posterior, names, options, stages)
         mle, map_estimate = _add_latents(prepared, mle, map_estimate, stages)
         dataset, flags = merge_estimates(mle, map_estimate, posterior, names, joint=joint)
-        found = (*order, *failure, *seen, *noted, *check_joint(prepared.roles.latents, joint))
+        found = (*order, *failure, *seen, *noted, *check_joint(prepared.roles, joint))
         posterior_flags = () if posterior is None else posterior.flags
         own = (*found, *mle.flags, *map_estimate.flags, *posterior_flags)
         raise_if_strict(own, options.strict)
@@ -257,17 +267,15 @@ def _names(prepared: Prepared, options: CompareOptions) -> list[str]:
     return names
 
 
-# Chains that disagree are looked into where a search takes no longer than this or than the
-# sampling, and are sampled once more where that took no longer than this.
-_SEARCH_SECONDS = 30.0
-_AGAIN_SECONDS = 300.0
-
-
 class _Stages:
-    """Run the steps beside the estimates: one that fails or is interrupted loses only itself."""
+    """Run the steps beside the estimates: one that fails or is interrupted loses only itself.
+
+    ``work``: that of the estimates and the sampling, which sets how much the others may take.
+    """
 
     def __init__(self, say: ProgressCallback, clock: Timer) -> None:
         self.say, self.clock, self.flags = say, clock, list[Flag]()
+        self.work = {"MLE": 0.0, "MAP": 0.0, "sampling": 0.0}
 
     def run[T](
         self, name: str, text: str, compute: Callable[[], T], otherwise: Callable[[], T]
@@ -286,14 +294,25 @@ class _Stages:
         return otherwise()
 
 
+def _estimate(prepared: Prepared, kind: Kind, stages: _Stages) -> PointEstimate:
+    before = prepared.problem.work
+    estimate = estimate_kind(prepared, kind, stages.say, stages.clock)
+    stages.work[kind.upper()] = prepared.problem.work - before
+    return estimate
+
+
 def _joint_mode(prepared: Prepared, stages: _Stages) -> PointEstimate | None:
-    """Return the mode of parameters and latents together; ``pm.find_MAP`` looks for it."""
+    """Return the mode of parameters and latents together, or None where it takes too much work."""
     if not prepared.roles.latents:
         return None
 
     def find() -> PointEstimate | None:
-        together = prepare_joint(prepared)
-        return None if together is None else estimate_point(together, "map", briefly=True)
+        most = max(LEAST_SEARCH, stages.work["MLE"] + stages.work["MAP"])
+        together = prepare_joint(prepared, most)
+        try:
+            return None if together is None else estimate_point(together, "map", briefly=most)
+        except OutOfWorkError:
+            return None
 
     return stages.run("joint mode", "Maximising over the latents, too", find, lambda: None)
 
@@ -324,6 +343,7 @@ def _sample(
     flags = check_init_found(options.init, starts)
     with stages.clock("sampling"):
         posterior, failure = posterior_or_flag(partial(request, initvals=starts))
+    stages.work["sampling"] = sampling_work(posterior, prepared.problem)
     if posterior is not None and posterior.disagree:
         posterior = _settle(prepared, map_estimate, posterior, request, stages)
     return posterior, [*flags, *failure]
@@ -337,15 +357,15 @@ def _settle(
     stages: _Stages,
 ) -> PosteriorEstimate:
     """Say where chains that disagree sit; sample once more where some have no weight there."""
-    seconds = stages.clock.seconds
-    if seconds["MAP"] > max(_SEARCH_SECONDS, seconds["sampling"]):
+    work = stages.work
+    if work["MAP"] > max(CHAINS, work["sampling"]):
         return posterior
     look = partial(find_chain_modes, prepared, map_estimate, posterior)
     with steps(prepared.arguments.progressbar) as stages.say:
         modes = stages.run("modes of chains", "Looking where the chains sit", look, lambda: ())
     stages.say = lambda _: None
     starts = initial_values(prepared, map_estimate, "map")
-    if starts and any(mode.negligible for mode in modes) and seconds["sampling"] < _AGAIN_SECONDS:
+    if starts and any(mode.negligible for mode in modes) and work["sampling"] < AGAIN:
         again = partial(request, initvals=starts)
         second = stages.run("sampling again", "", again, lambda: posterior)
         if second is not posterior:
@@ -406,21 +426,14 @@ def _repeat(options: CompareOptions, seed: int) -> str:
     return format_call("pmlik.compare", "model", replace(options, fit=fit))
 
 
-# What is shown beside the estimates takes this share of the time before, or a few seconds.
-_SHARE = 0.25
-
-# Without sampling the profiles of the curves take about this many seconds at most.
-_QUICK_SECONDS = 2.0
-
-
 def _add_extras(comparison: Comparison, options: CompareOptions, stages: _Stages) -> Comparison:
     """Add what pages and files show beside the estimates, if wanted, and the timings."""
     if options.extras:
-        share = _SHARE * sum(stages.clock.seconds.values())
-        least = CURVES_PATIENCE if options.sample else _QUICK_SECONDS
+        share = SHARE * sum(stages.work.values())
+        least = CURVES if options.sample else CURVES_ALONE
         curves = partial(keep_curves, comparison, max(least, share))
         comparison = stages.run("curves", "Computing curves", curves, lambda: comparison)
-        extras = partial(keep_extras, comparison, max(EXTRAS_PATIENCE, share))
+        extras = partial(keep_extras, comparison, max(EXTRAS, share))
         text = "Computing the shares of data and prior"
         comparison = stages.run("data and prior", text, extras, lambda: comparison)
     background = replace(comparison.background, compute_curves=curves_of)

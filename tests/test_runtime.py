@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threadpoolctl import ThreadpoolController
 
-from pmlik._runtime import TimeBudget, least_seconds, one_thread, quiet_single_thread
+from pmlik._runtime import least_seconds, one_thread, quiet_single_thread
 
 
 def test_one_thread_is_for_a_while() -> None:
@@ -23,10 +23,3 @@ def test_the_least_of_several_calls_is_timed_after_one_that_may_compile() -> Non
     seconds = least_seconds(lambda: calls.append(1), 3, clock=lambda: next(ticks))
     assert seconds == 2.0
     assert len(calls) == 4
-
-
-def test_what_is_left_of_a_time_budget_falls() -> None:
-    budget = TimeBudget(100.0)
-    first = budget.left
-    assert 0 < budget.left <= first <= 100.0
-    assert TimeBudget(1.0, begin=budget.begin - 5.0).left < 0

@@ -342,12 +342,12 @@ def check_order(mle: PointEstimate, map_estimate: PointEstimate) -> list[Flag]:
     return [Flag(FlagCode.HIGHER_ELSEWHERE, Severity.ERROR, (), action, detail)]
 
 
-def check_joint(latents: Sequence[str], joint: PointEstimate | None) -> list[Flag]:
+def check_joint(roles: Roles, joint: PointEstimate | None) -> list[Flag]:
     """Flag a missing mode of parameters and latents together."""
-    if not latents or joint is not None:
+    if not roles.latents or joint is not None:
         return []
-    action = "pm.find_MAP of the model looks for it."
-    return [Flag(FlagCode.NO_JOINT_MODE, Severity.INFO, tuple(latents), action)]
+    action = f"pmlik.find_MAP(model, parameters={list(roles.latents)}) looks for it."
+    return [Flag(FlagCode.NO_JOINT_MODE, Severity.INFO, roles.latents, action)]
 
 
 _MOST_COMPONENTS = 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pymc as pm
 from pymc.pytensorf import join_nonshared_inputs
 from pytensor.graph.traversal import ancestors
 
-from pmlik._runtime import least_seconds, quiet_single_thread
+from pmlik._budget import COMPILE, Meter
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.errors import ModelError
 from pmlik.labels import ParameterSpace
@@ -38,13 +38,13 @@ from pmlik.model.transform import (
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.optimize.objective import LARGE_DATA, Kind, Objective
 
-# Compile when the work ahead would take longer than this if interpreted.
-_PATIENCE_SECONDS = 20.0
-
 # Evaluations for two estimates of a model with latents: hundreds of gradients, each with a few
 # Newton steps for the latents. Third derivatives take longer to compile, too.
 _EVALUATIONS_TO_INTEGRATE = 2000
 _LONG = 10_000
+
+# Up to this many coordinates a Hessian is quick enough to be evaluated only to count its work.
+_FEW_COORDINATES = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,23 @@ class CompiledModel:
         ``base`` (n,): a point inside the support, unconstrained.
         """
         prior = (self.prior,) if kind == "map" else ()
-        return Objective((self.likelihood, *prior), self.values, base)
+        meter = Meter(lambda: self.work)
+        return Objective((self.likelihood, *prior), self.values, base, meter=meter)
+
+    @property
+    def work(self) -> float:
+        """The work of all evaluations so far."""
+        return self.likelihood.work + self.prior.work
+
+    @cached_property
+    def hessian_work(self) -> float:
+        """The work of a Hessian of the likelihood; it is evaluated once to count it."""
+        x, before = np.where(np.isfinite(self.initial), self.initial, 0.0), self.likelihood.work
+        if len(x) <= _FEW_COORDINATES:
+            self.likelihood.hessian(x)
+            return self.likelihood.work - before
+        self.likelihood.product(x, np.eye(1, len(x))[0])
+        return len(x) * (self.likelihood.work - before)
 
     @cached_property
     def n_observations(self) -> int:
@@ -116,11 +132,7 @@ def compile_model(
             f"any of the parameters ({', '.join(roles.parameters)}), so there is nothing to "
             "estimate. Use them in the distribution of the data."
         )
-    if (
-        backend is None
-        and not _is_vectorised(problem)
-        and _seconds_ahead(problem) > _PATIENCE_SECONDS
-    ):
+    if backend is None and not _is_vectorised(problem) and _work_ahead(problem) > COMPILE:
         return _assemble(clone, roles, potentials, "numba", quadrature)
     return problem
 
@@ -164,20 +176,16 @@ def _is_vectorised(problem: CompiledModel) -> bool:
     return problem.likelihood.is_integral and problem.n_observations > _LONG
 
 
-def _seconds_ahead(problem: CompiledModel) -> float:
-    """Return the seconds that two estimates would take, from the time of one evaluation."""
-    likelihood, initial = problem.likelihood, problem.initial
+def _work_ahead(problem: CompiledModel) -> float:
+    """Return the work of two estimates, from that of one evaluation."""
+    likelihood, n = problem.likelihood, len(problem.initial)
+    each = likelihood.size.gradient
     if likelihood.is_integral:
-        integrand = likelihood.integrand
-        once = partial(integrand.value_and_gradient, initial, integrand.start)
-        with quiet_single_thread(likelihood.n_latents):
-            return least_seconds(once, 3) * _EVALUATIONS_TO_INTEGRATE
-    n = len(initial)
-    seconds = least_seconds(partial(likelihood.value_and_gradient, initial), 3)
+        return each * _EVALUATIONS_TO_INTEGRATE
     if problem.n_observations > LARGE_DATA and n <= DENSE_LIMIT:
-        return seconds * (150 + 9 * n)
+        return each * (150 + 9 * n)
     products = 12 * n if n <= DENSE_LIMIT else 2000
-    return seconds * (200 + 3 * products)
+    return each * (200 + 3 * products)
 
 
 def _assemble(

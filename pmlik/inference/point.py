@@ -8,6 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pytensor.graph.traversal import ancestors
 
+from pmlik._budget import OutOfWorkError
 from pmlik._runtime import quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.inference.checks import (
@@ -35,6 +36,7 @@ from pmlik.inference.starts import (
     first_start,
     list_starts,
     most_starts,
+    most_work,
 )
 from pmlik.labels import mark_circles
 from pmlik.marginal.importance import LaplaceError, laplace_error
@@ -42,9 +44,9 @@ from pmlik.model.circular import find_circles
 from pmlik.model.roles import joined_by_prior
 from pmlik.optimize.convergence import gradient_error, gradient_error_at
 from pmlik.optimize.hessian import HessianEigen, HessianOperator, Variances
-from pmlik.optimize.multistart import ROUNDS, Start, search_from_starts
-from pmlik.optimize.objective import LARGE_DATA, Kind, SearchPoint
-from pmlik.optimize.result import select_result
+from pmlik.optimize.multistart import Start, search_from_starts
+from pmlik.optimize.objective import LARGE_DATA, Kind, Objective, SearchPoint
+from pmlik.optimize.result import SearchResult, select_result
 from pmlik.results.directions import describe_direction, simplify
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd, Status
@@ -61,27 +63,32 @@ _LAPLACE_DRAWS, _LEAST_LAPLACE_DRAWS, _LAPLACE_TERMS = 1000, 100, 10_000_000
 
 @np.errstate(all="ignore")
 def estimate_point(
-    prepared: Prepared, kind: Kind, first: Sequence[Start] = (), *, briefly: bool = False
+    prepared: Prepared, kind: Kind, first: Sequence[Start] = (), *, briefly: float | None = None
 ) -> PointEstimate:
     """Find the MLE or the MAP of a prepared model.
 
-    ``first``: starts to use before all others. ``briefly``: no further starts and rounds if
-    nothing is certified.
+    ``first``: starts to use before all others. ``briefly``: the most work that it may take; then
+    there are no further starts and rounds if nothing is certified.
+    Raises `OutOfWorkError` if it ran out of that before it had found what kind of point there is.
     """
     problem = prepared.problem
     before = problem.likelihood.n_gradients, problem.likelihood.n_products
     objective = problem.objective(kind, prepared.start)
-    starts = [*first, *list_starts(prepared, kind)]
+    meter, start = objective.meter, prepared.start[objective.active]
+    assert meter is not None
+    starts = [*first, *list_starts(prepared, kind, meter)]
     count = len(first) + count_starts(prepared)
-    if briefly:
-        starts = starts[:count]
-    elif prepared.roles.latents:  # limits are looked for if nothing is certified
-        starts = starts[: 2 * count]
-    rounds = _FEW_ROUNDS if briefly else ROUNDS
-    most = 0 if briefly else most_starts(prepared)
-    reached = search_from_starts(objective, starts, count, rounds, most)
-    start = prepared.start[objective.active]
-    outcome = select_result(objective, reached, start, problem.n_observations)
+    if briefly is not None:
+        meter.most = briefly
+        reached, outcome = _search_briefly(objective, starts[:count], start, problem)
+    else:
+        if prepared.roles.latents:  # limits are looked for if nothing is certified
+            starts = starts[: 2 * count]
+        reached = list[SearchPoint]()
+        with meter.step("optima", most_work(prepared)):
+            reached += search_from_starts(objective, starts, count, most=most_starts(prepared))
+        outcome = select_result(objective, reached, start, problem.n_observations)
+    meter.most = np.inf
     fit = PointFit(prepared, kind, objective, outcome)
     asked = _places(problem, prepared.arguments.var_names or ())
     variances = fit.variances(asked)
@@ -93,12 +100,40 @@ def estimate_point(
         *check_latents(prepared.roles, problem),
         *(check_laplace(_laplace_error(fit)) if kind == "mle" else ()),
         *_check_search(fit, reached, certificate, error, statuses),
+        *_check_work(fit),
         *_check_variances(fit, variances, asked),
     ]
     estimate = _record(fit, variances, statuses, certificate, flags)
     if kind == "mle" and prepared.arguments.covariance_kind == "robust":
         return make_robust(estimate, cluster=prepared.arguments.cluster)
     return estimate
+
+
+def _search_briefly(
+    objective: Objective, starts: Sequence[Start], start: FloatArray, problem: CompiledModel
+) -> tuple[list[SearchPoint], SearchResult]:
+    """Search from one start after the other, until an optimum or no bound has been seen."""
+    assert objective.meter is not None
+    reached = list[SearchPoint]()
+    for i in range(len(starts)):
+        with objective.meter.step("optima", objective.meter.left / 2):  # limits need the rest
+            reached += search_from_starts(objective, starts[i : i + 1], 1, _FEW_ROUNDS)
+        outcome = select_result(objective, reached, start, problem.n_observations)
+        if outcome.unbounded:
+            break
+    if objective.meter.stopped and not (outcome.unbounded or outcome.optimum.usable):
+        raise OutOfWorkError
+    return reached, outcome
+
+
+def _check_work(fit: PointFit) -> list[Flag]:
+    """Flag the steps of the search that ran out of work."""
+    meter = fit.objective.meter
+    if meter is None or not meter.stopped:
+        return []
+    detail = f"Stopped: the search for {' and for '.join(dict.fromkeys(meter.stopped))}."
+    action = f"find_{fit.kind.upper()}(model, n_starts={4 * count_starts(fit.prepared)}) goes on."
+    return [Flag(FlagCode.SEARCH_STOPPED, Severity.INFO, (), action, detail)]
 
 
 def _laplace_error(fit: PointFit) -> LaplaceError | None:

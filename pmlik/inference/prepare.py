@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import cloudpickle
@@ -13,7 +12,6 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from pmlik._runtime import least_seconds
 from pmlik._summaries import is_constant
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.errors import StartError, ValuesError
@@ -40,8 +38,8 @@ from pmlik.model.validate import resolve_model
 from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.results.point import LatentModes, PointEstimate
 
-# A Hessian that takes longer is not for a search.
-_SLOWEST_HESSIAN = 1.0
+# Without so many Hessians no search ends.
+_FEW_HESSIANS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,11 +165,12 @@ def prepared_of(estimate: PointEstimate, purpose: str) -> Prepared:
     return found
 
 
-def prepare_joint(prepared: Prepared) -> Prepared | None:
+def prepare_joint(prepared: Prepared, most: float) -> Prepared | None:
     """Return the model with its latents as parameters, or None if that is too large.
 
-    It is if they are too many, or if a Hessian, of which a search may take hundreds, takes too
-    long.
+    It is if they are too many, or if a few Hessians are more work than it may take.
+
+    ``most``: that work.
     """
     roles = prepared.roles
     everything = roles.parameters + roles.latents
@@ -188,18 +187,7 @@ def prepare_joint(prepared: Prepared) -> Prepared | None:
     if size > DENSE_LIMIT:
         return None
     together = prepare(arguments)
-    return together if _hessian_seconds(together.problem) < _SLOWEST_HESSIAN else None
-
-
-def _hessian_seconds(problem: CompiledModel) -> float:
-    """Return the processor time of a Hessian of likelihood times prior."""
-    x = np.where(np.isfinite(problem.initial), problem.initial, 0.0)
-    unit = np.zeros(len(x))
-    unit[0] = 1.0
-    seconds = 0.0
-    for density in (problem.likelihood, problem.prior):
-        seconds += least_seconds(partial(density.product, x, unit), clock=time.process_time)
-    return seconds * len(x)
+    return together if _FEW_HESSIANS * together.problem.hessian_work < most else None
 
 
 def _start_from(prepared: Prepared, start: Mapping[str, Any]) -> CompiledModel:

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from pmlik._summaries import Circle, is_constant, unwind
 from pmlik.errors import ModelError
 from pmlik.inference.chains import check_chains, check_draws, diagnose, measure_convergence
+from pmlik.inference.compiled import CompiledModel
 from pmlik.inference.options import check_ci_prob, seed_of
 from pmlik.labels import mark_circles
 from pmlik.logp.compile import compile_mode
@@ -351,3 +352,20 @@ def interval_of(posterior: xr.Dataset, ci_kind: CiKind, ci_prob: float) -> xr.Da
     interval: xr.Dataset = function(posterior, prob=ci_prob)
     interval = interval.transpose(..., "ci_bound")
     return interval.assign_attrs(ci_kind=ci_kind, ci_prob=ci_prob)
+
+
+# Drawing takes at least this much work, since it is compiled; a compiled evaluation takes a tenth
+# of an interpreted one, and so many make a draw where the sampler does not say.
+_COMPILING, _COMPILED, _EVALUATIONS_PER_DRAW = 10.0, 0.1, 10
+
+
+def sampling_work(posterior: PosteriorEstimate | None, problem: CompiledModel) -> float:
+    """Return about the work of drawing the chains, from the evaluations that they took."""
+    if posterior is None or "posterior" not in posterior.tree.children:
+        return 0.0
+    draws = posterior.tree["posterior"].sizes
+    count = float(draws["chain"] * draws["draw"] * _EVALUATIONS_PER_DRAW)
+    if "sample_stats" in posterior.tree.children and "n_steps" in posterior.tree["sample_stats"]:
+        count = float(posterior.tree["sample_stats"]["n_steps"].sum())
+    each = _COMPILED * (problem.likelihood.size.gradient + problem.prior.size.gradient)
+    return _COMPILING + 2 * count * each  # as many again while tuning

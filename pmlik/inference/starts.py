@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache, partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from pymc.initial_point import make_initial_point_fn
 from pytensor.compile.mode import Mode
 from threadpoolctl import threadpool_limits
 
+from pmlik._budget import Meter
 from pmlik._runtime import SINCE_PYMC_6_4, quiet_host
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.errors import ModelError, StartError
@@ -46,6 +48,13 @@ _FEW, _MOST_STARTS = 2, 30
 # The same in a model with latents, where each evaluation is an integral.
 _COUNTS_WITH_LATENTS = ((50, 3),)
 
+# A Hessian of more work than this is slow.
+_SLOW = 0.05
+
+# The most work of a search from one start: so many gradients and Hessians, each integral of so
+# many evaluations; or this much, which no quick model comes near.
+_GRADIENTS, _HESSIANS, _EVALUATIONS, _LEAST_WORK = 600, 80, 30, 30.0
+
 # Widths of the jitter of further starts.
 _JITTERS = (10.0, 1.0, 4.0, 0.5, 2.0)
 
@@ -60,7 +69,23 @@ def count_starts(prepared: Prepared) -> int:
     size = len(prepared.problem.initial)
     counts = _COUNTS_WITH_LATENTS if prepared.roles.latents else _COUNTS
     count = next((count for limit, count in counts if size <= limit), 1)
-    return min(count, _FEW) if prepared.problem.n_observations > LARGE_DATA else count
+    slow = prepared.problem.n_observations > LARGE_DATA or _is_slow(prepared)
+    return min(count, _FEW) if slow else count
+
+
+def _is_slow(prepared: Prepared) -> bool:
+    """Return True if a Hessian is so much work that few can be had, as of an equation solver."""
+    each = prepared.problem.likelihood.size.gradient
+    return not prepared.roles.latents and each * len(prepared.problem.initial) > _SLOW
+
+
+def most_work(prepared: Prepared) -> float:
+    """Return the most work that the search for an estimate may take, from all starts."""
+    likelihood, n = prepared.problem.likelihood, min(len(prepared.problem.initial), DENSE_LIMIT)
+    gradient = likelihood.size.gradient * (_EVALUATIONS if likelihood.is_integral else 1)
+    hessian = 2 * n * gradient if likelihood.by_differences else likelihood.size.products(n)
+    each = _GRADIENTS * gradient + _HESSIANS * hessian
+    return max(_LEAST_WORK, count_starts(prepared) * each)
 
 
 def most_starts(prepared: Prepared) -> int:
@@ -76,13 +101,16 @@ def first_start(problem: CompiledModel) -> str:
     return "initial point" if own else "pm.find_MAP"
 
 
-def list_starts(prepared: Prepared, kind: Kind) -> list[Start]:
-    """Return the starts in order; the later ones are used only while nothing is certified."""
+def list_starts(prepared: Prepared, kind: Kind, meter: Meter | None = None) -> list[Start]:
+    """Return the starts in order; the later ones are used only while nothing is certified.
+
+    ``meter``: counts the work of finding them.
+    """
     problem, start, seed = prepared.problem, prepared.start, prepared.seed
-    objective = problem.objective(kind, start)
+    objective = replace(problem.objective(kind, start), meter=meter)
 
     def from_map() -> FloatArray:
-        joint = problem.objective("map", start)
+        joint = replace(problem.objective("map", start), meter=meter)
         return joint.expand(minimize(joint, start[joint.active], "MAP").z)
 
     def jittered(i: int, width: float) -> FloatArray:

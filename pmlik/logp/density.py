@@ -23,6 +23,8 @@ from pmlik.errors import ModelError
 from pmlik.logp.batched import Batched
 from pmlik.logp.compile import NO_GRADIENT, NO_VALUE, compile_quiet
 from pmlik.logp.sparsity import SparsityPattern, find_pattern
+from pmlik.logp.straight import StraightLinker
+from pmlik.logp.work import Work, count_work, has_loop
 from pmlik.model.transform import TermsModel
 from pmlik.model.validate import describe_not_finite
 
@@ -69,11 +71,22 @@ class LogDensity:
         self._pattern: SparsityPattern | None = None
         self.n_gradients = 0
         self.n_products = 0
+        self.work = 0.0  # of all evaluations so far
 
     @property
     def terms(self) -> tuple[str, ...]:
         """Names of the terms."""
         return tuple(self._factors)
+
+    @cached_property
+    def size(self) -> Work:
+        """The work of one evaluation."""
+        found = count_work([self._graph])
+        return found if self._is_interpreted else found.compiled()
+
+    @property
+    def _is_interpreted(self) -> bool:
+        return isinstance(self._mode.linker, StraightLinker)
 
     @cached_property
     def _graph(self) -> Any:
@@ -118,7 +131,12 @@ class LogDensity:
 
     @cached_property
     def _product_graph(self) -> tuple[Any, Any] | None:
-        """A vector and the Hessian times it, None if there is no second derivative."""
+        """A vector and the Hessian times it, None without a second derivative.
+
+        That of a loop takes minutes to compile, where its gradient takes milliseconds to evaluate.
+        """
+        if not self._is_interpreted and has_loop([self._graph]):
+            return None
         v = pt.vector("v", dtype=self._x.dtype)
         try:
             return v, grad((self._gradient * v).sum(), self._x, disconnected_inputs="ignore")
@@ -145,6 +163,7 @@ class LogDensity:
     def value_and_gradient(self, x: FloatArray) -> tuple[float, FloatArray]:
         """Return the log-density, with all constants, and its gradient (n,)."""
         self.n_gradients += 1
+        self.work += self.size.gradient
         function = self._value_and_gradient
         try:
             value, gradient = function(x)
@@ -162,6 +181,7 @@ class LogDensity:
         function = together or self._product
         if function is None:
             return self._differences(x, v)
+        self.work += self.size.product
         try:
             image = function(x, v if together is None else v[None])[0]
             return np.array(image, dtype=float).reshape(len(x))
@@ -194,6 +214,7 @@ class LogDensity:
         ``points`` (b, n). ``say``: receives the progress as text.
         Returns (list of array (b, ...)): one array, and for ``"pointwise"`` one per term.
         """
+        self.work += (3 if what == "gradient" else 1) * self.size.many(len(points))
         return self._batched(what)(points, say)
 
     @cached_property
@@ -227,6 +248,7 @@ class LogDensity:
         if not self._can_vectorize(x):
             return hessian_from_products(lambda v: self.product(x, v), n)
         self.n_products += n
+        self.work += self.size.products(n)
         function, basis = self._many_products, np.eye(n)
         assert function is not None
         try:

@@ -13,6 +13,7 @@ from pmlik._differences import fourth_order_difference, product_by_differences
 from pmlik._runtime import ProgressCallback, quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.logp.sparsity import SparsityPattern
+from pmlik.logp.work import Work
 from pmlik.marginal.blocks import BlockRule, Blocks, LaplaceByBlock, Weighted, find_blocks
 from pmlik.marginal.integrand import Integrand
 from pmlik.marginal.laplace import Laplace, Mode
@@ -96,6 +97,16 @@ class MarginalLogLikelihood:
         if self.n_nodes is None or self.is_exact:
             return self.laplace
         return Quadrature(self.laplace, self.integrand, self.n_nodes)
+
+    @property
+    def size(self) -> Work:
+        """The work of one evaluation with the latents given; each integral takes many."""
+        return self.integrand.size
+
+    @property
+    def work(self) -> float:
+        """The work of all evaluations so far."""
+        return self.integrand.work
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -17,6 +17,8 @@ from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
 from pmlik.logp.compile import NO_GRADIENT, NO_VALUE, compile_quiet, plain_arrays
 from pmlik.logp.sparsity import SparsityPattern
+from pmlik.logp.straight import StraightLinker
+from pmlik.logp.work import Work, count_work
 from pmlik.marginal.hessian import (
     ColumnwiseHessian,
     JointHessian,
@@ -77,6 +79,7 @@ class Integrand:
         self.factors = dict(zip(factors, graphs, strict=True))
         self.v, self._w = (pt.vector(name, dtype=self.u.dtype) for name in "vw")
         self.n_products = 0
+        self.work = 0.0  # of all evaluations so far
 
     # --- graphs
 
@@ -107,6 +110,12 @@ class Integrand:
         for factor in self.factors.values():
             total = total + factor.sum()
         return rewrite_pregrad(total)
+
+    @cached_property
+    def size(self) -> Work:
+        """The work of one evaluation."""
+        found = count_work([self.total])
+        return found if isinstance(self._mode.linker, StraightLinker) else found.compiled()
 
     @cached_property
     def gradient(self) -> list[Any]:
@@ -202,6 +211,7 @@ class Integrand:
         self, function: Callable[..., Any], theta: FloatArray, u: FloatArray
     ) -> list[FloatArray] | None:
         """Return a function's values as new arrays; None if it has none."""
+        self.work += self.size.gradient
         try:
             return [np.array(part, dtype=float) for part in function(theta, u)]
         except NO_VALUE:
@@ -211,6 +221,7 @@ class Integrand:
         self, function: Callable[..., Any], theta: FloatArray, u: FloatArray, *inputs: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Return what a function of `gradient_of` gives; NaN if it has no value."""
+        self.work += self.size.product
         try:
             in_theta, in_u = function(theta, u, *map(np.ascontiguousarray, inputs))
         except NO_VALUE:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pmlik._typing import BoolArray, FloatArray
+from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.optimize.hessian import HessianEigen
 from pmlik.optimize.objective import DensityLike, ObjectiveLike, ValuesLike
 
@@ -17,19 +17,46 @@ class AffineObjective:
     It can be used wherever an `Objective` is minimised.
 
     ``origin`` (k,): a point in the objective's coordinates.
-    ``basis`` (k, r): directions that stay free, one per column.
+    ``basis`` (k, r): directions that stay free, one per column; coordinates by their numbers (r,).
     ``level``: subtracted from every value.
     """
 
     def __init__(
-        self, objective: ObjectiveLike, origin: FloatArray, basis: FloatArray, level: float = 0.0
+        self,
+        objective: ObjectiveLike,
+        origin: FloatArray,
+        basis: FloatArray | IntArray,
+        level: float = 0.0,
     ) -> None:
-        self.objective, self.origin, self.basis, self.level = objective, origin, basis, level
+        self.objective, self.origin, self._basis, self.level = objective, origin, basis, level
+
+    @cached_property
+    def _free(self) -> IntArray | None:
+        """The free coordinates, if the directions are single ones: no matrix is needed then."""
+        return np.asarray(self._basis, dtype=int) if self._basis.ndim == 1 else None
+
+    @cached_property
+    def basis(self) -> FloatArray:
+        """The free directions (k, r), one per column."""
+        free = self._free
+        return np.asarray(self._basis if free is None else np.eye(len(self.origin))[:, free])
+
+    def _along(self, u: FloatArray) -> FloatArray:
+        """Return the displacement (k,) of ``u``."""
+        if self._free is None:
+            return np.asarray(self._basis @ u)
+        away = np.zeros(len(self.origin))
+        away[self._free] = u
+        return away
+
+    def _within(self, row: FloatArray) -> FloatArray:
+        """Return the part of a gradient (k,) along the free directions."""
+        return np.asarray(row @ self._basis if self._free is None else row[self._free])
 
     @classmethod
     def fix(cls, objective: ObjectiveLike, origin: FloatArray, fixed: BoolArray) -> AffineObjective:
         """Fix some of the coordinates (k,) at the origin."""
-        return cls(objective, origin, np.eye(len(origin))[:, ~fixed])
+        return cls(objective, origin, np.flatnonzero(~fixed))
 
     @classmethod
     def relative(
@@ -81,17 +108,19 @@ class AffineObjective:
     def active(self) -> BoolArray:
         """Mask (n,) of the coordinates of ``x`` that move."""
         moving = np.zeros(len(self.base), bool)
-        moving[self.objective.active] = (self.basis != 0).any(axis=1)
+        places = np.flatnonzero(self.objective.active)
+        free = (self.basis != 0).any(axis=1) if self._free is None else self._free
+        moving[places[free]] = True
         return moving
 
     @property
     def size(self) -> int:
         """Number of free directions."""
-        return int(self.basis.shape[1])
+        return int(self._basis.shape[-1])
 
     def place(self, u: FloatArray) -> FloatArray:
         """Return the objective's coordinates (k,) of ``u``."""
-        return np.asarray(self.origin + self.basis @ u)
+        return self.origin + self._along(u)
 
     def find(self, z: FloatArray) -> FloatArray:
         """Return the coordinates ``u`` of a point, or of the nearest one in the subspace."""
@@ -103,18 +132,20 @@ class AffineObjective:
 
     def lift(self, u: FloatArray) -> FloatArray:
         """Return a direction in ``x`` (n,)."""
-        return self.objective.lift(self.basis @ u)
+        return self.objective.lift(self._along(u))
 
     def value_and_gradient(self, u: FloatArray) -> tuple[float, FloatArray]:
         """Return objective and gradient; the value is infinite where either is not a number."""
         value, gradient = self.objective.value_and_gradient(self.place(u))
-        return value - self.level, np.asarray(gradient @ self.basis)
+        return value - self.level, self._within(gradient)
 
     def hessian(self, u: FloatArray) -> FloatArray:
         """Return the dense Hessian (r, r)."""
-        return np.asarray(self.basis.T @ self.objective.hessian(self.place(u)) @ self.basis)
+        hessian = self.objective.hessian(self.place(u))
+        if self._free is not None:
+            return hessian[np.ix_(self._free, self._free)]
+        return np.asarray(self._basis.T @ hessian @ self._basis)
 
     def product(self, u: FloatArray, v: FloatArray) -> FloatArray:
         """Return a Hessian-vector product (r,)."""
-        image = self.objective.product(self.place(u), self.basis @ v)
-        return np.asarray(self.basis.T @ image)
+        return self._within(self.objective.product(self.place(u), self._along(v)))

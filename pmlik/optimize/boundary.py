@@ -35,7 +35,7 @@ def border_values(
     further = beyond.copy()
     further[coordinate] = 2 * np.sign(sign) * BEYOND
     near, far = objective.values(beyond), objective.values(further)
-    moved = objective.values.jvp(objective.base)(objective.lift(np.eye(len(z))[place])) != 0
+    moved = objective.values.jvp(objective.base)(objective.lift(np.eye(1, len(z), place)[0])) != 0
     same = np.array_equal(near[moved], far[moved], equal_nan=True)
     return np.asarray(near[moved]) if same else None
 

@@ -26,12 +26,11 @@ from pmlik.optimize.boundary import (
     joint_border,
     rises_ahead,
 )
+from pmlik.optimize.faded import ALIGNED, find_faded, find_faded_coordinates, row_norms
+from pmlik.optimize.hessian import DENSE_LIMIT
 from pmlik.optimize.multistart import minimize
 from pmlik.optimize.objective import Objective, SearchPoint
 from pmlik.optimize.rounding import rounding_noise
-
-# Curvature below this share of that at the start has faded.
-_FADED = 1e-3
 
 #: Still falling by more than this over one unit of the start's curvature, without curvature.
 FALLING = 1e-2
@@ -40,7 +39,6 @@ FALLING = 1e-2
 _NOISE = 1e-8
 _SLACK = 1e-6
 _FAR = 100.0
-_ALIGNED = 0.99
 _MOST_ROUNDS = 8
 
 
@@ -147,7 +145,12 @@ def _hold(
     """The optimum of the rest with the ends held at ``z``; none is sought without a bound."""
     for axis in _finite_borders(objective, z, fixed):
         z = go_outward(objective, z, axis)
-    restricted = AffineObjective(objective, z, _complement(fixed, scale))
+    coordinates = [end.coordinate for end in fixed if end.coordinate is not None]
+    if len(coordinates) == len(fixed):
+        held = np.isin(np.arange(len(z)), coordinates)
+        restricted = AffineObjective.fix(objective, z, held)
+    else:
+        restricted = AffineObjective(objective, z, _complement(fixed, scale))
     origin = np.zeros(restricted.size)
     if any(end.kind is LimitKind.UNBOUNDED for end in fixed) or not restricted.size:
         value, gradient = restricted.value_and_gradient(origin)
@@ -189,6 +192,9 @@ def _come_back(objective: Objective, z: FloatArray) -> FloatArray:
 
 def _scale(objective: Objective, start: FloatArray) -> FloatArray:
     """Return a unit of each coordinate: one over the root of the curvature at the start."""
+    if len(start) > DENSE_LIMIT:
+        curvature = row_norms(objective, start)
+        return np.asarray(1 / np.sqrt(np.where(curvature > 1e-8, curvature, 1.0)))
     hessian = objective.hessian(start)
     diagonal = np.abs(np.diag(hessian)) if np.isfinite(hessian).all() else np.ones(len(start))
     return np.asarray(1 / np.sqrt(np.where(diagonal > 1e-8, diagonal, 1.0)))
@@ -268,10 +274,14 @@ def _find_faded(
     fixed: Sequence[LimitDirection],
 ) -> tuple[FloatArray, list[LimitDirection]]:
     """Return directions whose curvature has vanished, and the point to fix them at."""
-    basis = _complement(fixed, scale) if fixed else np.diag(scale)
-    if objective.period is not None:  # an angle goes nowhere
-        basis = basis[:, ~(basis[np.isfinite(objective.period)] != 0).any(axis=0)]
-    directions = _faded(objective.hessian(start), objective.hessian(z), basis)
+    if len(z) > DENSE_LIMIT:
+        held = [end.coordinate for end in fixed if end.coordinate is not None]
+        directions = find_faded_coordinates(objective, start, z, scale, held)
+    else:
+        basis = _complement(fixed, scale) if fixed else np.diag(scale)
+        if objective.period is not None:  # an angle goes nowhere
+            basis = basis[:, ~(basis[np.isfinite(objective.period)] != 0).any(axis=0)]
+        directions = find_faded(objective.hessian(start), objective.hessian(z), basis)
     gradient = objective.value_and_gradient(z)[1]
     away = (_outward(direction, gradient, start, z, scale)[0] for direction in directions)
     directions = directions[np.array([_is_tail(objective, z, one, scale) for one in away], bool)]
@@ -326,7 +336,7 @@ def _is_tail(objective: Objective, z: FloatArray, outward: FloatArray, scale: Fl
         return True
     # Towards infinity a density loses its digits.
     level = LEVEL if np.isfinite(border).all() else FALLING
-    return not rises_ahead(objective, z, sign * np.eye(len(z))[coordinate], level)
+    return not rises_ahead(objective, z, sign * np.eye(1, len(z), coordinate)[0], level)
 
 
 def _end_on_axis(
@@ -346,43 +356,7 @@ def _end_on_axis(
 def _alone(direction: FloatArray, scale: FloatArray) -> int | None:
     """Return the coordinate that a direction moves, if it moves only one."""
     coordinate = int(np.argmax(np.abs(direction / scale)))
-    return coordinate if abs(direction[coordinate] / scale[coordinate]) > _ALIGNED else None
-
-
-def _faded(before: FloatArray, now: FloatArray, basis: FloatArray) -> FloatArray:
-    """Return the directions along which a Hessian has become flat.
-
-    One per row, of unit length in the basis' units.
-    """
-    hessian = basis.T @ now @ basis
-    if not np.isfinite(hessian).all():
-        return np.zeros((0, len(basis)))
-    # Where some curvature is enormous, rounding in the others would hide behind it.
-    size = np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1.0))
-    values, vectors = linalg.eigh(hessian / np.outer(size, size))
-    vectors = vectors[:, np.abs(values) < _FADED] / size[:, None]
-    vectors = _align(vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-300))
-    directions = np.asarray((basis @ vectors).T)
-    if not np.isfinite(before).all() or not len(directions):
-        return directions
-    # What was flat from the beginning has not faded.
-    first, last = (np.einsum("di,ij,dj->d", directions, h, directions) for h in (before, now))
-    return np.asarray(directions[np.abs(last) < _FADED * np.abs(first)])
-
-
-def _align(vectors: FloatArray) -> FloatArray:
-    """Return a basis of the same subspace that uses coordinate axes where possible."""
-    if vectors.shape[1] < 2:
-        return vectors
-    orthonormal = linalg.orth(vectors)
-    share = np.sqrt((orthonormal**2).sum(axis=1))
-    alone = np.flatnonzero(share > _ALIGNED)[: orthonormal.shape[1]]
-    axes = np.eye(len(share))[:, alone]
-    rest = orthonormal - axes @ (axes.T @ orthonormal)
-    left = orthonormal.shape[1] - len(alone)
-    if left:
-        axes = np.column_stack([axes, linalg.svd(rest)[0][:, :left]])
-    return np.asarray(axes)
+    return coordinate if abs(direction[coordinate] / scale[coordinate]) > ALIGNED else None
 
 
 def _retreat(

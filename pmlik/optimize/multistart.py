@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize
 
+from pmlik._budget import OutOfWorkError
 from pmlik._typing import FloatArray
 from pmlik.errors import StartError
 from pmlik.optimize.convergence import find_lower, is_inside
-from pmlik.optimize.hessian import HessianEigen
+from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen
 from pmlik.optimize.objective import NEAR, CachedObjective, ObjectiveLike, SearchPoint
 from pmlik.optimize.trust_region import (
     TRUST_REGION_OPTIONS,
@@ -74,9 +75,25 @@ def minimize(
     Newton steps are tried first, since many starts are close. Where they fail, rounds of a
     trust region take over; saddles are left along their direction of negative curvature,
     worse optima for a lower point beside them. An optimum that is ``known`` already is not checked
-    again.
+    again. A search that runs out of work ends at the lowest point so far.
     """
     cached = CachedObjective(objective)
+    try:
+        best = _minimize(cached, z, options, known, rounds)
+    except OutOfWorkError:
+        best = cached.lowest_point()
+    best.start = start
+    best.lowest, best.lowest_at = cached.lowest, cached.lowest_at
+    return best
+
+
+def _minimize(
+    cached: CachedObjective,
+    z: FloatArray,
+    options: TrustRegionOptions,
+    known: Sequence[SearchPoint],
+    rounds: int,
+) -> SearchPoint:
     began = cached.examine(z)
     best = _newton(cached, z)
     if not best.converged and isinstance(best.curvature, HessianEigen):
@@ -84,10 +101,8 @@ def minimize(
         if scales.where.size:  # from here on it does not matter where they started
             best = cached.examine(scales.place(cached, z))
     best, is_known = _descend(cached, best, options, known, rounds)
-    best.start = start
     if best.usable and not is_known and not is_inside(cached, best):
         best.converged = best.contracted = False
-    best.lowest, best.lowest_at = cached.lowest, cached.lowest_at
     if began.is_saddle and began.is_stationary and began.curvature is not None:
         best.from_saddle = began.curvature.steepest_negative()
     return best
@@ -230,6 +245,24 @@ def search_from_starts(
     Raises `StartError` if no start has a finite log-density.
     """
     reached: list[SearchPoint] = []
+    try:
+        _search_all(objective, starts, n_starts, rounds, most, reached)
+    except OutOfWorkError:  # what was reached until then is kept
+        return reached
+    if not reached:
+        raise StartError("No start has a finite log-density.")
+    return reached + _minimize_from_lowest(objective, reached, rounds)
+
+
+def _search_all(
+    objective: ObjectiveLike,
+    starts: Sequence[Start],
+    n_starts: int,
+    rounds: int,
+    most: int,
+    reached: list[SearchPoint],
+) -> None:
+    """Append the end of each search to ``reached``."""
     settled = False
     for i, start in enumerate(starts):
         if i >= n_starts and settled and not (i < most and _expects_others(reached)):
@@ -245,10 +278,16 @@ def search_from_starts(
         optimum = minimize(objective, z, start.name, start.options, reached, rounds)
         regular = optimum.converged and not optimum.is_flat
         settled |= regular or sum(are_equal(optimum, other) for other in reached) == _WITNESSES
+        again = any(_stopped_alike(optimum, other) for other in reached)
         reached.append(optimum)
-    if not reached:
-        raise StartError("No start has a finite log-density.")
-    return reached + _minimize_from_lowest(objective, reached, rounds)
+        if again and i + 1 >= n_starts and objective.size > DENSE_LIMIT:
+            break  # a third start stops there, too
+
+
+def _stopped_alike(one: SearchPoint, other: SearchPoint) -> bool:
+    """Return True if two searches stopped without an optimum, and equally low."""
+    level = abs(one.value - other.value) <= 1e-6 * (1 + abs(one.value))
+    return level and not one.usable and not other.usable
 
 
 def _expects_others(reached: Sequence[SearchPoint]) -> bool:

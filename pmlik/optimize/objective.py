@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from pmlik._budget import Meter, OutOfWorkError
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.optimize.hessian import DENSE_LIMIT, HessianEigen, HessianOperator
 
@@ -95,12 +96,18 @@ class Objective:
     ``values``: constrained values as a function of ``x``.
     ``base`` (n,): supplies the coordinates that are not active, and a point inside the support.
     ``held`` (n,): coordinates that stay at their base although a density depends on them.
+    ``meter``: counts the work, and ends a step that takes too much; None: without end.
     """
 
     densities: tuple[DensityLike, ...]
     values: ValuesLike
     base: FloatArray
     held: BoolArray | None = None
+    meter: Meter | None = None
+
+    def _check(self) -> None:
+        if self.meter is not None:
+            self.meter.check()
 
     @cached_property
     def active(self) -> BoolArray:
@@ -137,6 +144,7 @@ class Objective:
 
     def value_and_gradient(self, z: FloatArray) -> tuple[float, FloatArray]:
         """Return objective and gradient; the value is infinite where either is not a number."""
+        self._check()
         x = self.expand(z)
         parts = [density.value_and_gradient(x) for density in self.densities]
         value = -sum(part[0] for part in parts)
@@ -146,12 +154,14 @@ class Objective:
 
     def hessian(self, z: FloatArray) -> FloatArray:
         """Return the dense Hessian of the objective."""
+        self._check()
         x, active = self.expand(z), self.active
         parts = [density.hessian(x) for density in self.densities]
         return np.asarray(-np.sum(parts, axis=0)[np.ix_(active, active)])
 
     def product(self, z: FloatArray, v: FloatArray) -> FloatArray:
         """Return a Hessian-vector product of the objective."""
+        self._check()
         x, direction = self.expand(z), self.lift(v)
         parts = [density.product(x, direction) for density in self.densities]
         return -np.sum(parts, axis=0)[self.active]
@@ -251,6 +261,15 @@ class CachedObjective:
         if self._hessian is None or self._hessian[0] != key:
             self._hessian = (key, self.objective.hessian(z))
         return self._hessian[1]
+
+    def lowest_point(self) -> SearchPoint:
+        """Return the lowest point so far, as where a search ran out of work."""
+        if self.lowest_at is None:
+            raise OutOfWorkError
+        z, nothing = self.lowest_at, np.zeros(len(self.lowest_at))
+        gradient = self._at[z.tobytes()][1] if z.tobytes() in self._at else nothing
+        period = self.objective.period
+        return SearchPoint(z, self.lowest, gradient, None, nothing, np.inf, period=period)
 
     def examine(self, z: FloatArray) -> SearchPoint:
         """Return the point at ``z`` with its derivatives, Newton step and decrement."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pmlik._budget import LEAST_SEARCH
 from pmlik._typing import FloatArray
 from pmlik.optimize.boundary import border_values, is_short_of_border
 from pmlik.optimize.hessian import HessianEigen
@@ -62,13 +64,19 @@ def select_result(
     clusters, rejected = _sound_optima(objective, reached, start, n_observations)
     best = clusters[0] if clusters else None
     stopped = [o for o in reached if not o.usable] + rejected
-    limits = _limits(objective, stopped, start, best)
+    searched = 0.0 if objective.meter is None else objective.meter.spent
+    limits = list[Limit]()
+    with _step(objective, "limits", searched):
+        limits.extend(_limits(objective, stopped, start, best))
     chosen = _choose(limits, best)
     unbounded = _unbounded_directions(limits, chosen)
     if chosen is not None:
         if probe:
             z = chosen.objective.place(chosen.optimum.z)
-            unbounded |= _probe_unbounded(objective, z, chosen.optimum, start, n_observations)
+            with _step(objective, "directions without bound", searched):
+                unbounded.update(
+                    _probe_unbounded(objective, z, chosen.optimum, start, n_observations)
+                )
         return SearchResult(
             objective=chosen.objective,
             optimum=chosen.optimum,
@@ -79,7 +87,8 @@ def select_result(
             runs=tuple((o, _number(o, clusters) + int(o.usable)) for o in reached),
         )
     if probe and best is not None:
-        unbounded |= _probe_unbounded(objective, best.z, best, start, n_observations)
+        with _step(objective, "directions without bound", searched):
+            unbounded.update(_probe_unbounded(objective, best.z, best, start, n_observations))
     here = best or replace(reached[0], converged=False, contracted=False)
     return SearchResult(
         objective=objective,
@@ -90,6 +99,13 @@ def select_result(
         others=tuple(clusters[1:]),
         runs=tuple((o, _number(o, clusters)) for o in reached),
     )
+
+
+def _step(objective: Objective, name: str, searched: float) -> AbstractContextManager[None]:
+    """Return a step that takes no more work than the search before, but always a little."""
+    if objective.meter is None:
+        return nullcontext()
+    return objective.meter.step(name, max(LEAST_SEARCH, searched))
 
 
 def _sound_optima(
@@ -122,8 +138,8 @@ def _probe_unbounded(
     optimum: SearchPoint,
     start: FloatArray,
     n_observations: int,
-) -> set[int]:
-    """Return the coordinates without bound far from an optimum, if a probe pays for itself.
+) -> Iterator[int]:
+    """Yield the coordinates without bound far from an optimum, if a probe pays for itself.
 
     ``z`` (k,): the optimum, inside or in a limit.
     ``optimum``: of the whole objective, or of the part that a limit leaves free.
@@ -131,10 +147,10 @@ def _probe_unbounded(
     large = _is_large_integral(objective, n_observations)
     bounded = all(density.is_bounded for density in objective.densities)
     if large or bounded or len(z) > _MOST_PROBED:
-        return set()
+        return
     curvature = optimum.curvature if len(optimum.z) == len(z) else None
     scale = np.ones(len(z)) if curvature is None else curvature.scale
-    return set(find_unbounded(objective, z, scale, start, n_observations))
+    yield from find_unbounded(objective, z, scale, start, n_observations)
 
 
 def _is_large_integral(objective: Objective, n_observations: int) -> bool:
@@ -194,23 +210,22 @@ def _limits(
     stopped: Sequence[SearchPoint],
     start: FloatArray,
     best: SearchPoint | None,
-) -> list[Limit]:
-    """Return the limits of searches that stopped lower than the best optimum."""
+) -> Iterator[Limit]:
+    """Yield the limits of searches that stopped lower than the best optimum."""
     bar = np.inf if best is None else best.value - 1e-6 * (1 + abs(best.value))
-    limits: list[Limit] = []
-    tried: list[float] = []
+    found, tried = 0, list[float]()
     for optimum in sorted(stopped, key=lambda o: o.value):
         if not optimum.value < bar:
             break
-        if len(tried) == _MOST_TRIED or len(limits) == _MOST_LIMITS:
+        if len(tried) == _MOST_TRIED or found == _MOST_LIMITS:
             break
         if any(abs(optimum.value - value) <= 1e-7 * (1 + abs(value)) for value in tried):
             continue
         tried.append(optimum.value)
         limit = find_limit(objective, start, optimum)
         if limit is not None and _is_real(objective, limit, start):
-            limits.append(limit)
-    return limits
+            found += 1
+            yield limit
 
 
 def _is_real(objective: Objective, limit: Limit, start: FloatArray) -> bool:

@@ -9,7 +9,7 @@ optimised.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -60,15 +60,14 @@ class _Path(NamedTuple):
 
 def find_unbounded(
     objective: Objective, z: FloatArray, scale: FloatArray, start: FloatArray, n_observations: int
-) -> list[int]:
-    """Return coordinates along which the objective falls without bound, far from an optimum.
+) -> Iterator[int]:
+    """Yield coordinates along which the objective falls without bound, far from an optimum.
 
     ``z`` (k,): the optimum, inside or on borders.
     ``scale`` (k,): a standard error of each coordinate, about.
     ``start`` (k,): a point inside, from which coordinates on a border are followed.
     ``n_observations``: sets the rise of the objective after which a direction is given up.
     """
-    found = []
     for path in _paths(objective, z, scale, start)[:_MOST_PATHS]:
         # Roughly first: most paths lead nowhere, and second derivatives are expensive.
         rough = (_minimize_roughly,) if objective.is_integral or not path.is_scale else ()
@@ -76,8 +75,7 @@ def find_unbounded(
             _falls(objective, z, scale, path, n_observations, minimizer)
             for minimizer in (*rough, _minimize_exactly)
         ):
-            found.append(path.place)
-    return found
+            yield path.place
 
 
 def _paths(

@@ -43,6 +43,7 @@ class FlagCode(StrEnum):
     NOT_IN_OBJECTIVE = "Neither the likelihood nor the prior depends on it: it has no MAP."
     NOT_IDENTIFIED = "The objective is flat along a direction that moves it."
     NOT_CONVERGED = "No optimum could be certified: this is where the search stopped."
+    SEARCH_STOPPED = "A part of the search took so long that it was stopped."
     LIMITED_PRECISION = "Rounding error keeps the optimum from being found more exactly."
     DID_NOT_MOVE = "The search ended where it began."
     GRADIENT_WRONG = "The automatic gradient disagrees with finite differences."

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy import interpolate
 
-from pmlik._runtime import TimeBudget, least_seconds
+from pmlik._budget import CURVES, Meter
 from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 from pmlik.errors import PmlikError
@@ -33,27 +33,22 @@ from pmlik.stats.profile_curves import refine_roots
 _KNOTS = 41
 _JOINT_KNOTS = 25
 
-#: Once the profiles have taken this long, the others are left out.
-PATIENCE_SECONDS = 10.0
-
 # About how many Hessians an optimum at a knot takes, and a profile traced from the MLE outward.
 _HESSIANS_PER_KNOT, _HESSIANS_PER_TRACE = 3, 40
 
-# Up to this many coordinates a Hessian is quick enough to be timed.
-_SMALL = 100
 _STANDARD_ERRORS = 4.0
 
 # How far a profile is traced, and about how many points each side has.
 _TRACED_PROB, _TRACED_POINTS = 0.997, 20
 
 
-def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> Comparison:
+def keep_curves(comparison: Comparison, most: float = CURVES) -> Comparison:
     """Return the same comparison with the curves of its leading scalars.
 
     Profiles that would take long are followed outward from the MLE, in fewer points than
     otherwise, or left out. Without a maximum there is none to draw.
 
-    ``patience``: seconds after which profiles are left out.
+    ``most``: the work after which profiles are left out.
     """
     curves = dict(comparison.background.curves)
     labels = [
@@ -61,12 +56,15 @@ def keep_curves(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> C
         for label in comparison.leading_labels()
         if label not in curves and not _is_constant(comparison, label)
     ]
-    likelihood, budget = _likelihood_of(comparison), TimeBudget(patience)
+    likelihood = _likelihood_of(comparison)
     maximal = comparison.mle.prepared is not None and can_profile(comparison.mle)
-    seconds = _hessian_seconds(comparison.mle) if labels and maximal else 0.0
+    budget, hessian = Meter(lambda: 0.0, most), 0.0
+    if labels and maximal:
+        problem = prepared_of(comparison.mle, "curves").problem
+        budget, hessian = Meter(lambda: problem.work, most), problem.hessian_work
     needed = {
-        False: seconds * _HESSIANS_PER_KNOT * _KNOTS,
-        True: seconds * _HESSIANS_PER_TRACE,
+        False: hessian * _HESSIANS_PER_KNOT * _KNOTS,
+        True: hessian * _HESSIANS_PER_TRACE,
     }
     for i, label in enumerate(labels):
         left = budget.left
@@ -158,16 +156,6 @@ def _below(seen: xr.Dataset, grid: FloatArray) -> FloatArray:
     """Return the profile log-likelihood minus its maximum, NaN outside the points seen."""
     roots = refine_roots(seen["value"].to_numpy(), seen["signed_root"].to_numpy(), grid)
     return -(roots**2) / 2
-
-
-def _hessian_seconds(mle: PointEstimate) -> float:
-    """Return the time that a Hessian of the likelihood takes."""
-    likelihood, x = prepared_of(mle, "curves").problem.likelihood, mle.unconstrained
-    if len(x) <= _SMALL:
-        return least_seconds(lambda: likelihood.hessian(x))
-    unit = np.zeros(len(x))
-    unit[0] = 1.0
-    return len(x) * least_seconds(lambda: likelihood.product(x, unit))
 
 
 def compute_curves(

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 
 import xarray as xr
 
-from pmlik._runtime import least_seconds
+from pmlik._budget import EXTRAS, Meter
 from pmlik.errors import PmlikError
 from pmlik.inference.prepare import prepared_of
 from pmlik.labels import printable
@@ -30,8 +29,7 @@ _MOST_TERMS = 4_000_000
 # Shares take a dense matrix and four gradients a coordinate.
 _MOST_COORDINATES = 200
 
-#: Evaluations over all draws are left out where they would take longer.
-PATIENCE_SECONDS = 5.0
+# Evaluations whose work is counted.
 _TRIALS = 8
 
 
@@ -42,42 +40,40 @@ class _LeftOutError(Exception):
     """The reason why something was left out, in a sentence."""
 
 
-def keep_extras(comparison: Comparison, patience: float = PATIENCE_SECONDS) -> Comparison:
+def keep_extras(comparison: Comparison, most: float = EXTRAS) -> Comparison:
     """Return the same comparison with the additions that its background lacks.
 
     ``comparison``: one that was loaded keeps those that it was saved with.
-    ``patience``: evaluations over all draws that would take longer, in seconds, are left out.
+    ``most``: evaluations over all draws that would be more work are left out.
     """
     if comparison.mle.prepared is None:
         return comparison
     extras = dict(comparison.background.extras)
     for name, compute in _COMPUTED.items():
         if name not in extras:
-            extras[name] = _extra_or_reason(compute, comparison, extras, patience)
+            extras[name] = _extra_or_reason(compute, comparison, extras, most)
     return replace(comparison, background=replace(comparison.background, extras=extras))
 
 
 def _extra_or_reason(
-    compute: Compute, comparison: Comparison, extras: Mapping[str, Extra], patience: float
+    compute: Compute, comparison: Comparison, extras: Mapping[str, Extra], work: float
 ) -> Extra:
     try:
-        return compute(comparison, extras, patience)
+        return compute(comparison, extras, work)
     except (_LeftOutError, PmlikError) as reason:
         return str(reason)
     except Exception as error:  # noqa: BLE001 - a comparison does not fail with ArviZ
         return f"It can't be had: {printable(str(error))}"
 
 
-def _log_likelihood(
-    comparison: Comparison, extras: Mapping[str, Extra], patience: float
-) -> xr.Dataset:
+def _log_likelihood(comparison: Comparison, extras: Mapping[str, Extra], work: float) -> xr.Dataset:
     """Return the terms of every draw and observation, where these are few enough to be kept."""
     if "log_likelihood" in _tree(comparison).children:
         raise _LeftOutError("As the sampler's own, in the posterior's tree.")
-    return _terms(comparison, _MOST_KEPT, patience)
+    return _terms(comparison, _MOST_KEPT, work)
 
 
-def _terms(comparison: Comparison, most: int, patience: float) -> xr.Dataset:
+def _terms(comparison: Comparison, most: int, work: float) -> xr.Dataset:
     draws = _draws(comparison)
     if prepared_of(comparison.mle, "comparison").roles.latents:
         raise _LeftOutError(
@@ -89,7 +85,8 @@ def _terms(comparison: Comparison, most: int, patience: float) -> xr.Dataset:
             f"{_size(comparison)} are too many terms to lay out; "
             "pmlik.Likelihood.of(comparison).pointwise(draws) computes them."
         )
-    _refuse_slow(comparison, patience, "likelihood")
+    call = "pmlik.Likelihood.of(comparison).pointwise(draws)"
+    _refuse_slow(comparison, work, call, "likelihood")
     return pointwise_log_likelihood(comparison)
 
 
@@ -109,34 +106,32 @@ def _draws(comparison: Comparison) -> xr.Dataset:
     return comparison.posterior.tree["posterior"].to_dataset()
 
 
-def _refuse_slow(comparison: Comparison, patience: float, *names: str) -> None:
-    """Raise where log-densities of all draws would take longer than the patience."""
+def _refuse_slow(comparison: Comparison, most: float, call: str, *names: str) -> None:
+    """Raise where log-densities of all draws would be more work than wanted.
+
+    ``call``: what computes them all the same.
+    """
     prepared, draws = prepared_of(comparison.mle, "comparison"), _draws(comparison)
-    number = draws.sizes["chain"] * draws.sizes["draw"]
     points = prepared.unconstrained(draws.isel(chain=[0], draw=slice(_TRIALS)))
-    seconds = 0.0
+    meter = Meter(lambda: prepared.problem.work)
     for name in names:
-        many = getattr(prepared.problem, name).many
-        many("value", points[:1])  # which may compile
-        spent = least_seconds(partial(many, "value", points), warm_up=False)
-        seconds += spent / len(points) * number
-    if seconds > patience:
-        raise _LeftOutError(f"It would take about {seconds:.0f} s for {_size(comparison)}.")
+        getattr(prepared.problem, name).many("value", points)
+    work = meter.spent / len(points) * draws.sizes["chain"] * draws.sizes["draw"]
+    if work > most:
+        raise _LeftOutError(f"It would take long for {_size(comparison)}; {call} computes it.")
 
 
-def _predictive(comparison: Comparison, extras: Mapping[str, Extra], patience: float) -> Predictive:
+def _predictive(comparison: Comparison, extras: Mapping[str, Extra], work: float) -> Predictive:
     """Return PSIS-LOO of the draws."""
     terms, tree = extras["log_likelihood"], _tree(comparison)
     if "log_likelihood" in tree.children:
         terms = tree["log_likelihood"].to_dataset()
     elif not isinstance(terms, xr.Dataset):
-        terms = _terms(comparison, _MOST_TERMS, patience)
+        terms = _terms(comparison, _MOST_TERMS, work)
     return score_loo(_draws(comparison), terms)
 
 
-def _shares(
-    comparison: Comparison, extras: Mapping[str, Extra], patience: float
-) -> InformationShares:
+def _shares(comparison: Comparison, extras: Mapping[str, Extra], work: float) -> InformationShares:
     n = len(comparison.map.unconstrained)
     if comparison.map.prepared is None:
         raise _LeftOutError("The MAP's problem was not kept.")
@@ -148,10 +143,9 @@ def _shares(
     return share_information(comparison.map)
 
 
-def _sensitivity(
-    comparison: Comparison, extras: Mapping[str, Extra], patience: float
-) -> xr.Dataset:
-    _refuse_slow(comparison, patience, "likelihood", "prior")
+def _sensitivity(comparison: Comparison, extras: Mapping[str, Extra], work: float) -> xr.Dataset:
+    call = "pmlik.sensitivity(comparison)"
+    _refuse_slow(comparison, work, call, "likelihood", "prior")
     table = sensitivity(comparison)
     return xr.Dataset(
         {

@@ -1,7 +1,6 @@
 """Confidence intervals of the likelihood: Wald, profile, bootstrap."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import arviz as az
@@ -9,7 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from pmlik._runtime import least_seconds
+from pmlik._budget import PROFILES
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError, ValuesError
 from pmlik.inference.options import check_ci_prob
@@ -30,10 +29,9 @@ from pmlik.stats.profile import (
 )
 from pmlik.stats.profile_endpoints import ProfileEndpoints
 
-# By default a comparison has profiles only of this many scalars, and only if they are expected to
-# take less than this time. A scalar takes the time of about 20 Hessians.
+# By default a comparison has profiles only of this many scalars. A scalar is the work of about 20
+# Hessians.
 _MOST_SCALARS = 40
-_PATIENCE_SECONDS = 3.0
 _HESSIANS = 20
 Scale = Literal["natural", "unconstrained"]
 
@@ -205,9 +203,8 @@ def _is_cheap(mle: PointEstimate, labels: Sequence[str]) -> bool:
     """True if the profiles are few and expected to be quick."""
     if len(labels) > _MOST_SCALARS:
         return False
-    likelihood = prepared_of(mle, "interval_profile").problem.likelihood
-    seconds = least_seconds(partial(likelihood.hessian, mle.unconstrained), 2, warm_up=False)
-    return seconds * _HESSIANS * len(labels) < _PATIENCE_SECONDS
+    each = prepared_of(mle, "interval_profile").problem.hessian_work
+    return each * _HESSIANS * len(labels) < PROFILES
 
 
 def _label_ends(

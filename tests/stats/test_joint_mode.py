@@ -95,11 +95,12 @@ def test_a_joint_mode_that_takes_long_is_left_out_and_told(monkeypatch) -> None:
     quick = pmlik.compare(model, random_seed=1, progressbar=False, extras=False, sample=False)
     assert quick.joint is not None
     assert "NO_JOINT_MODE" not in {flag.code.name for flag in quick.flags}
-    monkeypatch.setattr("pmlik.inference.prepare._SLOWEST_HESSIAN", 0.0)
+    monkeypatch.setattr("pmlik.inference.prepare._FEW_HESSIANS", np.inf)
     slow = pmlik.compare(model, random_seed=1, progressbar=False, extras=False, sample=False)
     assert slow.joint is None
     (flag,) = [flag for flag in slow.flags if flag.code.name == "NO_JOINT_MODE"]
     assert flag.variables == ("z",)
+    assert "pmlik.find_MAP(model, parameters=['z'])" in flag.action
     assert "joint mode" not in slow.table
     for label in ("mu", "tau"):
         assert slow.table.at[label, "MLE"] == pytest.approx(quick.table.at[label, "MLE"], abs=1e-8)
