@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import warnings
 from functools import partial
+from hashlib import sha256
 from io import StringIO
-from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import arviz as az
@@ -206,7 +206,8 @@ _STYLE: Any = {
     "savefig.facecolor": "none",
     "font.size": 10.0,
 }
-_numbers = count()
+# Names inside a figure come from what is drawn, so that two runs write the same page.
+_NAMES = {"svg.hashsalt": "pmlik"}
 
 
 def in_page_style() -> Any:
@@ -220,14 +221,17 @@ def to_svg(figure: Figure, description: str) -> Markup:
     ``description``: the text alternative.
     """
     stream = StringIO()
-    with warnings.catch_warnings():  # of glyphs that the page's font may well have
+    with (
+        mpl.rc_context(_NAMES),
+        warnings.catch_warnings(),
+    ):  # of glyphs that the page's font may well have
         warnings.simplefilter("ignore")
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     text = stream.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.S)
     text = text.replace(_INK, "currentColor")
-    prefix = f"f{next(_numbers)}-"
+    prefix = f"f{sha256(text.encode()).hexdigest()[:8]}-"
     text = re.sub(r'\bid="', f'id="{prefix}', text)
     text = re.sub(r'url\(#|xlink:href="#', lambda match: match[0] + prefix, text)
     text = re.sub(r' (d|x|y|transform)="[^"]*"', _shorten_numbers, text)

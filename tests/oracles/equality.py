@@ -54,4 +54,4 @@ def assert_posterior_equal(one: pmlik.Comparison, other: pmlik.Comparison) -> No
 
 def strip_ids(page: str) -> str:
     """Matplotlib makes the names of clip paths of sizes to the last digit."""
-    return re.sub(r"\bf\d+-(p[0-9a-f]{10})?", "f-", page)
+    return re.sub(r"\bf[0-9a-f]{8}-(p[0-9a-f]{10})?", "f-", page)
