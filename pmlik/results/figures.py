@@ -224,7 +224,7 @@ def to_svg(figure: Figure, description: str) -> Markup:
     with (
         mpl.rc_context(_NAMES),
         warnings.catch_warnings(),
-    ):  # of glyphs that the page's font may well have
+    ):  # of glyphs
         warnings.simplefilter("ignore")
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
