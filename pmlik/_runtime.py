@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
+from threading import RLock
 
 import numpy as np
 from rich.console import Console
@@ -151,3 +152,19 @@ def quiet_host(logger: str = "pymc") -> Iterator[None]:
             yield
         finally:
             log.setLevel(level)
+
+
+class ReentrantLock:
+    """A lock that is pickled as a new one."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[ReentrantLock], tuple[()]]:
+        return ReentrantLock, ()

@@ -20,10 +20,11 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.math import Dot
 from scipy import special
 
-from pmlik._runtime import SMALL, one_thread
+from pmlik._runtime import SMALL, ReentrantLock, one_thread
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
 from pmlik.logp.straight import StraightLinker
+from pmlik.model.graph import building_graphs
 from pmlik.model.transform import TermsModel
 
 #: PyMC's names of compiled backends.
@@ -75,14 +76,16 @@ def compile_quiet(
 ) -> Callable[..., Any]:
     """Compile with PyMC's rewrites; a parameter outside its bounds gives ``-inf``, no error."""
     context = model if check_bounds else pm.Model(check_bounds=False)
-    with context, warnings.catch_warnings():
+    with context, warnings.catch_warnings(), building_graphs():
         warnings.simplefilter("ignore")
         function = pm_compile(
             list(inputs), list(outputs), mode=mode, trust_input=True, on_unused_input="ignore"
         )
 
+    lock = ReentrantLock()  # a function keeps its arguments in one place for all threads
+
     def quiet(*args: FloatArray) -> Any:
-        with np.errstate(all="ignore"):
+        with lock, np.errstate(all="ignore"):
             return function(*args)
 
     def alone(*args: FloatArray) -> Any:

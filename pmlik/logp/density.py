@@ -12,7 +12,7 @@ import pytensor.tensor as pt
 from pymc.pytensorf import rewrite_pregrad
 from pytensor.compile.mode import Mode
 from pytensor.gradient import grad
-from pytensor.graph.replace import vectorize_graph
+from pytensor.graph.replace import graph_replace
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.blockwise import Blockwise
 
@@ -22,6 +22,7 @@ from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.errors import ModelError
 from pmlik.logp.batched import Batched
 from pmlik.logp.compile import NO_GRADIENT, NO_VALUE, compile_quiet
+from pmlik.logp.parts import Parts, parts_of, vectorize_along
 from pmlik.logp.sparsity import SparsityPattern, find_pattern
 from pmlik.logp.straight import StraightLinker
 from pmlik.logp.work import Work, count_work, has_loop
@@ -88,12 +89,27 @@ class LogDensity:
     def _is_interpreted(self) -> bool:
         return isinstance(self._mode.linker, StraightLinker)
 
+    def _parts(self) -> Parts | None:
+        """The parts of ``x`` that interpreted functions take; None: they take ``x``."""
+        return parts_of(list(self._factors.values()), self._x, self._mode)
+
     @cached_property
-    def _graph(self) -> Any:
+    def _arguments(self) -> list[Any]:
+        """The parts of ``x``, or ``x`` itself."""
+        return [self._x] if self._parts is None else self._parts.variables
+
+    @cached_property
+    def _total(self) -> Any:
+        """The density as a graph of `_arguments`."""
+        graphs = list(self._factors.values())
         total = pt.zeros(())
-        for factor in self._factors.values():
+        for factor in graphs if self._parts is None else self._parts.open(graphs):
             total = total + factor.sum()
         return rewrite_pregrad(total)
+
+    @cached_property
+    def _graph(self) -> Any:
+        return self._total if self._parts is None else self._parts.close([self._total])[0]
 
     def weighted(self, weights: Mapping[str, Any]) -> LogDensity:
         """Return the density with each entry of its terms multiplied by ``weights``.
@@ -115,9 +131,10 @@ class LogDensity:
         return self._x, self._graph, self._gradient, self._product_graph
 
     @cached_property
-    def _gradient(self) -> Any:
+    def _gradients(self) -> list[Any]:
+        """The gradient by `_arguments`, as graphs of these."""
         try:
-            return grad(self._graph, self._x, disconnected_inputs="ignore")
+            return list(grad(self._total, self._arguments, disconnected_inputs="ignore"))
         except NO_GRADIENT as error:
             raise ModelError(
                 f"{', '.join(self._factors)}: the log-density has no gradient ({error}). "
@@ -126,29 +143,63 @@ class LogDensity:
             ) from error
 
     @cached_property
-    def _value_and_gradient(self) -> Callable[..., Any]:
-        return compile_quiet([self._x], [self._graph, self._gradient], self._model, self._mode)
+    def _gradient(self) -> Any:
+        joined = self._parts and self._parts.joined(self._gradients, self._x)
+        return self._gradients[0] if joined is None else joined
 
     @cached_property
-    def _product_graph(self) -> tuple[Any, Any] | None:
-        """A vector and the Hessian times it, None without a second derivative.
+    def _value_and_gradient(self) -> Callable[..., Any]:
+        graphs = [self._total, *self._gradients]
+        function, parts = (
+            compile_quiet(self._arguments, graphs, self._model, self._mode),
+            self._parts,
+        )
+        if parts is None:
+            return function
+
+        def of_parts(x: FloatArray) -> tuple[Any, FloatArray]:
+            value, *gradients = function(*parts.split(x))
+            return value, parts.join(gradients, x.shape)
+
+        return of_parts
+
+    @cached_property
+    def _images(self) -> tuple[list[Any], list[Any]] | None:
+        """Vectors like `_arguments`, and the Hessian times these; None: no second derivative.
 
         That of a loop takes minutes to compile, where its gradient takes milliseconds to evaluate.
         """
-        if not self._is_interpreted and has_loop([self._graph]):
+        if not self._is_interpreted and has_loop([self._total]):
             return None
-        v = pt.vector("v", dtype=self._x.dtype)
+        v = [pt.vector("v", dtype=self._x.dtype)] if self._parts is None else self._parts.like("v")
+        along = pt.add(0.0, *((g * w).sum() for g, w in zip(self._gradients, v, strict=True)))
         try:
-            return v, grad((self._gradient * v).sum(), self._x, disconnected_inputs="ignore")
+            return v, list(grad(along, self._arguments, disconnected_inputs="ignore"))
         except NO_GRADIENT:
             return None
 
     @cached_property
+    def _product_graph(self) -> tuple[Any, Any] | None:
+        """A vector and the Hessian times it, None if there is no second derivative."""
+        if self._images is None or self._parts is None:
+            return self._images and (self._images[0][0], self._images[1][0])
+        v = pt.vector("v", dtype=self._x.dtype)
+        image = self._parts.joined(self._images[1], self._x)
+        return v, graph_replace(
+            image, dict(zip(self._images[0], self._parts.split(v), strict=True)), strict=False
+        )
+
+    @cached_property
     def _product(self) -> Callable[..., Any] | None:
-        if self._product_graph is None:
-            return None
-        v, image = self._product_graph
-        return compile_quiet([self._x, v], [image], self._model, self._mode)
+        return self._images and self._compile_images(*self._images)
+
+    def _compile_images(self, v: list[Any], images: list[Any]) -> Callable[..., Any]:
+        """Compile products at ``x`` with a vector (n,), or with vectors (b, n)."""
+        inputs, parts = [*self._arguments, *v], self._parts
+        function = compile_quiet(inputs, images, self._model, self._mode)
+        if parts is None:
+            return function
+        return lambda x, v: [parts.join(function(*parts.split(x), *parts.split(v)), v.shape)]
 
     @cache  # noqa: B019 - one small function a problem, kept as long as the problem
     def _pointwise(self, check_bounds: bool) -> Callable[..., Any]:
@@ -158,7 +209,7 @@ class LogDensity:
     @property
     def by_differences(self) -> bool:
         """True if an operation without second derivative makes finite differences necessary."""
-        return bool(self.active.any()) and self._product_graph is None
+        return bool(self.active.any()) and self._images is None
 
     def value_and_gradient(self, x: FloatArray) -> tuple[float, FloatArray]:
         """Return the log-density, with all constants, and its gradient (n,)."""
@@ -220,15 +271,13 @@ class LogDensity:
     @cached_property
     def _many_products(self) -> Callable[..., Any] | None:
         """Products with many vectors at one point; None if PyTensor can't vectorize them."""
-        if self._product_graph is None:
+        if self._images is None:
             return None
-        v, image = self._product_graph
-        if any(isinstance(node.owner and node.owner.op, Blockwise) for node in ancestors([image])):
+        v, images = self._images
+        if any(isinstance(node.owner and node.owner.op, Blockwise) for node in ancestors(images)):
             return None  # linear algebra takes many seconds to vectorize again
-        many = pt.matrix("many", dtype=self._x.dtype)
         try:
-            images = vectorize_graph(image, {v: many})
-            return compile_quiet([self._x, many], [images], self._model, self._mode)
+            return self._compile_images(*vectorize_along(images, v))
         except Exception:  # noqa: BLE001 - then one product at a time
             return None
 
@@ -263,9 +312,9 @@ class LogDensity:
     @cached_property
     def _may_be_sparse(self) -> bool:
         """True if the Hessian may be sparse: parameters are indexed, or never mixed."""
-        if len(self.active) < MANY or self._product_graph is None:
+        if len(self.active) < MANY or self._images is None:
             return False
-        ops = {type(node.owner.op).__name__ for node in ancestors([self._graph]) if node.owner}
+        ops = {type(node.owner.op).__name__ for node in ancestors([self._total]) if node.owner}
         return bool(ops & _PICKS) or not ops & _MIXES
 
     def _sparse_hessian(self, x: FloatArray) -> FloatArray | None:

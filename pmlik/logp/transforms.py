@@ -14,6 +14,7 @@ from pytensor.graph.traversal import ancestors, walk
 
 from pmlik._typing import BoolArray, FloatArray, Product
 from pmlik.logp.compile import NO_GRADIENT, compile_quiet, plain_arrays
+from pmlik.logp.parts import Parts, parts_of
 from pmlik.model.transform import TermsModel
 
 _STEPS = {"floor", "ceil", "trunc", "round_half_even", "round_half_away", "sign", "int_div"}
@@ -99,42 +100,58 @@ class ConstrainedValues:
         return np.concatenate([np.zeros(0, bool), *parts])
 
     @cached_property
-    def _vjp_graph(self) -> tuple[Any, Any]:
-        """``(u, J' u)`` as graphs; values without derivative contribute nothing."""
+    def _parts(self) -> Parts | None:
+        """The parts of ``x`` that interpreted functions take; None: they take ``x``."""
+        return parts_of(self._graphs, self._x, self._mode)
+
+    @cached_property
+    def _vjp_graphs(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """Arguments, vectors ``u`` and ``J' u``; values without derivative contribute nothing."""
+        parts = self._parts
+        x, graphs = [self._x], self._graphs
+        if parts is not None:
+            x, graphs = parts.variables, parts.open(graphs)
         u = pt.vector("u", dtype="float64")
-        total, start = pt.zeros(()) + 0 * self._x.sum(), pt.as_tensor(0)
-        for graph, smooth in zip(self._graphs, self._smooth, strict=True):
+        total, start = pt.add(0.0, *(0 * one.sum() for one in x)), pt.as_tensor(0)
+        for graph, smooth in zip(graphs, self._smooth, strict=True):
             stop = start + graph.size
             if smooth:
                 total = total + (pt.flatten(graph) * u[start:stop]).sum()
             start = stop
-        return u, grad(total, self._x)
+        return x, [u], list(grad(total, x))
 
     @cached_property
     def _vjp_function(self) -> Callable[..., Any]:
-        u, image = self._vjp_graph
-        return compile_quiet([self._x, u], [image], self._model, self._mode)
+        x, u, images = self._vjp_graphs
+        return compile_quiet([*x, *u], images, self._model, self._mode)
 
     def vjp(self, x: FloatArray, u: FloatArray) -> FloatArray:
         """Return ``J' u`` (n,) for the Jacobian ``J`` (m, n) at ``x``."""
-        return np.array(self._vjp_function(x, u)[0], dtype=float)
+        if self._parts is None:
+            return np.array(self._vjp_function(x, u)[0], dtype=float)
+        return self._parts.join(self._vjp_function(*self._parts.split(x), u), x.shape)
 
     @cached_property
     def _jvp_function(self) -> Callable[..., Any] | None:
         # J v is the derivative of v' J' u in u, at any u since that is linear in u.
-        u, image = self._vjp_graph
-        v = pt.vector("v", dtype=self._x.dtype)
+        x, u, images = self._vjp_graphs
+        v = [one.type(f"v_{i}") for i, one in enumerate(x)]
+        along = pt.add(0 * u[0].sum(), *((g * w).sum() for g, w in zip(images, v, strict=True)))
         try:
-            product = grad((image * v).sum() + 0 * u.sum(), u)
+            product = grad(along, u[0])
         except NO_GRADIENT:
             return None
-        return compile_quiet([self._x, v, u], [product], self._model, self._mode)
+        return compile_quiet([*x, *v, *u], [product], self._model, self._mode)
 
     def jvp(self, x: FloatArray) -> Product:
         """Return the map ``v -> J v`` (m,) at ``x``."""
         m = len(self(x))
         if self._jvp_function is not None:
             function, anywhere = self._jvp_function, np.zeros(m)
-            return lambda v: np.array(function(x, v, anywhere)[0], dtype=float)
+            parts = self._parts
+            if parts is None:
+                return lambda v: np.array(function(x, v, anywhere)[0], dtype=float)
+            at = parts.split(x)
+            return lambda v: np.array(function(*at, *parts.split(v), anywhere)[0], dtype=float)
         jacobian = np.stack([self.vjp(x, row) for row in np.eye(m)])
         return lambda v: np.asarray(jacobian @ v)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from threading import RLock
 from typing import Any, Literal
 
 import numpy as np
 
 from pmlik._differences import fourth_order_difference, product_by_differences
-from pmlik._runtime import ProgressCallback, quiet_single_thread
+from pmlik._runtime import ProgressCallback, ReentrantLock, quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.logp.sparsity import SparsityPattern
 from pmlik.logp.work import Work
@@ -29,22 +28,6 @@ _SCORE_STEP = 3e-3
 _MAX_WIDTH, _FIRST_WIDTH = 30.0, 0.06
 _MISJUDGED = 30.0
 _REMEMBERED = 8
-
-
-class _Lock:
-    """A reentrant lock that is pickled as a new one."""
-
-    def __init__(self) -> None:
-        self._lock = RLock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def __reduce__(self) -> tuple[type[_Lock], tuple[()]]:
-        return _Lock, ()
 
 
 class MarginalLogLikelihood:
@@ -80,7 +63,7 @@ class MarginalLogLikelihood:
         self._reference_widths: FloatArray | None = None
         self._known: dict[bytes, tuple[float, FloatArray]] = {}
         self._known_pattern: SparsityPattern | None = None
-        self._lock = _Lock()  # chains in threads may share it
+        self._lock = ReentrantLock()  # chains in threads may share it
         self.n_gradients = self.n_products = 0
 
     @cached_property
