@@ -89,6 +89,7 @@ class LogDensity:
     def _is_interpreted(self) -> bool:
         return isinstance(self._mode.linker, StraightLinker)
 
+    @cached_property
     def _parts(self) -> Parts | None:
         """The parts of ``x`` that interpreted functions take; None: they take ``x``."""
         return parts_of(list(self._factors.values()), self._x, self._mode)
