@@ -25,7 +25,8 @@ from pmlik._budget import (
     SHARE,
     OutOfWorkError,
 )
-from pmlik._runtime import ProgressCallback, Timer, steps
+from pmlik._runtime import Timer, steps
+from pmlik.errors import ModelError
 from pmlik.inference.audit import audit
 from pmlik.inference.chain_modes import (
     check_init_found,
@@ -36,6 +37,7 @@ from pmlik.inference.chain_modes import (
 )
 from pmlik.inference.checks import check_joint, check_order
 from pmlik.inference.find import KINDS, estimate_kind, prepare_model
+from pmlik.inference.given import GivenOptions, adopt_draws
 from pmlik.inference.options import CovarianceKind, FitOptions, check_switch
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare_joint
@@ -48,7 +50,9 @@ from pmlik.inference.sample import (
     estimate_posterior,
     posterior_or_flag,
     sampling_work,
+    summarize_posterior,
 )
+from pmlik.inference.stages import Stages
 from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
 from pmlik.model.validate import resolve_model
@@ -56,8 +60,7 @@ from pmlik.optimize.objective import Kind
 from pmlik.results.background import Background
 from pmlik.results.call import format_call
 from pmlik.results.comparison import Comparison
-from pmlik.results.flags import Flag, FlagCode, Severity, raise_if_strict
-from pmlik.results.guard import describe_failure
+from pmlik.results.flags import Flag, raise_if_strict
 from pmlik.results.merge import merge_estimates
 from pmlik.results.point import PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
@@ -81,6 +84,9 @@ def compare(
     sample: bool = True,
     sample_kwargs: Mapping[str, Any] | None = None,
     init: Init = "auto",
+    posterior: object = None,
+    mle: PointEstimate | Comparison | None = None,
+    map: PointEstimate | Comparison | None = None,
     start: Mapping[str, Any] | None = None,
     n_starts: int | None = None,
     latent: Latent = "auto",
@@ -123,6 +129,13 @@ def compare(
     init : {"auto", "map", "prior"}
         Where the chains start: as the sampler has it, at the MAP, or at draws from the prior.
         Chains that end at a local maximum without weight are sampled once more from the MAP.
+    posterior : DataTree, Dataset, InferenceData or path, optional
+        Draws of any sampler in place of sampling: a tree with a group ``posterior``, that group, a
+        Dataset with dims ``chain`` and ``draw``, their netCDF file or Zarr store, what
+        `sample_posterior` or `compare` returned. They must be of this model and, where they hold
+        them, of the same data. PyMC computes deterministics that are missing.
+    mle, map : PointEstimate or Comparison, optional
+        Estimates of this model and its data, in place of a search.
     start, n_starts, latent, parameters, quadrature
         As in `find_MLE`.
     reference : mapping, pandas.Series or pandas.DataFrame, optional
@@ -146,6 +159,8 @@ def compare(
     ------
     ModelError
         See `find_MLE`.
+    ValuesError
+        If ``posterior``, ``mle`` or ``map`` is of another model or of other data.
     EstimationError
         With ``strict=True``, if a flag of severity ``error`` is raised.
 
@@ -178,6 +193,7 @@ def compare(
     )
     options = CompareOptions(
         fit=fit,
+        given=GivenOptions(posterior=posterior, mle=mle, map=map),
         ci_kind=ci_kind,
         ci_prob=ci_prob,
         sample=sample,
@@ -197,6 +213,7 @@ class CompareOptions:
     """The keywords of `compare`: those of a fit, and its own."""
 
     fit: FitOptions
+    given: GivenOptions
     ci_kind: CiKind | None = None
     ci_prob: float | None = None
     sample: bool = True
@@ -213,16 +230,21 @@ def _run(options: CompareOptions) -> Comparison:
     check_interval(options.ci_kind, options.ci_prob)
     sampler = check_sample_kwargs(options.sample_kwargs)
     check_init(options.init, sampler)
+    if options.given.posterior is not None and (sampler or options.init != "auto"):
+        raise ModelError("posterior: nothing is sampled, so pass no sample_kwargs and no init.")
     clock, show = Timer(), options.fit.progressbar
     with steps(show) as say:
         prepared = prepare_model(options.fit, say, clock)
         names = _names(prepared, options)
-        stages = _Stages(say, clock)
-        mle, map_estimate = (_estimate(prepared, kind, stages) for kind in KINDS)
+        stages = Stages(say, clock)
+        draws = adopt_draws(prepared, options.given, clock)
+        mle, map_estimate = (
+            _estimate(prepared, kind, getattr(options.given, kind), stages) for kind in KINDS
+        )
         joint = _joint_mode(prepared, stages)
     order = check_order(mle, map_estimate)
     raise_if_strict((*order, *mle.flags, *map_estimate.flags), options.strict)
-    posterior, failure = _sample(prepared, map_estimate, options, sampler, stages)
+    posterior, failure = _sample(prepared, map_estimate, options, sampler, draws, stages)
     with steps(show) as say:
         stages.say = say
         mle, map_estimate, seen = _audit(prepared, mle, map_estimate, posterior, stages)
@@ -267,41 +289,16 @@ def _names(prepared: Prepared, options: CompareOptions) -> list[str]:
     return names
 
 
-class _Stages:
-    """Run the steps beside the estimates: one that fails or is interrupted loses only itself.
-
-    ``work``: that of the estimates and the sampling, which sets how much the others may take.
-    """
-
-    def __init__(self, say: ProgressCallback, clock: Timer) -> None:
-        self.say, self.clock, self.flags = say, clock, list[Flag]()
-        self.work = {"MLE": 0.0, "MAP": 0.0, "sampling": 0.0}
-
-    def run[T](
-        self, name: str, text: str, compute: Callable[[], T], otherwise: Callable[[], T]
-    ) -> T:
-        """Return what a step computes; in its place another value, and a flag, if it fails."""
-        self.say(text)
-        try:
-            with self.clock(name):
-                return compute()
-        except KeyboardInterrupt:
-            reason = "It was interrupted."
-        except Exception as error:  # noqa: BLE001 - the estimates and the draws are not lost with it
-            reason = f"{describe_failure(error)}."
-        detail = f"{name}: {reason}"
-        self.flags.append(Flag(FlagCode.STEP_LEFT_OUT, Severity.WARNING, (), "", detail))
-        return otherwise()
-
-
-def _estimate(prepared: Prepared, kind: Kind, stages: _Stages) -> PointEstimate:
+def _estimate(
+    prepared: Prepared, kind: Kind, given: PointEstimate | Comparison | None, stages: Stages
+) -> PointEstimate:
     before = prepared.problem.work
-    estimate = estimate_kind(prepared, kind, stages.say, stages.clock)
+    estimate = estimate_kind(prepared, kind, stages.say, stages.clock, given)
     stages.work[kind.upper()] = prepared.problem.work - before
     return estimate
 
 
-def _joint_mode(prepared: Prepared, stages: _Stages) -> PointEstimate | None:
+def _joint_mode(prepared: Prepared, stages: Stages) -> PointEstimate | None:
     """Return the mode of parameters and latents together, or None where it takes too much work."""
     if not prepared.roles.latents:
         return None
@@ -322,9 +319,16 @@ def _sample(
     map_estimate: PointEstimate,
     options: CompareOptions,
     sampler: Mapping[str, Any],
-    stages: _Stages,
+    draws: xr.DataTree | None,
+    stages: Stages,
 ) -> tuple[PosteriorEstimate | None, list[Flag]]:
-    """Return the posterior, or the flag that says why there is none."""
+    """Return the posterior, of draws that were given or of new ones, or why there is none."""
+    if draws is not None:
+        given = summarize_posterior(
+            draws, prepared.model, prepared.names, ci_kind=options.ci_kind, ci_prob=options.ci_prob
+        )
+        stages.work["sampling"] = sampling_work(given, prepared.problem)
+        return _settle(prepared, map_estimate, given, None, stages), []
     if not options.sample:
         return None, []
     request = partial(
@@ -344,7 +348,7 @@ def _sample(
     with stages.clock("sampling"):
         posterior, failure = posterior_or_flag(partial(request, initvals=starts))
     stages.work["sampling"] = sampling_work(posterior, prepared.problem)
-    if posterior is not None and posterior.disagree:
+    if posterior is not None:
         posterior = _settle(prepared, map_estimate, posterior, request, stages)
     return posterior, [*flags, *failure]
 
@@ -353,19 +357,20 @@ def _settle(
     prepared: Prepared,
     map_estimate: PointEstimate,
     posterior: PosteriorEstimate,
-    request: Callable[..., PosteriorEstimate],
-    stages: _Stages,
+    request: Callable[..., PosteriorEstimate] | None,
+    stages: Stages,
 ) -> PosteriorEstimate:
     """Say where chains that disagree sit; sample once more where some have no weight there."""
     work = stages.work
-    if work["MAP"] > max(CHAINS, work["sampling"]):
+    if not posterior.disagree or work["MAP"] > max(CHAINS, work["sampling"]):
         return posterior
     look = partial(find_chain_modes, prepared, map_estimate, posterior)
     with steps(prepared.arguments.progressbar) as stages.say:
         modes = stages.run("modes of chains", "Looking where the chains sit", look, lambda: ())
     stages.say = lambda _: None
-    starts = initial_values(prepared, map_estimate, "map")
-    if starts and any(mode.negligible for mode in modes) and work["sampling"] < AGAIN:
+    starts = initial_values(prepared, map_estimate, "map") if request else None
+    short = work["sampling"] < AGAIN
+    if request and starts and short and any(mode.negligible for mode in modes):
         again = partial(request, initvals=starts)
         second = stages.run("sampling again", "", again, lambda: posterior)
         if second is not posterior:
@@ -378,7 +383,7 @@ def _audit(
     mle: PointEstimate,
     map_estimate: PointEstimate,
     posterior: PosteriorEstimate | None,
-    stages: _Stages,
+    stages: Stages,
 ) -> tuple[PointEstimate, PointEstimate, list[Flag]]:
     """Check the optima by the draws, where there are any."""
     if posterior is None:
@@ -393,7 +398,7 @@ def _intervals(
     posterior: PosteriorEstimate | None,
     names: Sequence[str],
     options: CompareOptions,
-    stages: _Stages,
+    stages: Stages,
 ) -> tuple[PointEstimate, dict[str, xr.Dataset], list[Flag]]:
     """Return the intervals, without those by profiles if these fail."""
     given = partial(intervals_beside, mle, posterior, names, ci_prob=options.ci_prob)
@@ -406,7 +411,7 @@ def _intervals(
 
 
 def _add_latents(
-    prepared: Prepared, mle: PointEstimate, map_estimate: PointEstimate, stages: _Stages
+    prepared: Prepared, mle: PointEstimate, map_estimate: PointEstimate, stages: Stages
 ) -> tuple[PointEstimate, PointEstimate]:
     """Return the estimates with the conditional modes of their latents."""
     if not prepared.roles.latents:
@@ -423,10 +428,11 @@ def _add_latents(
 def _repeat(options: CompareOptions, seed: int) -> str:
     """Return the line of Python that gives the same numbers again."""
     fit = replace(options.fit, model=None, random_seed=seed)
-    return format_call("pmlik.compare", "model", replace(options, fit=fit))
+    named = replace(options, fit=fit, given=options.given.named())
+    return format_call("pmlik.compare", "model", named)
 
 
-def _add_extras(comparison: Comparison, options: CompareOptions, stages: _Stages) -> Comparison:
+def _add_extras(comparison: Comparison, options: CompareOptions, stages: Stages) -> Comparison:
     """Add what pages and files show beside the estimates, if wanted, and the timings."""
     if options.extras:
         share = SHARE * sum(stages.work.values())

@@ -6,12 +6,14 @@ from typing import Any
 import pymc as pm
 
 from pmlik._runtime import ProgressCallback, Timer, steps
+from pmlik.inference.given import adopt_estimate
 from pmlik.inference.options import CovarianceKind, FitOptions
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare
 from pmlik.inference.units import Cluster
 from pmlik.model.roles import Latent, Potentials
 from pmlik.optimize.objective import Kind
+from pmlik.results.comparison import Comparison
 from pmlik.results.flags import raise_if_strict
 from pmlik.results.point import PointEstimate
 
@@ -194,11 +196,17 @@ def prepare_model(options: FitOptions, say: ProgressCallback, clock: Timer) -> P
 
 
 def estimate_kind(
-    prepared: Prepared, kind: Kind, say: ProgressCallback, clock: Timer
+    prepared: Prepared,
+    kind: Kind,
+    say: ProgressCallback,
+    clock: Timer,
+    given: PointEstimate | Comparison | None = None,
 ) -> PointEstimate:
-    """Return the MLE or the MAP; report progress and time."""
+    """Return the MLE or the MAP, the one given or a new one; report progress and time."""
     say(KINDS[kind])
     with clock(kind.upper()):
+        if given is not None:
+            return adopt_estimate(prepared, given, kind)
         return estimate_point(prepared, kind)
 
 

@@ -41,7 +41,7 @@ def estimate_posterior(
     sample_kwargs: Mapping[str, Any],
     initvals: Mapping[str, Any] | None = None,
 ) -> PosteriorEstimate:
-    """Sample, summarize and check; draws that can't be summarized are kept, with a flag.
+    """Sample, summarize and check.
 
     ``initvals``: where chains start, without jitter; the sampler's own choice by default.
     """
@@ -53,12 +53,28 @@ def estimate_posterior(
         sample_kwargs=sample_kwargs,
         initvals=initvals,
     )
+    n_requested = n_requested_draws(sample_kwargs)
+    return summarize_posterior(
+        tree, model, names, ci_kind=ci_kind, ci_prob=ci_prob, n_requested=n_requested
+    )
+
+
+def summarize_posterior(
+    tree: xr.DataTree,
+    model: pm.Model,
+    names: Sequence[str],
+    *,
+    ci_kind: CiKind | None,
+    ci_prob: float | None,
+    n_requested: int = 0,
+) -> PosteriorEstimate:
+    """Summarize and check draws; those that can't be summarized are kept, with a flag."""
     kind = ci_kind or az.rcParams["stats.ci_kind"]
     prob = ci_prob or az.rcParams["stats.ci_prob"]
     draws = numeric_posterior(tree, names)
     try:
         circles = {n: c for n, c in find_circles(model).items() if n in draws}
-        return _summarize(tree, draws, circles, kind, prob, n_requested_draws(sample_kwargs))
+        return _summarize(tree, draws, circles, kind, prob, n_requested)
     except Exception as error:  # noqa: BLE001 - a failed summary must not lose the draws
         flag = Flag(FlagCode.NO_SUMMARY, Severity.ERROR, (), "", f"{describe_failure(error)}.")
         nothing = xr.full_like(draws.isel(chain=0, draw=0, drop=True), np.nan)

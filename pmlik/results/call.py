@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
+class Name(str):
+    """A name that stands in a call for what can't be written on one line."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def format_call(function: str, argument: str, options: DataclassInstance) -> str:
     """Return a call with the keywords whose values are not their defaults.
 
