@@ -82,6 +82,11 @@ class GridProfiler:
         """True if every fixed value has a coordinate of its own."""
         return self._has_own
 
+    @property
+    def own_coordinates(self) -> list[int]:
+        """The coordinates of the fixed values that have one of their own."""
+        return [own for own in self._profiled.coordinates if own is not None]
+
     def at_border(self, held: FloatArray, near: FloatArray) -> BoolArray:
         """Return a mask (q,) of the fixed values at a border of their support."""
         if not self._has_own:
@@ -89,8 +94,7 @@ class GridProfiler:
         theta = self._naturals(near)
         theta[self._places] = held
         x = self._natural.to_unconstrained(theta)
-        coordinates = [own for own in self._profiled.coordinates if own is not None]
-        return np.asarray(np.isinf(x[coordinates]))
+        return np.asarray(np.isinf(x[self.own_coordinates]))
 
     def borders(self) -> list[float]:
         """Return both ends of the support of the one fixed value with its own coordinate."""
@@ -139,7 +143,7 @@ class GridProfiler:
     def _with_borders(self, x: FloatArray) -> tuple[float, FloatArray]:
         """Maximise with coordinates held at borders, from a point and from the optimum."""
         profiled = self._profiled
-        wanted = x[[own for own in profiled.coordinates if own is not None]]
+        wanted = x[self.own_coordinates]
         found = [
             solve_constrained(profiled, profiled.affine.find(z[self._active]), wanted)
             for z in (x, np.where(self._held, x, self._optimum))
@@ -180,7 +184,7 @@ class GridProfiler:
         if alone:
             theta[[self._places[i] for i in alone]] = held[alone]
             x = self._natural.to_unconstrained(theta)
-            wanted[alone] = x[[own for own in self._profiled.coordinates if own is not None]]
+            wanted[alone] = x[self.own_coordinates]
         return wanted
 
     def _is_border(self, here: Point) -> bool:

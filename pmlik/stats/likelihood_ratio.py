@@ -17,13 +17,14 @@ from pmlik.inference.find import find_MLE
 from pmlik.inference.options import check_count, check_switch, seed_of
 from pmlik.inference.prepare import prepared_of
 from pmlik.logp.points import read_numbers
-from pmlik.model.observations import observed_values
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.format import format_fixed, format_number
 from pmlik.results.point import PointEstimate
 from pmlik.results.table import Shown, Table
-from pmlik.stats.null_search import SETTLED, NullMaximum, NullSearch
+from pmlik.stats.chi_bar import chi_bar_sf, chi_bar_weights
+from pmlik.stats.nested import check_data, is_limit, null_of
+from pmlik.stats.null_search import NullMaximum, NullSearch
 from pmlik.stats.profile import mle_of, places_of
 
 type Tested = PointEstimate | Comparison | pm.Model
@@ -116,7 +117,7 @@ def likelihood_ratio_test(
         of parameters or derived quantities.
     boundary : bool, optional
         True if the null is on the boundary of the parameter space. Default: it is determined,
-        which works for ``null`` and for models that differ by one scalar parameter.
+        which works for ``null`` and for models that differ by up to five scalar parameters.
     bootstrap : int, optional
         Number of data sets simulated under the null, by which the p-value is taken instead.
     random_seed : int, optional
@@ -141,8 +142,11 @@ def likelihood_ratio_test(
     -----
     With one of the tested parameters on its boundary (a variance of zero) half of the null's
     distribution has a degree of freedom less: the 50:50 mixture of Self and Liang (1987),
-    doi:10.1080/01621459.1987.10478472, cases 5 and 6. With several on their boundaries the
-    weights depend on the model; the p-value is then the naive one, which is too large.
+    doi:10.1080/01621459.1987.10478472, cases 5 and 6. With several on their boundaries it is a
+    mixture of more, with weights from the observed information under the null: exact for up to
+    three (Shapiro 1985, doi:10.1093/biomet/72.1.133), from 20 000 draws for more. Where that
+    information is not positive definite the p-value is the naive one, which is too large, with
+    a note.
 
     Where a parameter drops out of the model under the null (``ed50`` where ``emax`` is zero) the
     statistic has no chi-square distribution (Davies 1987, doi:10.1093/biomet/74.1.33): the
@@ -204,20 +208,31 @@ def _test_null(
             "the support, or of quantities that depend on each other, have none."
         )
     n_border = found.n_border if boundary is None else int(boundary)
+    covariance = None
+    if boundary is None and n_border > 1 and not found.dropped.any():
+        with np.errstate(all="ignore"):
+            covariance = search.border_covariance(found, values)
     highest, under = mle.log_likelihood, found.log_likelihood
-    test = _record(text, highest, under, len(held), n_border, _notes(mle))
+    test = _record(text, highest, under, len(held), n_border, _notes(mle), covariance)
     if found.dropped.any():
-        problem = search.prepared.problem
-        direction = problem.values.jvp(search.prepared.start)(found.dropped.astype(float))
-        moved = direction[: problem.parameters.size] != 0
-        labels = tuple(np.array(problem.parameters.labels)[moved].tolist())
-        test = replace(
-            test,
-            p_value=np.nan,
-            reference="none: a parameter drops out of the model under the null",
-            flags=(Flag(FlagCode.DROPS_OUT, Severity.WARNING, labels, _BOOTSTRAP),),
-        )
+        test = _without_reference(test, search, found, _BOOTSTRAP)
     return cast(LikelihoodRatioTest, simulated(test, search, values, found))
+
+
+def _without_reference(
+    test: LikelihoodRatioTest, search: NullSearch, found: NullMaximum, action: str
+) -> LikelihoodRatioTest:
+    """Return the test with the flag that parameters drop out under the null."""
+    problem = search.prepared.problem
+    direction = problem.values.jvp(search.prepared.start)(found.dropped.astype(float))
+    moved = direction[: problem.parameters.size] != 0
+    labels = tuple(np.array(problem.parameters.labels)[moved].tolist())
+    return replace(
+        test,
+        p_value=np.nan,
+        reference="none: a parameter drops out of the model under the null",
+        flags=(Flag(FlagCode.DROPS_OUT, Severity.WARNING, labels, action),),
+    )
 
 
 def _simulated(
@@ -271,7 +286,7 @@ def _read_null(mle: PointEstimate, null: Mapping[str, Any]) -> dict[str, float]:
 def _test_nested(
     full: PointEstimate, reduced: PointEstimate, boundary: bool | None
 ) -> LikelihoodRatioTest:
-    _check_data(full, reduced)
+    check_data(full, reduced)
     df = full.n_parameters - reduced.n_parameters
     if df <= 0:
         raise NestingError(
@@ -294,68 +309,32 @@ def _test_nested(
         if name not in smaller.names
         for label in larger.labels_of(name)
     ]
-    if boundary is None:
-        boundary = len(extra) == 1 == df and _is_limit(full, reduced, extra[0])
+    search, found, values = None, NullMaximum(np.nan), np.zeros(0)
+    if len(extra) == df > 1:
+        search, found, values = null_of(full, reduced, extra)
+    n_border, covariance = found.n_border if boundary is None else int(boundary), None
+    if boundary is None and df == 1:
+        n_border = int(len(extra) == 1 and is_limit(full, reduced, extra[0]))
+    if boundary is None and n_border > 1 and search is not None:
+        with np.errstate(all="ignore"):
+            covariance = search.border_covariance(found, values)
     what = f"without {', '.join(extra)}" if extra else f"{df} parameters fewer"
-    return _record(
+    test = _record(
         f"the reduced model ({what})",
         full.log_likelihood,
         reduced.log_likelihood,
         df,
-        int(boundary),
+        n_border,
         (*_notes(full), "That the models are nested is assumed; their data are the same."),
+        covariance,
     )
-
-
-def _check_data(full: PointEstimate, reduced: PointEstimate) -> None:
-    """Refuse models of different data, and densities whose constants differ."""
-    loose = [prepared_of(e, "likelihood_ratio_test").unnormalised for e in (full, reduced)]
-    if set(loose[0]) != set(loose[1]):
-        names = ", ".join(sorted({*loose[0], *loose[1]}))
-        raise NestingError(
-            f"{names}: PyMC's density lacks its constant, so the log-likelihoods of the two models "
-            "can't be compared. Test a value on one model: null=."
-        )
-    if full.n_observations != reduced.n_observations:
-        raise NestingError(
-            f"The models are of different data: {full.n_observations} and "
-            f"{reduced.n_observations} observations."
-        )
-    mine, other = (
-        observed_values(prepared_of(e, "likelihood_ratio_test").problem.model)
-        for e in (full, reduced)
-    )
-    arrays = [[np.sort(np.ravel(a)) for _, a in sorted(d.items())] for d in (mine, other)]
-    if mine.keys() == other.keys():
-        differ = [name for name in mine if not _same(mine[name], other[name])]
-    else:
-        same = len(mine) == len(other) and all(map(_same, *arrays))
-        differ = [] if same else [*mine, *other]
-    if differ:
-        raise NestingError(
-            f"{', '.join(differ)}: the observed data of the two models differ. Likelihoods of "
-            "different data can't be compared."
-        )
-
-
-def _same(one: FloatArray, other: FloatArray) -> bool:
-    return one.size == other.size and bool(
-        np.array_equal(np.ravel(one), np.ravel(other), equal_nan=True)
-    )
-
-
-def _is_limit(full: PointEstimate, reduced: PointEstimate, label: str) -> bool:
-    """True if the reduced model is the full one with a parameter at a border of its support."""
-    inside = prepared_of(full, "likelihood_ratio_test").start
-    search = NullSearch.of(full, [places_of(full)[label]], inside)
-    if not search.profiler.has_own_coordinates:
-        return False
-    slack = SETTLED * (1 + abs(reduced.log_likelihood))
-    with np.errstate(all="ignore"):
-        return any(
-            abs(search.limit(np.array([border])).log_likelihood - reduced.log_likelihood) < slack
-            for border in search.profiler.borders()
-        )
+    if search is None or not found.dropped.any():
+        return test
+    null = {
+        larger.labels[place]: float(v)
+        for place, v in zip(search.profiler.places, values, strict=True)
+    }
+    return _without_reference(test, search, found, f"With null={null}, {_BOOTSTRAP}")
 
 
 def _notes(full: PointEstimate) -> tuple[str, ...]:
@@ -366,8 +345,15 @@ def _notes(full: PointEstimate) -> tuple[str, ...]:
 
 
 def _record(
-    null: str, highest: float, under: float, df: int, n_border: int, notes: tuple[str, ...]
+    null: str,
+    highest: float,
+    under: float,
+    df: int,
+    n_border: int,
+    notes: tuple[str, ...],
+    covariance: FloatArray | None = None,
 ) -> LikelihoodRatioTest:
+    """Return the record; ``covariance`` (n_border, n_border): of the values on the boundary."""
     statistic = max(0.0, 2 * (highest - under))
     if statistic < _ZERO:
         statistic = 0.0
@@ -379,6 +365,14 @@ def _record(
         reference = (
             f"50:50 mixture of chi-square with {df - 1} and {df} df, as the null is on the "
             "boundary of the parameter space"
+        )
+    elif covariance is not None:
+        weights = chi_bar_weights(covariance)
+        p_value = chi_bar_sf(statistic, weights, df - n_border)
+        shares = ", ".join(format_number(weight, 3) for weight in weights)
+        reference = (
+            f"mixture of chi-square with {df - n_border} to {df} df, as {n_border} values of the "
+            f"null are on the boundary of the parameter space; weights {shares}"
         )
     elif n_border > 1:
         notes = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.optimize.objective import Objective, SearchPoint
 from pmlik.optimize.result import select_result
 from pmlik.results.point import PointEstimate
+from pmlik.stats.chi_bar import border_covariance
 from pmlik.stats.refit_objective import RefitObjective
 
 # Searches under a null begin at this many starts at least.
@@ -55,20 +56,24 @@ class NullMaximum:
 class NullSearch:
     """Maxima of a model's log-likelihood with some values held.
 
-    ``profiler``: of those values. ``prepared``: the model of the MLE.
+    ``profiler``: of those values. ``prepared``: the model of the MLE, or that of simulated data.
     """
 
     profiler: GridProfiler
-    x: FloatArray
-    n_observations: int
+    mle: PointEstimate
     prepared: Prepared
+
+    @property
+    def x(self) -> FloatArray:
+        """The MLE (n,), unconstrained."""
+        return self.mle.unconstrained
 
     @classmethod
     def of(cls, mle: PointEstimate, places: Sequence[int], near: FloatArray) -> NullSearch:
         """Return the search with the values at some places held, from a point (n,) near."""
         prepared = prepared_of(mle, "likelihood_ratio_test")
         profiler = GridProfiler(prepared.natural, places, near)
-        return cls(profiler, mle.unconstrained, mle.n_observations, prepared)
+        return cls(profiler, mle, prepared)
 
     def maximum(self, values: FloatArray) -> NullMaximum:
         """Return the maximum under the null."""
@@ -125,7 +130,7 @@ class NullSearch:
         except StartError:
             return None
         result = select_result(
-            objective, ends, self.prepared.start[objective.active], self.n_observations
+            objective, ends, self.prepared.start[objective.active], self.mle.n_observations
         )
         optimum = result.optimum
         return replace(optimum, z=result.objective.expand(optimum.z)[objective.active])
@@ -141,6 +146,42 @@ class NullSearch:
                 whole, self.x, place
             )
         return dropped
+
+    def matching(
+        self, values: FloatArray, shared: Mapping[int, float], extra: Sequence[int], wanted: float
+    ) -> NullMaximum | None:
+        """Return the point of a smaller model, if its log-likelihood is that of this null.
+
+        ``shared``: its values, by their index. ``extra``: indices of those that it lacks: each is
+        held by the null or drops out. ``wanted``: the log-likelihood.
+        """
+        natural, n = self.prepared.natural, self.prepared.problem.parameters.size
+        theta = self.prepared.problem.values(self.prepared.start)[:n]
+        theta[list(shared)] = list(shared.values())
+        theta[self.profiler.places] = values
+        x = natural.to_unconstrained(theta)
+        x = np.where(np.isinf(x), np.sign(x) * _FAR[-1], x)
+        whole = self.prepared.problem.objective("mle", x)
+        value = whole.value_and_gradient(x[whole.active])[0]
+        if not abs(value + wanted) < SETTLED * (1 + abs(wanted)):
+            return None
+        left = [place for place in extra if place not in self.profiler.places]
+        own = NullSearch.of(self.mle, left, x).profiler.own_coordinates if left else []
+        if len(own) < len(left) or not all(_is_level(whole, x, place) for place in own):
+            return None
+        border = self.profiler.at_border(values, self.prepared.start)
+        dropped = np.isin(np.arange(len(x)), own)
+        return NullMaximum(-value, x, int(border.sum()), dropped)
+
+    def border_covariance(self, under: NullMaximum, values: FloatArray) -> FloatArray | None:
+        """Return the covariance of the values at a border of their support; None if unknown."""
+        border = self.profiler.at_border(values, self.prepared.start)
+        if under.x is None:
+            return None
+        whole = self.prepared.problem.objective("mle", under.x)
+        own = np.array(self.profiler.own_coordinates)[border]
+        places = [int(whole.active[:place].sum()) for place in own]
+        return border_covariance(whole, under.x[whole.active], places)
 
     def bootstrap(
         self, values: FloatArray, under: NullMaximum, n: int, seed: int, progressbar: bool

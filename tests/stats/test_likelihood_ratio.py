@@ -243,6 +243,14 @@ def test_a_dose_response_without_effect_has_no_half_effective_dose() -> None:
     assert [flag.code for flag in test.flags] == [pmlik.FlagCode.DROPS_OUT]
     assert test.flags[0].variables == ("ed50",)
     assert "Davies" in str(test)
+    with pm.Model() as flat:
+        base = pm.Normal("base", 0, 5)
+        pm.Normal("y", base, 0.5, observed=y.data)
+    nested = pmlik.likelihood_ratio_test(mle, flat, random_seed=1, progressbar=False)
+    assert nested.statistic == pytest.approx(test.statistic, abs=1e-5)
+    assert np.isnan(nested.p_value)
+    assert [flag.variables for flag in nested.flags] == [("ed50",)]
+    assert "null={'emax': 0.0}" in str(nested)
     simulated = pmlik.likelihood_ratio_test(
         mle, null={"emax": 0}, bootstrap=9, random_seed=1, progressbar=False
     )
