@@ -20,7 +20,7 @@ from pmlik.logp.batched import Batched
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.density import LogDensity
 from pmlik.model.graph import as_tensor, in_double_precision
-from pmlik.model.transform import factor_graphs, untransformed_model
+from pmlik.model.transform import TermsModel, factor_graphs, untransformed_model
 
 # A value on the boundary of the support belongs to it: before it is transformed it is moved
 # inside by this share.
@@ -34,9 +34,12 @@ class ConstrainedLikelihood:
 
     def __init__(self, problem: CompiledModel) -> None:
         self.problem = problem
-        self._model = untransformed_model(problem.model)
         self._mode = compile_mode(problem.backend)
         self._names = problem.parameters.names
+
+    @cached_property
+    def _model(self) -> TermsModel:
+        return untransformed_model(self.problem.model)
 
     @cached_property
     def _centre(self) -> FloatArray:

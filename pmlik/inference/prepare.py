@@ -26,6 +26,7 @@ from pmlik.inference.options import (
     check_var_names,
     seed_of,
 )
+from pmlik.inference.reuse import Kept, fingerprint
 from pmlik.inference.starts import usable_start
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.points import check_names, read_points
@@ -42,16 +43,22 @@ from pmlik.results.point import LatentModes, PointEstimate
 _FEW_HESSIANS = 5
 
 
+# Options that another problem is compiled for.
+_COMPILED_WITH = ("potentials", "backend", "latent", "parameters", "quadrature")
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A prepared model: it is compiled once for all estimates and evaluations.
 
     ``model``: a copy of the user's as it was then, with finite discrete latents summed out.
+    ``natural``: the likelihood as a function of constrained values.
     """
 
     model: pm.Model
     roles: Roles
     problem: CompiledModel
+    natural: ConstrainedLikelihood
     seed: int
     arguments: FitOptions
 
@@ -73,11 +80,6 @@ class Prepared:
     def unnormalised(self) -> tuple[str, ...]:
         """Terms of the likelihood whose density lacks its constant."""
         return unnormalised_terms(self.model, (*self.roles.observed, *self.roles.latents))
-
-    @cached_property
-    def natural(self) -> ConstrainedLikelihood:
-        """The likelihood as a function of constrained values."""
-        return ConstrainedLikelihood(self.problem)
 
     def latents_at(self, x: FloatArray) -> LatentModes | None:
         """Return the conditional modes of the latents at ``x`` (n,); None without latents."""
@@ -111,20 +113,25 @@ class Prepared:
         return usable_start(self.problem, self.seed)
 
 
+_KEPT = Kept()
+
+
 def prepare(arguments: FitOptions) -> Prepared:
-    """Read the model and compile it.
+    """Read the model and compile it, unless that was done and it is unchanged.
 
     Raises `ModelError` for models, names and seeds that are not supported.
     Raises `ValuesError` for a start that does not fit the model.
     """
-    given = snapshot(resolve_model(arguments.model))
-    arguments = replace(arguments, model=given)
-    model, summed = sum_out_discrete(given)
-    latent = arguments.latent
-    if summed and not isinstance(latent, str):
-        latent = [name for name in latent if name not in summed]
-    roles = read_roles(model, arguments.potentials, latent=latent, parameters=arguments.parameters)
-    roles = replace(roles, summed=summed)
+    user = resolve_model(arguments.model)
+    options = tuple(getattr(arguments, name) for name in _COMPILED_WITH)
+    state = fingerprint(user, repr(options))
+    known = _KEPT.find(user, state)
+    if known is None:
+        arguments = replace(arguments, model=snapshot(user))
+        model, roles = _read(arguments)
+    else:
+        arguments = replace(arguments, model=known.arguments.model)
+        model, roles = known.model, known.roles
     check_var_names(model, arguments.var_names)
     compile_mode(arguments.backend)
     check_count("n_starts", arguments.n_starts)
@@ -133,17 +140,34 @@ def prepare(arguments: FitOptions) -> Prepared:
         raise StartError(f"start: got {arguments.start!r}, need a mapping of names to values.")
     check_covariance(arguments.covariance_kind, arguments.cluster)
     seed = seed_of(arguments.random_seed)
-    problem = compile_model(
-        model,
-        roles,
-        potentials=arguments.potentials,
-        backend=arguments.backend,
-        quadrature=arguments.quadrature,
-    )
-    prepared = Prepared(model, roles, problem, seed, arguments)
+    if known is None:
+        problem = compile_model(
+            model,
+            roles,
+            potentials=arguments.potentials,
+            backend=arguments.backend,
+            quadrature=arguments.quadrature,
+        )
+        natural = ConstrainedLikelihood(problem)
+        prepared = Prepared(model, roles, problem, natural, seed, arguments)
+        _KEPT.keep(user, state, prepared)
+    else:
+        known.problem.likelihood.reset_cache()  # no digit depends on estimates made before
+        prepared = replace(known, seed=seed, arguments=arguments)
     if arguments.start:
-        return replace(prepared, problem=_start_from(prepared, arguments.start))
+        problem = _start_from(prepared, arguments.start)
+        return replace(prepared, problem=problem, natural=ConstrainedLikelihood(problem))
     return prepared
+
+
+def _read(arguments: FitOptions) -> tuple[pm.Model, Roles]:
+    """Return the model with its discrete latents summed out, and the roles of its variables."""
+    model, summed = sum_out_discrete(resolve_model(arguments.model))
+    latent = arguments.latent
+    if summed and not isinstance(latent, str):
+        latent = [name for name in latent if name not in summed]
+    roles = read_roles(model, arguments.potentials, latent=latent, parameters=arguments.parameters)
+    return model, replace(roles, summed=summed)
 
 
 def _prepare_again(pickled: bytes) -> Prepared:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache, partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pymc as pm
@@ -153,8 +154,20 @@ def list_starts(prepared: Prepared, kind: Kind, meter: Meter | None = None) -> l
     return starts + between + jitters[n:]
 
 
+# The points where `pm.find_MAP` stopped, by problem, kind and start.
+_FOUND: WeakKeyDictionary[CompiledModel, dict[Any, FloatArray | None]] = WeakKeyDictionary()
+
+
 def _from_find_MAP(prepared: Prepared, kind: Kind) -> FloatArray | None:
     """Return the point (n,) where `pm.find_MAP` stops on the objective of an estimate."""
+    known = _FOUND.setdefault(prepared.problem, {})
+    key = kind, bool(prepared.arguments.start), prepared.start.tobytes()
+    if key not in known:
+        known[key] = _run_find_MAP(prepared, kind)
+    return known[key]
+
+
+def _run_find_MAP(prepared: Prepared, kind: Kind) -> FloatArray | None:
     problem, start = prepared.problem, prepared.start
     terms = likelihood_terms(prepared.roles, prepared.potentials)
     if kind == "map":
