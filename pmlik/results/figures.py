@@ -206,8 +206,6 @@ _STYLE: Any = {
     "savefig.facecolor": "none",
     "font.size": 10.0,
 }
-# Names inside a figure come from what is drawn, so that two runs write the same page.
-_NAMES = {"svg.hashsalt": "pmlik"}
 
 
 def in_page_style() -> Any:
@@ -222,7 +220,7 @@ def to_svg(figure: Figure, description: str) -> Markup:
     """
     stream = StringIO()
     with (
-        mpl.rc_context(_NAMES),
+        mpl.rc_context({"svg.hashsalt": "pmlik"}),
         warnings.catch_warnings(),
     ):  # of glyphs
         warnings.simplefilter("ignore")
