@@ -46,7 +46,7 @@ from pmlik.optimize.convergence import gradient_error, gradient_error_at
 from pmlik.optimize.hessian import HessianEigen, HessianOperator, Variances
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.optimize.objective import LARGE_DATA, Kind, Objective, SearchPoint
-from pmlik.optimize.result import SearchResult, select_result
+from pmlik.optimize.result import PROBE, SearchResult, select_result
 from pmlik.results.directions import describe_direction, simplify
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd, Status
@@ -121,7 +121,8 @@ def _search_briefly(
         outcome = select_result(objective, reached, start, problem.n_observations)
         if outcome.unbounded:
             break
-    if objective.meter.stopped and not (outcome.unbounded or outcome.optimum.usable):
+    known = outcome.optimum.usable and PROBE not in objective.meter.stopped
+    if objective.meter.stopped and not (known or outcome.unbounded):
         raise OutOfWorkError
     return reached, outcome
 

@@ -73,7 +73,7 @@ def select_result(
     if chosen is not None:
         if probe:
             z = chosen.objective.place(chosen.optimum.z)
-            with _step(objective, "directions without bound", searched):
+            with _step(objective, PROBE, searched):
                 unbounded.update(
                     _probe_unbounded(objective, z, chosen.optimum, start, n_observations)
                 )
@@ -87,7 +87,7 @@ def select_result(
             runs=tuple((o, _number(o, clusters) + int(o.usable)) for o in reached),
         )
     if probe and best is not None:
-        with _step(objective, "directions without bound", searched):
+        with _step(objective, PROBE, searched):
             unbounded.update(_probe_unbounded(objective, best.z, best, start, n_observations))
     here = best or replace(reached[0], converged=False, contracted=False)
     return SearchResult(
@@ -99,6 +99,10 @@ def select_result(
         others=tuple(clusters[1:]),
         runs=tuple((o, _number(o, clusters)) for o in reached),
     )
+
+
+#: The name of the last step of a search.
+PROBE = "directions without bound"
 
 
 def _step(objective: Objective, name: str, searched: float) -> AbstractContextManager[None]:

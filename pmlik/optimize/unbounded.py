@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,9 @@ from pmlik.optimize.rounding import rounding_noise
 # Steps in logarithms of the distance; at the last, half of the digits of a double are left.
 _STEPS = (1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0)
 _MOST_PATHS = 8
+
+# With more coordinates a rough minimum is tried before an exact one along a scale, too.
+_FEW = 10
 _LEVEL = 1e-3
 
 # Of the objective per observation: the most that it rises in all, and in one unit of a step. Unless
@@ -68,14 +72,21 @@ def find_unbounded(
     ``start`` (k,): a point inside, from which coordinates on a border are followed.
     ``n_observations``: sets the rise of the objective after which a direction is given up.
     """
-    for path in _paths(objective, z, scale, start)[:_MOST_PATHS]:
+    paths = _paths(objective, z, scale, start)[:_MOST_PATHS]
+    follow = partial(_follow, objective, z, scale, n_observations)
+    left = list[_Path]()
+    for path in paths:
         # Roughly first: most paths lead nowhere, and second derivatives are expensive.
-        rough = (_minimize_roughly,) if objective.is_integral or not path.is_scale else ()
-        if all(
-            _falls(objective, z, scale, path, n_observations, minimizer)
-            for minimizer in (*rough, _minimize_exactly)
-        ):
-            yield path.place
+        decides = objective.is_integral or not path.is_scale
+        if not decides and len(z) <= _FEW:
+            left.append(path)
+            continue
+        falls, rise = follow(path, _minimize_roughly)
+        if falls and rise < 0 and not decides:
+            yield path.place  # however rough the minimum, it is below the optimum
+        elif falls or not decides:
+            left.append(path)
+    yield from (path.place for path in left if follow(path, _minimize_exactly)[0])
 
 
 def _paths(
@@ -147,15 +158,19 @@ def _minimize_roughly(restricted: AffineObjective, scale: FloatArray) -> tuple[f
     return float(found.fun), restricted.place(scale * found.x)
 
 
-def _falls(
+def _follow(
     objective: Objective,
     optimum: FloatArray,
     scale: FloatArray,
-    path: _Path,
     n_observations: int,
+    path: _Path,
     minimizer: _Minimizer,
-) -> bool:
-    """Return True if the objective, further out, keeps falling below the optimum."""
+) -> tuple[bool, float]:
+    """Follow a path outwards.
+
+    Returns: True if the objective, further out, keeps falling; how far it is above the optimum
+    there.
+    """
     held = np.arange(len(optimum)) == path.place
     level = objective.value_and_gradient(optimum)[0]
     z, before, last, slope, is_falling = optimum, 0.0, 0.0, np.inf, False
@@ -167,13 +182,13 @@ def _falls(
         rise = value - level
         gained = (rise - last) / (step - before)
         if rise > _MOST_RISE * n_observations + 100 or gained > _MOST_SLOPE * n_observations + 10:
-            return False
+            return False, rise
         if (path.is_scale or step > _LEVEL_UNTIL) and 0 < gained >= slope:
-            return False  # it gets ever steeper
+            return False, rise  # it gets ever steeper
         if max(abs(gained), abs(slope)) * step < _LEVEL:
-            return False  # it has converged at the border
+            return False, rise  # it has converged at the border
         if before and rounding_noise(objective, z, held[None] * 1.0) > _NOISY * abs(rise - last):
             break
         is_falling = gained < -FALLING and (rise < 0 or gained <= _GOES_ON * slope < 0)
         before, last, slope = step, rise, gained
-    return is_falling
+    return is_falling, last

@@ -30,7 +30,7 @@ from pmlik.results.curves import Curves
 from pmlik.results.draws import curves_of_draws
 from pmlik.results.files import as_path, check_replaceable, write_text
 from pmlik.results.findings import Finding, find_findings, select_findings
-from pmlik.results.flags import Flag, Severity
+from pmlik.results.flags import Flag, Severity, number_by_name
 from pmlik.results.html import render_page
 from pmlik.results.markup import to_latex, to_markdown
 from pmlik.results.point import PointEstimate
@@ -189,7 +189,7 @@ class Comparison(Shown):
         """Return the comparison as a table of strings."""
         return tabulate(self)
 
-    @property
+    @cached_property
     def headings(self) -> list[str]:
         """Headings of the cells of a row."""
         return headings_of(self)
@@ -214,11 +214,16 @@ class Comparison(Shown):
         A flag about everything belongs in each row only if it is an error.
         """
         names = {*scalars, *(label.split("[")[0] for label in scalars)}
+        places = {i for name in names for i in self._flags_by_name.get(name, ())}
         return [
             flag
-            for flag in self.flags
-            if (names & set(flag.variables) if flag.variables else flag.severity is Severity.ERROR)
+            for i, flag in enumerate(self.flags)
+            if i in places or (not flag.variables and flag.severity is Severity.ERROR)
         ]
+
+    @cached_property
+    def _flags_by_name(self) -> dict[str, list[int]]:
+        return number_by_name(self.flags)
 
     def leading_labels(self, most: int = 12) -> list[str]:
         """Return the scalars that matter most: those of the findings, then the others in order.
@@ -230,7 +235,7 @@ class Comparison(Shown):
         """
         found = [label for f in self.findings(all=True) for label in f.labels]
         constant = constant_rows(self.table)
-        known = sorted(self.table.index, key=lambda label: label in constant)
+        known = dict.fromkeys(sorted(self.table.index, key=lambda label: label in constant))
         return [label for label in dict.fromkeys([*found, *known]) if label in known][:most]
 
     def curves(self, label: str) -> Curves:

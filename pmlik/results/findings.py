@@ -86,6 +86,7 @@ class _Known(NamedTuple):
     ``intervals``: (lower, upper), by what the interval is called.
     ``median_error``: Monte Carlo standard errors of the posterior medians.
     ``latents``: rows of latents, and of what they move: the likelihood integrates over them.
+    ``boundary``: rows whose MLE is at a boundary.
     """
 
     comparison: Comparison
@@ -93,6 +94,7 @@ class _Known(NamedTuple):
     intervals: Mapping[str, Mapping[str, tuple[float, float]]]
     median_error: pd.Series
     latents: frozenset[str]
+    boundary: frozenset[str]
 
 
 def _look_up(comparison: Comparison) -> _Known:
@@ -106,7 +108,8 @@ def _look_up(comparison: Comparison) -> _Known:
         intervals[f"posterior ({prob})"] = bounds_of(comparison.posterior.interval)
     map_error, latents = labelled(comparison.map.std_error), _latent_labels(comparison)
     median_error = monte_carlo_error(comparison, "median")
-    return _Known(comparison, map_error, intervals, median_error, latents)
+    boundary = frozenset(comparison.mle.at_boundary)
+    return _Known(comparison, map_error, intervals, median_error, latents, boundary)
 
 
 def _latent_labels(comparison: Comparison) -> frozenset[str]:
@@ -273,7 +276,7 @@ def _shift_sentence(known: _Known, label: str) -> tuple[str, str, bool]:
     ]
     text += f", most of it {_REASONS[reason]} ({_signed(steps[reason])}"
     text += f"; {', '.join(others)})." if others else ")."
-    if label in known.comparison.mle.at_boundary:
+    if label in known.boundary:
         text += " The MLE sits on the boundary of the support, the mean can't."
     return text, reason, bool(lead >= error * sum(by_draws))
 

@@ -154,6 +154,15 @@ def name_few(names: Sequence[str], most: int = _MOST_NAMES) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def number_by_name(flags: Iterable[Flag]) -> dict[str, list[int]]:
+    """Return the places of the flags about each variable or label."""
+    found = dict[str, list[int]]()
+    for i, flag in enumerate(flags):
+        for name in flag.variables:
+            found.setdefault(name, []).append(i)
+    return found
+
+
 def raise_if_strict(flags: Iterable[Flag], strict: bool) -> None:
     """Raise `EstimationError` for the flags of severity ``error`` if ``strict``.
 

@@ -143,11 +143,12 @@ def _rows(
         for label in finding.labels
     }
     none: list[str] = []
-    differ = guard.make("marks", lambda: comparison.judgement.differing, none)
+    differ = set(guard.make("marks", lambda: comparison.judgement.differing, none))
+    columns = guard.make("columns", partial(_columns, comparison), none)
     made = [
         guard.make(
             f"row of {label}",
-            partial(_row, comparison, label, reasons.get(label, ""), label in differ),
+            partial(_row, comparison, label, columns, reasons.get(label, ""), label in differ),
             None,
         )
         for label in order
@@ -155,7 +156,9 @@ def _rows(
     return [row for row in made if row is not None]
 
 
-def _row(comparison: Comparison, label: str, reason: str, differ: bool) -> dict[str, Any] | None:
+def _row(
+    comparison: Comparison, label: str, columns: Sequence[str], reason: str, differ: bool
+) -> dict[str, Any] | None:
     cells = dict(zip(comparison.headings, comparison.cells(label), strict=True))
     cells[_REASON] = reason
     if "profile" in comparison.intervals:
@@ -163,7 +166,7 @@ def _row(comparison: Comparison, label: str, reason: str, differ: bool) -> dict[
     about = comparison.flags_about([label])
     return {
         "label": printable(label),
-        "cells": [cells[column] for column in _columns(comparison)],
+        "cells": [cells[column] for column in columns],
         "flags": [str(i) for i, flag in enumerate(comparison.flags, start=1) if flag in about],
         "differs": differ,
     }

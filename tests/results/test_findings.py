@@ -11,6 +11,7 @@ import pytest
 from oracles.records import RECORDS, WIDE, make_comparison, make_point, make_posterior, many, plain
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.format import MINUS, format_to
+from pmlik.results.point import PointEstimate
 
 
 def test_agreement_is_the_verdict_row_by_row() -> None:
@@ -32,6 +33,26 @@ def test_the_threshold_is_a_quarter_of_a_posterior_sd(shift: float) -> None:
     (finding,) = comparison.findings()
     assert (finding.reason == "agree") == (shift < 0.25)
     assert comparison.verdict == ("agree" if shift < 0.25 else "differ")
+
+
+def test_many_rows_are_looked_up_once_and_not_once_per_row(monkeypatch) -> None:
+    labels = [f"x[{i}]" for i in range(300)]
+    values, errors = dict.fromkeys(labels, 1.0), dict.fromkeys(labels, 0.5)
+    flag = Flag(FlagCode.HIGH_R_HAT, Severity.WARNING, tuple(labels))
+    comparison = make_comparison(
+        make_point("mle", values, errors),
+        make_point("map", values, errors),
+        make_posterior(dict.fromkeys(labels, 3.0), errors),
+    )
+    comparison = replace(comparison, flags=(flag,))
+    looked, plain_one = [], PointEstimate.labels_at
+    monkeypatch.setattr(
+        PointEstimate, "labels_at", lambda self, *s: looked.append(s) or plain_one(self, *s)
+    )
+    assert len([f for f in comparison.findings(all=True) if f.reason != "not trusted"]) >= 300
+    assert len(looked) < 10
+    assert comparison.flags_about(["x[17]"]) == [flag]
+    assert comparison.flags_about(["y"]) == []
 
 
 @pytest.mark.parametrize("ratio", [0.79, 0.81, 1.24, 1.26])
