@@ -65,6 +65,7 @@ from pmlik.results.merge import merge_estimates
 from pmlik.results.point import PointEstimate
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.references import add_reference, check_reference
+from pmlik.stats.afterwards import StatsVerbs
 from pmlik.stats.attribution import explain
 from pmlik.stats.curves import curves_of, keep_curves
 from pmlik.stats.fitted import keep_extras
@@ -442,7 +443,7 @@ def _add_extras(comparison: Comparison, options: CompareOptions, stages: Stages)
         extras = partial(keep_extras, comparison, max(EXTRAS, share))
         text = "Computing the shares of data and prior"
         comparison = stages.run("data and prior", text, extras, lambda: comparison)
-    background = replace(comparison.background, compute_curves=curves_of)
+    background = replace(comparison.background, compute_curves=curves_of, verbs=StatsVerbs())
     flags = (*comparison.flags, *stages.flags)
     return replace(
         comparison, background=background, flags=flags, timings=dict(stages.clock.seconds)

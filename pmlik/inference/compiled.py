@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pymc as pm
@@ -18,6 +18,7 @@ from pmlik.errors import ModelError
 from pmlik.labels import ParameterSpace
 from pmlik.logp.compile import compile_mode
 from pmlik.logp.density import LogDensity
+from pmlik.logp.quantities import ExtendedValues, Quantities
 from pmlik.logp.transforms import ConstrainedValues
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.marginal.integrand import Integrand
@@ -70,7 +71,7 @@ class CompiledModel:
     pinned: BoolArray
     likelihood: LogDensity | MarginalLogLikelihood
     prior: LogDensity
-    values: ConstrainedValues
+    values: ConstrainedValues | ExtendedValues
     model: TermsModel
     backend: str | None
 
@@ -135,6 +136,30 @@ def compile_model(
     if backend is None and not _is_vectorised(problem) and _work_ahead(problem) > COMPILE:
         return _assemble(clone, roles, potentials, "numba", quadrature)
     return problem
+
+
+class Addition(NamedTuple):
+    """Quantities beside a model's own, and the length of a standard error per coordinate (n,)."""
+
+    quantities: Quantities
+    widths: FloatArray
+
+
+def add_quantities(problem: CompiledModel, addition: Addition) -> CompiledModel:
+    """Return the compiled model with quantities among its derived ones, the last of them."""
+    quantities, derived = addition.quantities, problem.derived
+    spaces = problem.parameters, derived
+    space = quantities.space
+    return replace(
+        problem,
+        values=ExtendedValues(problem.values, spaces, quantities, addition.widths),
+        derived=ParameterSpace(
+            names=derived.names + space.names,
+            shapes=derived.shapes + space.shapes,
+            dims=derived.dims + space.dims,
+            coords={**derived.coords, **space.coords},
+        ),
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -290,7 +290,7 @@ def _informed(fit: PointFit) -> dict[str, list[str]]:
     spaces = (problem.parameters, problem.derived)
     owners = [name for space in spaces for name in space.names for _ in space.labels_of(name)]
     used = {name for name, u in zip(owners, fit.unused, strict=True) if not u}
-    absent = {name for name, u in zip(owners, fit.unused, strict=True) if u}
+    absent = {n for n, u in zip(owners, fit.unused, strict=True) if u and n in model.named_vars}
     told = {}
     for name in absent:
         above = set(ancestors([model[name]]))

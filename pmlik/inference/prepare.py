@@ -15,7 +15,7 @@ import xarray as xr
 from pmlik._summaries import is_constant
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.errors import StartError, ValuesError
-from pmlik.inference.compiled import CompiledModel, compile_model
+from pmlik.inference.compiled import Addition, CompiledModel, add_quantities, compile_model
 from pmlik.inference.natural import ConstrainedLikelihood
 from pmlik.inference.options import (
     JOINT_STARTS,
@@ -53,6 +53,7 @@ class Prepared:
 
     ``model``: a copy of the user's as it was then, with finite discrete latents summed out.
     ``natural``: the likelihood as a function of constrained values.
+    ``added``: quantities that were added to the model's own, in order.
     """
 
     model: pm.Model
@@ -61,10 +62,22 @@ class Prepared:
     natural: ConstrainedLikelihood
     seed: int
     arguments: FitOptions
+    added: tuple[Addition, ...] = ()
+
+    def with_quantities(self, *added: Addition) -> Prepared:
+        """Return the same with quantities among the derived ones of its compiled model."""
+        if not added:
+            return self
+        problem = self.problem
+        for addition in added:
+            problem = add_quantities(problem, addition)
+        natural = ConstrainedLikelihood(problem)
+        return replace(self, problem=problem, natural=natural, added=(*self.added, *added))
 
     def __reduce__(self) -> tuple[Callable[[bytes], Prepared], tuple[bytes]]:
         """Return the way to pickle it: the model and the options, compiled anew on loading."""
-        return _prepare_again, (cloudpickle.dumps(replace(self.arguments, progressbar=False)),)
+        arguments = replace(self.arguments, progressbar=False)
+        return _prepare_again, (cloudpickle.dumps((arguments, self.added)),)
 
     @property
     def potentials(self) -> Potentials:
@@ -105,7 +118,7 @@ class Prepared:
         steps = np.repeat([0.01, 0.1, 1.0, 2.0], 4)[:, None]
         points = self.start + steps * random.normal(size=(len(steps), len(self.start)))
         with np.errstate(all="ignore"):
-            return is_constant(np.array([self.problem.values(x) for x in points]))
+            return is_constant(self.problem.values.rows(points))
 
     @cached_property
     def start(self) -> FloatArray:
@@ -171,7 +184,8 @@ def _read(arguments: FitOptions) -> tuple[pm.Model, Roles]:
 
 
 def _prepare_again(pickled: bytes) -> Prepared:
-    return prepare(cloudpickle.loads(pickled))
+    arguments, added = cloudpickle.loads(pickled)
+    return prepare(arguments).with_quantities(*added)
 
 
 def prepared_of(estimate: PointEstimate, purpose: str) -> Prepared:

@@ -74,7 +74,7 @@ def summarize_posterior(
     draws = numeric_posterior(tree, names)
     try:
         circles = {n: c for n, c in find_circles(model).items() if n in draws}
-        return _summarize(tree, draws, circles, kind, prob, n_requested)
+        return summarize_draws(tree, draws, circles, kind, prob, n_requested)
     except Exception as error:  # noqa: BLE001 - a failed summary must not lose the draws
         flag = Flag(FlagCode.NO_SUMMARY, Severity.ERROR, (), "", f"{describe_failure(error)}.")
         nothing = xr.full_like(draws.isel(chain=0, draw=0, drop=True), np.nan)
@@ -84,7 +84,7 @@ def summarize_posterior(
         return PosteriorEstimate(tree, nothing, nothing, interval, unknown, (flag,))
 
 
-def _summarize(
+def summarize_draws(
     tree: xr.DataTree,
     draws: xr.Dataset,
     circles: Mapping[str, Circle],
@@ -92,6 +92,10 @@ def _summarize(
     prob: float,
     n_requested: int,
 ) -> PosteriorEstimate:
+    """Return means, standard deviations, intervals and convergence of draws, with flags.
+
+    ``circles``: the turn of each circular variable. ``n_requested``: draws per chain.
+    """
     draws = unwind(draws, circles)
     varying = _varying(draws)
     convergence = measure_convergence(varying)

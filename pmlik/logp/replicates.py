@@ -16,6 +16,7 @@ from pmlik._typing import FloatArray
 from pmlik.logp.batched import compile_vectorized
 from pmlik.logp.compile import compile_quiet
 from pmlik.logp.density import MANY, LogDensity
+from pmlik.logp.quantities import ExtendedValues
 from pmlik.logp.sparsity import SparsityPattern, find_pattern
 from pmlik.logp.transforms import ConstrainedValues
 from pmlik.model.transform import TermsModel
@@ -39,7 +40,7 @@ class Replicated:
     def __init__(
         self,
         densities: Sequence[LogDensity],
-        values: ConstrainedValues,
+        values: ConstrainedValues | ExtendedValues,
         inputs: Sequence[Any],
         model: TermsModel,
         mode: Mode,
@@ -99,7 +100,7 @@ class Replicated:
         b = len(points)
         parts = self._constrained(points)
         wide = [np.broadcast_to(p, (b, *np.shape(p)[1:])).reshape(b, -1) for p in parts]
-        return np.concatenate([np.zeros((b, 0)), *wide], axis=1)
+        return self._values.complete(np.concatenate([np.zeros((b, 0)), *wide], axis=1))
 
     @property
     def width(self) -> int:

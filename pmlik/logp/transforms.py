@@ -72,6 +72,14 @@ class ConstrainedValues:
         """Return all values (m,)."""
         return np.concatenate([np.zeros(0), *(array.ravel() for array in self.arrays(x))])
 
+    def rows(self, points: FloatArray) -> FloatArray:
+        """Return all values (b, m) of points (b, n)."""
+        return np.array([self(x) for x in points])
+
+    def complete(self, rows: FloatArray) -> FloatArray:
+        """Return the values of graphs (b, m), which are all that there are."""
+        return rows
+
     def are_parameters(self, x: FloatArray) -> BoolArray:
         """Return a mask (m,) of the values that are parameters: the first ones."""
         arrays = self.arrays(x)

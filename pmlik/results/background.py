@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import xarray as xr
 
+from pmlik.results.afterwards import Verbs
 from pmlik.results.attribution import Attribution
 from pmlik.results.curves import Curves
 from pmlik.results.information import InformationShares
@@ -76,6 +77,8 @@ class Background:
         str.
     compute_curves : callable, optional
         Computes the curves of a scalar that are not kept; None in a comparison that was loaded.
+    verbs : Verbs, optional
+        Compute what is asked after the fit; None in a comparison that was loaded.
     """
 
     attribution: Attribution | None = None
@@ -85,3 +88,4 @@ class Background:
     call: str = ""
     extras: Mapping[str, Extra] = field(default_factory=dict)
     compute_curves: ComputeCurves | None = field(default=None, repr=False)
+    verbs: Verbs | None = field(default=None, repr=False)

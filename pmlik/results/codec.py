@@ -15,7 +15,7 @@ import xarray as xr
 type Groups = dict[str, xr.Dataset]
 
 # Not kept: compiled functions.
-_LEFT_OUT = {"prepared", "compute_curves"}
+_LEFT_OUT = {"prepared", "compute_curves", "verbs"}
 
 #: The group of all arrays without labels.
 ARRAYS = "arrays"

@@ -16,6 +16,7 @@ from pmlik._summaries import Circle
 from pmlik.errors import ValuesError
 from pmlik.labels import circles_by_label, labelled, select_variables
 from pmlik.results import storage
+from pmlik.results.afterwards import Afterwards
 from pmlik.results.attribution import Attribution
 from pmlik.results.background import Background
 from pmlik.results.comparison_table import (
@@ -43,7 +44,7 @@ PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison(Shown):
+class Comparison(Shown, Afterwards):
     """MLE, MAP and posterior of one model.
 
     Parameters

@@ -221,6 +221,7 @@ def bootstrap(
         units=units,
         seed=seed,
         regular=not estimate.at_boundary,
+        added=prepared.added,
     )
     with counting(progressbar, f"{kind.capitalize()} bootstrap", n) as advance:
         refits = refit_all(plan, prepared, n, executor, advance)

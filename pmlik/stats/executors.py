@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from pmlik._typing import FloatArray
 from pmlik.errors import ModelError
+from pmlik.inference.compiled import Addition
 from pmlik.inference.options import FitOptions
 from pmlik.inference.prepare import Prepared, prepare
 from pmlik.inference.simulate import Simulate, simulator
@@ -56,6 +57,7 @@ class BootstrapPlan:
     ``units``: the units that are resampled; None for a parametric bootstrap.
     ``regular``: True if the estimate is an optimum inside the support, and not a limit.
     ``together``: True if many replicates can be refitted at once; None if that is not known yet.
+    ``added``: quantities beside the model's own.
     """
 
     arguments: FitOptions
@@ -68,6 +70,7 @@ class BootstrapPlan:
     seed: int
     regular: bool = True
     together: bool | None = None
+    added: tuple[Addition, ...] = ()
 
     def draw_weights(self, i: int) -> FloatArray:
         """Return the weights (u,) of the units in replicate ``i``.
@@ -154,7 +157,7 @@ def _on_worker(token: str, payload: bytes, process: int, numbers: range, n: int)
                 threadpool_limits(1)
             plan, registrations = cloudpickle.loads(payload)
             register(registrations)
-            _WORKER.worker = _Worker(plan, prepare(plan.arguments))
+            _WORKER.worker = _Worker(plan, prepare(plan.arguments).with_quantities(*plan.added))
             _WORKER.worker.warm_up()
             _WORKER.token = token
     return [_WORKER.worker.block(number, n) for number in numbers]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pmlik._typing import FloatArray
 from pmlik.inference.compiled import compile_open_model
+from pmlik.inference.natural import ConstrainedLikelihood
 from pmlik.inference.prepare import Prepared
 from pmlik.optimize.objective import Kind, Objective
 from pmlik.stats.refit_status import Refit, RefitStatus
@@ -51,7 +52,10 @@ class RefitObjective:
             backend=prepared.problem.backend,
             quadrature=prepared.arguments.quadrature,
         )
-        problem, likelihood = opened.problem, opened.problem.likelihood
+        natural = ConstrainedLikelihood(opened.problem)  # of the data that are set
+        plain = replace(prepared, problem=opened.problem, natural=natural, added=())
+        self.prepared = plain.with_quantities(*prepared.added)
+        problem, likelihood = self.prepared.problem, opened.problem.likelihood
         self.inputs: dict[str, Any] = dict(opened.data)
         if weights is not None:
             self.inputs = {
@@ -62,7 +66,6 @@ class RefitObjective:
         prior = (problem.prior,) if kind == "map" else ()
         self.objective = Objective((likelihood, *prior), problem.values, start)
         self.problem, self.likelihood = problem, likelihood
-        self.prepared = replace(prepared, problem=problem)
         self.estimated = prepared.problem
         self.kind, self.x, self.is_regular = kind, x, regular
         self._hessian_of_integral: FloatArray | None = None

@@ -1,0 +1,14 @@
+"""The verbs that a comparison offers after the fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pmlik.stats.derived import derive
+
+
+@dataclass(frozen=True)
+class StatsVerbs:
+    """The functions of this room by the names of the comparison's methods."""
+
+    derive = staticmethod(derive)
