@@ -10,7 +10,6 @@ import xarray as xr
 from pmlik.errors import ValuesError
 
 if TYPE_CHECKING:
-    from pmlik.results.background import Background
     from pmlik.results.comparison import Comparison
 
 
@@ -33,8 +32,6 @@ class Verbs(Protocol):
 
 class Afterwards:
     """The part of a `Comparison` that asks for more than it holds."""
-
-    background: Background
 
     def derive(
         self,
@@ -96,10 +93,11 @@ class Afterwards:
 
     def _verbs(self, purpose: str) -> tuple[Comparison, Verbs]:
         """Return the comparison and its verbs; raise `ValuesError` without its model."""
-        verbs = self.background.verbs
+        comparison = cast("Comparison", self)
+        verbs = comparison.background.verbs
         if verbs is None:
             raise ValuesError(
                 f"{purpose}: the comparison is without its compiled model, which a file does not "
                 "keep."
             )
-        return cast("Comparison", self), verbs
+        return comparison, verbs
