@@ -49,6 +49,7 @@ from pmlik.plots.comparison import plot_attribution, plot_compare, plot_forest
 from pmlik.plots.profile import plot_waterfall
 from pmlik.results.comparison import Comparison
 from pmlik.results.flags import Flag, FlagCode, Severity
+from pmlik.results.hypotheses import Hypotheses
 from pmlik.results.information import InformationShares
 from pmlik.results.point import Certificate, PointEstimate, Status
 from pmlik.results.posterior import PosteriorEstimate
@@ -70,6 +71,7 @@ __all__ = [
     "FileError",
     "Flag",
     "FlagCode",
+    "Hypotheses",
     "InformationShares",
     "Likelihood",
     "ModelComparison",

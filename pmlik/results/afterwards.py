@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import xarray as xr
 
@@ -11,6 +11,7 @@ from pmlik.errors import ValuesError
 
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
+    from pmlik.results.hypotheses import Hypotheses
 
 
 #: Functions of labelled values, or expressions of labels, by the names of their results.
@@ -28,6 +29,15 @@ class Verbs(Protocol):
         profile: bool,
         progressbar: bool,
     ) -> Comparison: ...
+
+    def hypothesis(  # noqa: D102
+        self,
+        comparison: Comparison,
+        hypotheses: str | Sequence[str],
+        *,
+        method: Literal["wald", "lr"],
+        rope: float | tuple[float, float] | None,
+    ) -> Hypotheses: ...
 
 
 class Afterwards:
@@ -90,6 +100,54 @@ class Afterwards:
         """
         comparison, verbs = self._verbs("derive")
         return verbs.derive(comparison, functions, profile=profile, progressbar=progressbar)
+
+    def hypothesis(
+        self,
+        hypotheses: str | Sequence[str],
+        *,
+        method: Literal["wald", "lr"] = "wald",
+        rope: float | tuple[float, float] | None = None,
+    ) -> Hypotheses:
+        """Return what likelihood and posterior say of hypotheses, a row for each.
+
+        Parameters
+        ----------
+        hypotheses : str or sequence of str
+            Such as ``"beta[age] = 0"``, ``"a - b = 0"``, ``"sigma > 1"``: labels of scalars,
+            numbers, ``+ - * / **``, brackets and functions such as ``exp``.
+        method : {"wald", "lr"}
+            ``"lr"`` adds the likelihood-ratio test, see `likelihood_ratio_test`; of an
+            inequality by the signed root of the statistic.
+        rope : float or (float, float), optional
+            The region of practical equivalence of the left minus the right side: its half
+            width around zero, or both ends.
+
+        Returns
+        -------
+        Hypotheses
+            The p-value of an equation is two-sided. That of an inequality is one-sided, of the
+            null that it does not hold: small where the data speak for it.
+
+        Raises
+        ------
+        ValuesError
+            For names that are not there, what is no hypothesis, and what is not scalar.
+
+        Examples
+        --------
+        >>> import pymc as pm, pmlik
+        >>> with pm.Model() as model:
+        ...     p = pm.Beta("p", 2, 2)
+        ...     y = pm.Binomial("y", n=10, p=p, observed=2)
+        >>> comparison = pmlik.compare(model, sample=False, extras=False, progressbar=False)
+        >>> found = comparison.hypothesis("p = 0.5", method="lr")
+        >>> found.table[["z", "p-value", "LR", "p-value LR"]].round(4)
+                         z  p-value      LR  p-value LR
+        hypothesis
+        p = 0.5    -2.3717   0.0177  3.8549      0.0496
+        """
+        comparison, verbs = self._verbs("hypothesis")
+        return verbs.hypothesis(comparison, hypotheses, method=method, rope=rope)
 
     def _verbs(self, purpose: str) -> tuple[Comparison, Verbs]:
         """Return the comparison and its verbs; raise `ValuesError` without its model."""

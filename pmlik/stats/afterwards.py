@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pmlik.stats.derived import derive
+from pmlik.stats.hypothesis import weigh_hypotheses
 
 
 @dataclass(frozen=True)
@@ -12,3 +13,4 @@ class StatsVerbs:
     """The functions of this room by the names of the comparison's methods."""
 
     derive = staticmethod(derive)
+    hypothesis = staticmethod(weigh_hypotheses)

@@ -48,7 +48,20 @@ def derive(
 ) -> Comparison:
     """Return a comparison with further rows, see `Comparison.derive`."""
     check_switch("profile", profile, ValuesError)
-    added = _read(comparison, functions)
+    return _add(comparison, _read(comparison, functions), profile, progressbar)
+
+
+def add_functions(comparison: Comparison, functions: Mapping[str, Function]) -> Comparison:
+    """Return a comparison with further rows, of any name."""
+    return _add(comparison, _split(comparison, functions), False, False)
+
+
+def extend_mle(mle: PointEstimate, functions: Mapping[str, Function]) -> PointEstimate:
+    """Return an MLE with quantities beside the others."""
+    return _extend(mle, Quantities.of(functions, mle.values, mle.values))
+
+
+def _add(comparison: Comparison, added: _Added, profile: bool, progressbar: bool) -> Comparison:
     mle, map_estimate = (_extend(e, added.of_parameters) for e in (comparison.mle, comparison.map))
     joint = None if comparison.joint is None else _extend(comparison.joint, added.everything)
     posterior = None
@@ -81,9 +94,7 @@ def _read(
     """Return the functions with the shapes of their results; refuse what can't be a row."""
     if not isinstance(functions, Mapping) or not functions:
         raise ValuesError(f"functions: got {functions!r}, need a mapping of names to functions.")
-    values, draws = comparison.mle.values, _draws(comparison.posterior)
-    one = xr.Dataset() if draws is None else draws.isel(chain=0, draw=0, drop=True)
-    everything = one.assign({n: a for n, a in values.data_vars.items() if n not in one})
+    everything = known_values(comparison)
     read: dict[str, Function] = {}
     for name, function in functions.items():
         if not isinstance(name, str) or not name.strip() or "[" in name:
@@ -95,7 +106,20 @@ def _read(
         if not callable(function):
             raise ValuesError(f"{name}: got {function!r}, need a function or an expression.")
         read[name] = function
-    whole = Quantities.of(read, everything, everything.merge(comparison.dataset[[]]))
+    return _split(comparison, read)
+
+
+def known_values(comparison: Comparison) -> xr.Dataset:
+    """Return one value of each variable of the estimates and the draws."""
+    values, draws = comparison.mle.values, _draws(comparison.posterior)
+    one = xr.Dataset() if draws is None else draws.isel(chain=0, draw=0, drop=True)
+    return one.assign({n: a for n, a in values.data_vars.items() if n not in one})
+
+
+def _split(comparison: Comparison, read: Mapping[str, Function]) -> _Added:
+    """Return the functions, those of the parameters apart."""
+    values, everything = comparison.mle.values, known_values(comparison)
+    whole = Quantities.of(read, everything, everything)
     latent = [n for n in read if _needs_more({n: read[n]}, values, everything)]
     kept = {n: f for n, f in read.items() if n not in latent}
     mine = whole.select(list(kept)) if kept else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -50,7 +50,7 @@ _GRAMMAR = (
     f"{', '.join(_FUNCTIONS)}."
 )
 
-#: A function of labelled values, and the way in which a hypothesis compares it with zero.
+#: The way in which a hypothesis compares a quantity with a number.
 Relation = Literal["=", "<", ">"]
 _RELATION = re.compile(r"<=|>=|==|!=|=|<|>")
 _BRACKETED = re.compile(r"[^\W\d]\w*\s*\[[^\]]*\]")
@@ -77,16 +77,17 @@ class _Element:
 class Hypothesis:
     """A hypothesis about one scalar.
 
-    ``text``: as it was written. ``difference``: left minus right side, from labelled values.
-    ``relation``: how the difference compares with zero.
-    ``label``, ``value``: set if it is one label against one number.
+    ``text``: as it was written. ``contrast``: what is compared, and ``value``: with which number.
+    ``function``: of the contrast, from labelled values. ``relation``: of contrast to value.
+    ``label``: set if the contrast is a single label.
     """
 
     text: str
-    difference: Callable[[xr.Dataset], Any]
+    contrast: str
+    value: float
+    function: Callable[[xr.Dataset], Any]
     relation: Relation
     label: str | None = None
-    value: float = np.nan
 
 
 def read_hypothesis(text: str, values: xr.Dataset) -> Hypothesis:
@@ -102,18 +103,51 @@ def read_hypothesis(text: str, values: xr.Dataset) -> Hypothesis:
             f"{text!r}: a hypothesis has one =, < or > with an expression on each side, such as "
             "'beta[age] = 0' or 'sigma > 1'."
         )
-    left, right = (_parse(side, text, elements, values) for side in _RELATION.split(short))
+    sides = [" ".join(side.split()) for side in _RELATION.split(short)]
+    left, right = (_parse(side, text, elements, values) for side in sides)
+    if not _names(left) | _names(right):
+        raise ValuesError(f"{text!r}: it is about no quantity of the model.")
     relation: Relation = "=" if signs[0][:1] == "=" else signs[0][0]
-    label, value = None, np.nan
-    sides = [side.strip() for side in _RELATION.split(short)]
-    if sides[0] in elements and not _names(right):
-        label, value = elements[sides[0]][0], float(_evaluate(right, {}, values))
+    label = elements[sides[0]][0] if sides[0] in elements and not _names(right) else None
     known = {key: element for key, (_, element) in elements.items()}
+    value = 0.0 if _names(right) else float(_evaluate(right, {}, values))
+    compared: ast.expr = ast.BinOp(left, ast.Sub(), right) if _names(right) else left
+    written = [re.sub(r"label_\d+_", lambda m: elements[m[0]][0], side) for side in sides]
+    contrast = f"{written[0]} - ({written[1]})" if _names(right) else written[0]
+    function = partial(_evaluate, compared, known)
+    return Hypothesis(" ".join(text.split()), contrast, value, function, relation, label)
 
-    def difference(at: xr.Dataset) -> Any:
-        return _evaluate(left, known, at) - _evaluate(right, known, at)
 
-    return Hypothesis(" ".join(text.split()), difference, relation, label, value)
+# A variable of any shape against one number.
+_WHOLE = re.compile(r"\s*([^\W\d]\w*)\s*==?\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*")
+
+
+def read_null(
+    null: str | Sequence[str], values: xr.Dataset
+) -> tuple[dict[str, float], dict[str, Callable[[xr.Dataset], Any]]]:
+    """Return values by name, label or contrast, and the functions of the contrasts.
+
+    ``null``: hypotheses with ``=``; one about a variable is about all its elements.
+    Raises `ValuesError` for anything else.
+    """
+    held: dict[str, float] = {}
+    functions: dict[str, Callable[[xr.Dataset], Any]] = {}
+    for text in [null] if isinstance(null, str) else null:
+        _check_text(text)
+        whole = _WHOLE.fullmatch(text)
+        if whole is not None and whole[1] in values.data_vars:
+            name, value = whole[1], float(whole[2])
+        else:
+            read = read_hypothesis(text, values)
+            if read.relation != "=":
+                raise ValuesError(f"null: {text!r} has no =, so it fixes no value.")
+            name, value = read.label or read.contrast, read.value
+            if read.label is None:
+                functions[name] = read.function
+        if name in held:
+            raise ValuesError(f"null: {name} has a value already.")
+        held[name] = value
+    return held, functions
 
 
 def read_expression(text: str, values: xr.Dataset) -> Callable[[xr.Dataset], Any]:

@@ -23,6 +23,8 @@ from pmlik.results.format import format_fixed, format_number
 from pmlik.results.point import PointEstimate
 from pmlik.results.table import Shown, Table
 from pmlik.stats.chi_bar import chi_bar_sf, chi_bar_weights
+from pmlik.stats.derived import extend_mle
+from pmlik.stats.expressions import read_null
 from pmlik.stats.nested import check_data, is_limit, null_of
 from pmlik.stats.null_search import NullMaximum, NullSearch
 from pmlik.stats.profile import mle_of, places_of
@@ -97,7 +99,7 @@ def likelihood_ratio_test(
     full: Tested,
     reduced: Tested | None = None,
     *,
-    null: Mapping[str, Any] | None = None,
+    null: Mapping[str, Any] | str | Sequence[str] | None = None,
     boundary: bool | None = None,
     bootstrap: int = 0,
     random_seed: int | None = None,
@@ -111,10 +113,10 @@ def likelihood_ratio_test(
         The larger model; a pm.Model is estimated first.
     reduced : PointEstimate, Comparison or pm.Model, optional
         The smaller one.
-    null : mapping, optional
+    null : mapping, str or sequence of str, optional
         Instead of ``reduced``: values, in natural units, by the name of a variable
         (``{"beta": 0}``: all its elements) or the label of an element (``{"beta[age]": 0}``),
-        of parameters or derived quantities.
+        of parameters or derived quantities; or equations of expressions, as ``"a - b = 0"``.
     boundary : bool, optional
         True if the null is on the boundary of the parameter space. Default: it is determined,
         which works for ``null`` and for models that differ by up to five scalar parameters.
@@ -173,8 +175,11 @@ def likelihood_ratio_test(
             raise ValuesError("bootstrap: data are simulated under null={...} alone.")
     larger = _estimate(full, random_seed, progressbar)
     if null is not None:
+        larger, values = (
+            (larger, null) if isinstance(null, Mapping) else _read_equations(larger, null)
+        )
         simulated = partial(_simulated, n=bootstrap, seed=random_seed, progressbar=progressbar)
-        return _test_null(larger, null, boundary, simulated)
+        return _test_null(larger, values, boundary, simulated)
     assert reduced is not None
     return _test_nested(larger, _estimate(reduced, random_seed, progressbar), boundary)
 
@@ -188,6 +193,16 @@ def _estimate(tested: Tested, random_seed: int | None, progressbar: bool) -> Poi
         reasons = [str(flag) for flag in mle.flags if flag.severity is Severity.ERROR]
         raise EstimationError(f"The likelihood has no certified maximum. {' '.join(reasons)}")
     return mle
+
+
+def _read_equations(
+    mle: PointEstimate, null: str | Sequence[str]
+) -> tuple[PointEstimate, dict[str, float]]:
+    """Return the MLE with the contrasts of equations, and their values."""
+    if not isinstance(null, str | Sequence):
+        raise ValuesError(f"null: got {null!r}, need a mapping of names to values, or equations.")
+    held, functions = read_null(null, mle.values)
+    return (extend_mle(mle, functions) if functions else mle), dict(held)
 
 
 def _test_null(

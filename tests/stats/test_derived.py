@@ -220,3 +220,12 @@ def test_what_is_no_quantity_is_refused(breaks, functions, words) -> None:
     with pytest.raises(pmlik.ValuesError) as error:
         breaks.derive(functions)
     assert re.search(words, str(error.value)), str(error.value)
+
+
+def test_the_posterior_weighs_hypotheses_by_counting(breaks) -> None:
+    draws = np.ravel(breaks.posterior.tree["posterior"]["woolB"])
+    found = breaks.hypothesis(["woolB = 0", "woolB > -0.2"], rope=(-0.25, 0.1))
+    assert found.table["P(direction)"].tolist() == [np.mean(draws < 0), np.mean(draws > -0.2)]
+    inside = (draws >= -0.25) & (draws <= 0.1)
+    assert found.table["P(in ROPE)"].iloc[0] == np.mean(inside)
+    assert "ROPE" in str(found)
