@@ -53,6 +53,7 @@ from pmlik.results.hypotheses import Hypotheses
 from pmlik.results.information import InformationShares
 from pmlik.results.point import Certificate, PointEstimate, Status
 from pmlik.results.posterior import PosteriorEstimate
+from pmlik.results.predictions import Predictions
 from pmlik.stats.bootstrap import Bootstrap, bootstrap
 from pmlik.stats.criteria import ModelComparison, compare_models, sensitivity
 from pmlik.stats.figures import plot_likelihood, plot_profile
@@ -81,6 +82,7 @@ __all__ = [
     "PmlikError",
     "PointEstimate",
     "PosteriorEstimate",
+    "Predictions",
     "Profile",
     "Severity",
     "StartError",

@@ -12,6 +12,7 @@ from pmlik.errors import ValuesError
 if TYPE_CHECKING:
     from pmlik.results.comparison import Comparison
     from pmlik.results.hypotheses import Hypotheses
+    from pmlik.results.predictions import Predictions
 
 
 #: Functions of labelled values, or expressions of labels, by the names of their results.
@@ -38,6 +39,17 @@ class Verbs(Protocol):
         method: Literal["wald", "lr"],
         rope: float | tuple[float, float] | None,
     ) -> Hypotheses: ...
+
+    def predict(  # noqa: D102
+        self,
+        comparison: Comparison,
+        *,
+        data: Mapping[str, Any] | None,
+        coords: Mapping[str, Any] | None,
+        var_names: Sequence[str] | None,
+        kind: Literal["mean", "response"],
+        random_seed: int | None,
+    ) -> Predictions: ...
 
 
 class Afterwards:
@@ -148,6 +160,70 @@ class Afterwards:
         """
         comparison, verbs = self._verbs("hypothesis")
         return verbs.hypothesis(comparison, hypotheses, method=method, rope=rope)
+
+    def predict(
+        self,
+        *,
+        data: Mapping[str, Any] | None = None,
+        coords: Mapping[str, Any] | None = None,
+        var_names: Sequence[str] | None = None,
+        kind: Literal["mean", "response"] = "mean",
+        random_seed: int | None = None,
+    ) -> Predictions:
+        """Return predictions at new values of the model's ``pm.Data``.
+
+        Parameters
+        ----------
+        data : mapping, optional
+            New values by the name of a ``pm.Data``, set on a copy of the model. Default: the
+            data of the fit.
+        coords : mapping, optional
+            New labels of dims; dims of data of another length are numbered by default.
+        var_names : sequence of str, optional
+            Observed variables, and for a mean deterministics too. Default: all observed ones.
+        kind : {"mean", "response"}
+            The expected value, or new observations.
+        random_seed : int, optional
+            Of new observations.
+
+        Returns
+        -------
+        Predictions
+            Of a mean: the MLE with its standard error and interval by the delta method, next to
+            the posterior's; in a model with latents at the population level, with the latents at
+            the mean of their distribution. Of new observations: the plug-in predictive at the MLE,
+            which is too narrow as it takes the MLE for the truth, next to the posterior
+            predictive, which is ``pm.sample_posterior_predictive`` of the same draws and seed. New
+            groups are drawn from their distribution.
+
+        Raises
+        ------
+        ValuesError
+            For unknown names, and data that do not fit the model.
+        ModelError
+            If PyMC knows no mean of a distribution, or can't draw it at the new data.
+
+        Examples
+        --------
+        >>> import pymc as pm, pmlik
+        >>> with pm.Model() as model:
+        ...     n = pm.Data("n", 10)
+        ...     p = pm.Beta("p", 2, 2)
+        ...     y = pm.Binomial("y", n=n, p=p, observed=2)
+        >>> comparison = pmlik.compare(model, sample=False, extras=False, progressbar=False)
+        >>> comparison.predict(data={"n": 50}).table[["MLE", "SE"]].round(4)
+               MLE      SE
+        E(y)  10.0  6.3246
+        """
+        comparison, verbs = self._verbs("predict")
+        return verbs.predict(
+            comparison,
+            data=data,
+            coords=coords,
+            var_names=var_names,
+            kind=kind,
+            random_seed=random_seed,
+        )
 
     def _verbs(self, purpose: str) -> tuple[Comparison, Verbs]:
         """Return the comparison and its verbs; raise `ValuesError` without its model."""

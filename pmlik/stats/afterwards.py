@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pmlik.stats.derived import derive
 from pmlik.stats.hypothesis import weigh_hypotheses
+from pmlik.stats.predict import predict_new
 
 
 @dataclass(frozen=True)
@@ -14,3 +15,4 @@ class StatsVerbs:
 
     derive = staticmethod(derive)
     hypothesis = staticmethod(weigh_hypotheses)
+    predict = staticmethod(predict_new)
