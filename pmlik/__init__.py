@@ -28,6 +28,8 @@ Examples
 {'MLE': 0.7, 'SE': 0.145, 'MAP': 0.667}
 """
 
+from importlib.metadata import version
+
 from pmlik.compare import compare
 from pmlik.errors import (
     EstimationError,
@@ -63,6 +65,7 @@ from pmlik.stats.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_t
 from pmlik.stats.profile import Profile, profile
 
 load = Comparison.load
+__version__ = version("pmlik")
 
 __all__ = [
     "Bootstrap",
@@ -113,3 +116,8 @@ __all__ = [
     "sensitivity",
     "share_information",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return the public names alone."""
+    return sorted([*__all__, "__version__"])

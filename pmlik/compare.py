@@ -38,7 +38,7 @@ from pmlik.inference.chain_modes import (
 from pmlik.inference.checks import check_joint, check_order
 from pmlik.inference.find import KINDS, estimate_kind, prepare_model
 from pmlik.inference.given import GivenOptions, adopt_draws
-from pmlik.inference.options import CovarianceKind, FitOptions, check_switch
+from pmlik.inference.options import CovarianceKind, FitOptions, Seed, check_switch
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare_joint
 from pmlik.inference.sample import (
@@ -76,7 +76,7 @@ def compare(
     model: pm.Model | None = None,
     *,
     var_names: Sequence[str] | None = None,
-    random_seed: int | None = None,
+    random_seed: Seed = None,
     progressbar: bool = True,
     backend: str | None = None,
     potentials: Potentials = "likelihood",
@@ -111,7 +111,7 @@ def compare(
     var_names : sequence of str, optional
         The variables in the table; default all. In a model of more than 2000 coordinates also
         those whose standard errors are computed.
-    random_seed : int, optional
+    random_seed : int or numpy.random.Generator, optional
         Default: a fresh one, which the result keeps.
     progressbar : bool
         Show what is being done.

@@ -7,7 +7,7 @@ import pymc as pm
 
 from pmlik._runtime import ProgressCallback, Timer, steps
 from pmlik.inference.given import adopt_estimate
-from pmlik.inference.options import CovarianceKind, FitOptions
+from pmlik.inference.options import CovarianceKind, FitOptions, Seed
 from pmlik.inference.point import estimate_point
 from pmlik.inference.prepare import Prepared, prepare
 from pmlik.inference.units import Cluster
@@ -22,7 +22,7 @@ def find_MLE(
     model: pm.Model | None = None,
     *,
     var_names: Sequence[str] | None = None,
-    random_seed: int | None = None,
+    random_seed: Seed = None,
     progressbar: bool = True,
     backend: str | None = None,
     potentials: Potentials = "likelihood",
@@ -48,7 +48,7 @@ def find_MLE(
     var_names : sequence of str, optional
         In a model of more than 2000 coordinates, the variables whose standard errors are
         computed (none by default). A smaller model has them all.
-    random_seed : int, optional
+    random_seed : int or numpy.random.Generator, optional
         For the jitter of starting points, which only unusual models need.
     progressbar : bool
         Show what is being done.
@@ -127,7 +127,7 @@ def find_MAP(
     model: pm.Model | None = None,
     *,
     var_names: Sequence[str] | None = None,
-    random_seed: int | None = None,
+    random_seed: Seed = None,
     progressbar: bool = True,
     backend: str | None = None,
     potentials: Potentials = "likelihood",

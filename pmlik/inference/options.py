@@ -19,6 +19,9 @@ JOINT_STARTS = 2
 #: With more nodes the weights of a Gauss-Hermite rule have no digits left.
 MOST_NODES = 300
 
+#: A seed; a Generator gives one.
+Seed = int | np.random.Generator | None
+
 #: What standard errors of the MLE are taken from.
 CovarianceKind = Literal["observed", "robust"]
 
@@ -32,7 +35,7 @@ class FitOptions:
 
     model: pm.Model | None = None
     var_names: Sequence[str] | None = None
-    random_seed: int | None = None
+    random_seed: Seed = None
     progressbar: bool = True
     backend: str | None = None
     potentials: Potentials = "likelihood"
@@ -101,10 +104,15 @@ def check_var_names(model: pm.Model, var_names: Sequence[str] | None) -> None:
         )
 
 
-def seed_of(random_seed: int | None) -> int:
-    """The seed given, or a fresh one. Raises `ModelError` for anything but an integer from 0 up."""
+def seed_of(random_seed: Seed) -> int:
+    """Return the seed given, one drawn from a Generator, or a fresh one.
+
+    Raises `ModelError` for anything else than an integer from 0 up, a Generator and None.
+    """
     if random_seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
+    if isinstance(random_seed, np.random.Generator):
+        return int(random_seed.integers(2**32))
     if not is_integer(random_seed) or random_seed < 0:
         raise ModelError(f"random_seed: got {random_seed!r}, need an integer from 0 up, or None.")
     return int(random_seed)

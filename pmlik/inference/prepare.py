@@ -153,6 +153,7 @@ def prepare(arguments: FitOptions) -> Prepared:
         raise StartError(f"start: got {arguments.start!r}, need a mapping of names to values.")
     check_covariance(arguments.covariance_kind, arguments.cluster)
     seed = seed_of(arguments.random_seed)
+    arguments = replace(arguments, random_seed=seed)  # a Generator gives another one next time
     if known is None:
         problem = compile_model(
             model,

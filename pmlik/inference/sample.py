@@ -19,7 +19,7 @@ from pmlik._summaries import Circle, is_constant, unwind
 from pmlik.errors import ModelError
 from pmlik.inference.chains import check_chains, check_draws, diagnose, measure_convergence
 from pmlik.inference.compiled import CompiledModel
-from pmlik.inference.options import check_ci_prob, seed_of
+from pmlik.inference.options import Seed, check_ci_prob, seed_of
 from pmlik.labels import mark_circles
 from pmlik.logp.compile import compile_mode
 from pmlik.model.circular import find_circles
@@ -151,7 +151,7 @@ def posterior_or_flag(
 def sample_posterior(
     model: pm.Model | None = None,
     *,
-    random_seed: int | None = None,
+    random_seed: Seed = None,
     progressbar: bool = True,
     backend: str | None = None,
     ci_kind: CiKind | None = None,
@@ -165,7 +165,7 @@ def sample_posterior(
     ----------
     model : pm.Model, optional
         Default: the model on the context stack. Latents are sampled with the parameters.
-    random_seed : int, optional
+    random_seed : int or numpy.random.Generator, optional
     progressbar : bool
     backend : {"numba", "jax", "c"}, optional
         Default: ``pm.sample``'s own choice.

@@ -31,6 +31,10 @@ def resolve_model(model: pm.Model | None) -> pm.Model:
             "No model: none was given and there is none on the context stack. "
             "Pass a pm.Model, or call inside `with model:`."
         ) from None
+    if is_bambi(found):
+        if not getattr(found, "built", True):
+            found.build()
+        found = found.backend.model
     if not hasattr(found, "free_RVs"):
         raise ModelError(f"model: got {type(found).__name__}, need a pm.Model.")
     if not found.isroot:
@@ -38,6 +42,12 @@ def resolve_model(model: pm.Model | None) -> pm.Model:
             f"model: got the sub-model {found.name!r}; pass the outermost model, which holds it."
         )
     return found
+
+
+def is_bambi(model: Any) -> bool:
+    """Return True for a Bambi model, which holds a PyMC model once it is built."""
+    parts = hasattr(model, "backend") and hasattr(model, "build")
+    return parts and not isinstance(model, type) and not hasattr(model, "free_RVs")
 
 
 def refuse_without_likelihood(model: pm.Model, *, potentials_count: bool) -> None:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from pmlik._runtime import counting
 from pmlik.errors import ModelError
-from pmlik.inference.options import is_integer, seed_of
+from pmlik.inference.options import Seed, is_integer, seed_of
 from pmlik.inference.prepare import Prepared, prepared_of
 from pmlik.inference.units import Cluster, read_units
 from pmlik.labels import circles_of, labelled, space_of, stack_like
@@ -128,7 +128,7 @@ def bootstrap(
     *,
     kind: BootstrapKind = "parametric",
     cluster: Cluster = None,
-    random_seed: int | None = None,
+    random_seed: Seed = None,
     executor: Executor | None = None,
     progressbar: bool = True,
 ) -> Bootstrap:
@@ -157,7 +157,7 @@ def bootstrap(
         one cluster), the name of a ``pm.Data`` of labels along their dims, an array with
         one label per observation, or such arrays by observed variable. Equal labels in several
         variables are one cluster. Not for parametric bootstraps.
-    random_seed : int, optional
+    random_seed : int or numpy.random.Generator, optional
         Default: a new one, which the result keeps. Replicate ``i`` depends on the seed and
         on ``i`` alone.
     executor : concurrent.futures.Executor, optional

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
 import pmlik
 from pmlik.cli import main
@@ -134,3 +137,88 @@ def test_it_runs_as_a_module(file: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout) == (0, f"{target}\n")
     assert target.read_text().startswith("**Likelihood and posterior of 2 quantities")
+
+
+MAIN = """
+import argparse, pymc as pm
+parser = argparse.ArgumentParser()
+parser.add_argument("--successes", type=int, default=1)
+
+def make():
+    with pm.Model() as model:
+        pm.Binomial("y", n=10, p=pm.Beta("p", 1, 1), observed=parser.parse_args().successes)
+    return model
+
+def fails():
+    number = 0
+    return 1 / number
+
+if __name__ == "__main__":
+    under = make()
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "script.py"
+    path.write_text(MAIN)
+    return path
+
+
+@pytest.mark.parametrize("name", [":make", ""])
+def test_factories_guarded_models_and_arguments_of_the_script(name, script, tmp_path) -> None:
+    target = tmp_path / "it.json"
+    options = ["--no-sample", "-o", str(target), "--", "--successes", "3"]
+    assert main([f"{script}{name}", *options]) == 0
+    assert json.loads(target.read_text())["table"]["p"]["MLE"] == pytest.approx(0.3)
+
+
+def test_the_line_that_raised_is_shown(script, capsys) -> None:
+    assert main([f"{script}:fails"]) == 2
+    err = capsys.readouterr().err
+    assert "raised ZeroDivisionError: division by zero" in err
+    assert "script.py, line 13: return 1 / number" in err
+    assert "Traceback" not in err
+
+
+def test_a_bambi_model_is_taken_as_it_is(tmp_path, monkeypatch) -> None:
+    source = """
+import pymc as pm
+class Backend: ...
+class Formula:
+    built = False
+    backend = Backend()
+    def build(self):
+        with pm.Model() as self.backend.model:
+            pm.Binomial("y", n=10, p=pm.Beta("p", 1, 1), observed=2)
+fit = Formula()
+"""
+    path = tmp_path / "formula.py"
+    path.write_text(source)
+    assert main([str(path), "--no-sample"]) == 0
+
+
+def test_options_before_the_file_and_draws_from_a_file(file, tmp_path) -> None:
+    draws, target = tmp_path / "draws.nc", tmp_path / "page.html"
+    p = np.random.default_rng(1).beta(4, 10, size=(2, 500))
+    xr.Dataset({"p": (("chain", "draw"), p)}).to_netcdf(draws, engine="h5netcdf")
+    options = ["--posterior", str(draws), "--ci-prob", "0.8", "--ci-kind", "hdi"]
+    options += ["--title", "Two of ten", "-o", str(target), "--var-names", "p", "q"]
+    assert main([*options, str(file)]) == 0
+    page = target.read_text()
+    assert "<title>Two of ten" in page
+    assert "80% HDI" in page
+
+
+def test_an_interruption_is_status_130_and_keeps_what_there_is(file, tmp_path, monkeypatch) -> None:
+    target = tmp_path / "it.json"
+
+    def interrupt(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("pmlik.inference.sample.run_pymc_sample", interrupt)
+    assert main([str(file), "-o", str(target)]) == 130
+    assert json.loads(target.read_text())["table"]["p"]["MLE"] == pytest.approx(0.2)
+    monkeypatch.setattr("pmlik.cli.compare", interrupt)
+    assert main([str(file), "-o", str(tmp_path / "none.json")]) == 130
+    assert not (tmp_path / "none.json").exists()
