@@ -49,5 +49,5 @@ def merge_estimates(
         error = flag.severity is Severity.ERROR and flag not in flags
         flags[replace(flag, severity=Severity.WARNING) if error else flag] = None
     order = list(Severity)[::-1]
-    dataset = stack_datasets(laid["mle"], laid, "method")
+    dataset = stack_datasets(laid["mle"], laid, "method").assign_coords(statistic=list(nothing))
     return dataset, tuple(sorted(flags, key=lambda flag: order.index(flag.severity)))
