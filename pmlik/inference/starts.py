@@ -273,7 +273,10 @@ def jitter(
 
 
 def best_placed(objective: Objective, points: Iterable[FloatArray | None]) -> FloatArray | None:
-    """Return the point with the lowest objective after its scales are adjusted to the data."""
+    """Return the point with the lowest objective after its scales are adjusted to the data.
+
+    Not if each evaluation is an integral: finding the scales takes longer than a search.
+    """
     cached = CachedObjective(objective)
     scales, best, lowest = None, None, np.inf
     for point in points:
@@ -282,8 +285,9 @@ def best_placed(objective: Objective, points: Iterable[FloatArray | None]) -> Fl
         z = point[objective.active]
         if not np.isfinite(cached.value_and_gradient(z)[0]):
             continue
-        scales = scales or find_scales(cached, z)
-        z = scales.place(cached, z, roughly=True)
+        if not objective.is_integral:
+            scales = scales or find_scales(cached, z)
+            z = scales.place(cached, z, roughly=True)
         if cached.value_and_gradient(z)[0] < lowest:
             best, lowest = objective.expand(z), cached.value_and_gradient(z)[0]
     return best

@@ -119,8 +119,8 @@ class Integrand:
 
     @cached_property
     def gradient(self) -> list[Any]:
-        """``f_theta`` and ``f_u`` as graphs."""
-        return self.gradient_of(self.total)
+        """``f_theta`` and ``f_u`` as graphs, simplified before they are differentiated again."""
+        return list(rewrite_pregrad(self.gradient_of(self.total)))
 
     @cached_property
     def hessian_product(self) -> list[Any]:

@@ -10,7 +10,10 @@ from pmlik.optimize.objective import CachedObjective, ObjectiveLike, SearchPoint
 # One standard error away from a regular optimum a log-density has fallen by about 1/2.
 _RISE = 0.01
 _DIRECTIONS = 30
-_OVERSHOOT = 100
+
+# Steps past the optimum: so many Newton steps, and at least so many standard errors, as the
+# gradient that is left nearer to it is rounding error.
+_OVERSHOOT, _BEYOND_ROUNDING = 100, 1e-6
 _SATURATED = 1e-6
 _JUMPS = 5
 
@@ -55,13 +58,15 @@ def _around(curvature: HessianEigen, z: FloatArray) -> FloatArray:
 def _pulls_back(cached: CachedObjective, optimum: SearchPoint) -> bool:
     """Return True if a hundred Newton steps further the gradient points back, 99 times as large.
 
-    It does wherever the curvature holds; on a tail the gradient has vanished there.
+    Further still, if these are as short as rounding. It does wherever the curvature holds; on a
+    tail the gradient has vanished there.
     """
     slope = float(optimum.step @ optimum.gradient)
     if slope == 0:
         return True
-    value, gradient = cached.objective.value_and_gradient(optimum.z + _OVERSHOOT * optimum.step)
-    return bool(np.isinf(value) or optimum.step @ gradient / slope < -_OVERSHOOT / 10)
+    steps = max(_OVERSHOOT, _BEYOND_ROUNDING / (optimum.distance or np.inf))
+    value, gradient = cached.objective.value_and_gradient(optimum.z + steps * optimum.step)
+    return bool(np.isinf(value) or optimum.step @ gradient / slope < -steps / 10)
 
 
 def _rises(cached: CachedObjective, optimum: SearchPoint) -> bool:

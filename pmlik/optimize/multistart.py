@@ -8,6 +8,7 @@ Newton steps with exact derivatives finish.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,10 @@ _TRUST_STEPS = 60
 # Starts after which a search ends that has certified nothing.
 _PATIENCE = 14
 _BESIDE, _SAME = 0.3, 1e-3
+
+# A start with a smaller gradient than the first of these, in standard errors, is examined; where a
+# gradient is below the second, descents by gradients alone end, or after so many steps.
+_SLOPING, _LEVEL, _GRADIENT_STEPS = 1.0, 1e-2, 60
 
 
 class Start(NamedTuple):
@@ -94,6 +99,10 @@ def _minimize(
     known: Sequence[SearchPoint],
     rounds: int,
 ) -> SearchPoint:
+    if any(density.is_integral for density in cached.objective.densities):
+        there = _descend_to_known(cached, z, known)
+        if there is not None:
+            return replace(there, from_saddle=None)
     began = cached.examine(z)
     best = _newton(cached, z)
     if not best.converged and isinstance(best.curvature, HessianEigen):
@@ -106,6 +115,43 @@ def _minimize(
     if began.is_saddle and began.is_stationary and began.curvature is not None:
         best.from_saddle = began.curvature.steepest_negative()
     return best
+
+
+def _descend_to_known(
+    cached: CachedObjective, z: FloatArray, known: Sequence[SearchPoint]
+) -> SearchPoint | None:
+    """Return the known regular optimum to which gradients alone lead; None if to none.
+
+    Where each evaluation is a search of its own, second derivatives on the way to an optimum that
+    is known already cost more than all else.
+    """
+    sound = [o for o in known if o.converged and isinstance(o.curvature, HessianEigen)]
+    sound = [o for o in sound if not (o.is_flat or o.is_saddle)]
+    if not sound or sound[0].curvature is None:
+        return None
+    scale = sound[0].curvature.scale
+    value, gradient = cached.value_and_gradient(z)
+    if not np.isfinite(value) or np.linalg.norm(scale * gradient) < _SLOPING:
+        return None  # a start that may be a saddle or an optimum is examined
+
+    def scaled(v: FloatArray) -> tuple[float, FloatArray]:
+        value, gradient = cached.value_and_gradient(scale * v)
+        return value, scale * gradient
+
+    with np.errstate(all="ignore"):
+        end = optimize.minimize(
+            scaled,
+            z / scale,
+            jac=True,
+            method="L-BFGS-B",
+            options={"gtol": _LEVEL, "maxiter": _GRADIENT_STEPS},
+        )
+    for optimum in sound:
+        above = float(end.fun) - optimum.value
+        level = -1e-6 * (1 + abs(optimum.value)) < above < _BESIDE**2
+        if level and is_beside(optimum, scale * end.x):
+            return optimum
+    return None
 
 
 def _descend(
