@@ -15,7 +15,7 @@ from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.logp.sparsity import SparsityPattern
 
 _MAX_BLOCK = 40
-_MAX_BORDER = 1500
+_MAX_BORDER, _MAX_COVER = 1500, 2000
 _MAX_BAND = 100
 _MAX_DENSE = 3000
 _AT_ONCE = 512  # rows or columns
@@ -72,7 +72,7 @@ def make_plan(pattern: SparsityPattern) -> Plan:
 
 
 def _find_border(pattern: SparsityPattern, graph: sparse.csr_array) -> BoolArray | None:
-    """Return the fewest rows of highest degree without which the rest falls into small blocks."""
+    """Return few rows of high degree without which the rest falls into small blocks."""
     degrees = np.bincount(pattern.rows, minlength=pattern.n)
     order, count = np.argsort(-degrees, kind="stable"), 0
     while count <= min(_MAX_BORDER, pattern.n // 4):
@@ -82,7 +82,21 @@ def _find_border(pattern: SparsityPattern, graph: sparse.csr_array) -> BoolArray
         if np.bincount(component).max(initial=0) <= _MAX_BLOCK:
             return ~rest
         count = max(count + 1, int(count * 1.3))
-    return None
+    return _cover(pattern, degrees) if pattern.n > _MAX_DENSE else None
+
+
+def _cover(pattern: SparsityPattern, degrees: IntArray) -> BoolArray | None:
+    """Return a border without which no two rows share an entry, as of crossed factors.
+
+    Rows of low degree come first into the rest; a border of one factor is left.
+    """
+    border, seen = np.zeros(pattern.n, bool), np.zeros(pattern.n, bool)
+    for i in np.argsort(degrees, kind="stable"):
+        seen[i] = True
+        if not border[i]:
+            beside = pattern.columns[pattern.entries_of_rows(i, i + 1)]
+            border[beside[~seen[beside]]] = True
+    return border if border.sum() <= _MAX_COVER else None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

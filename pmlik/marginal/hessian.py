@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _MOST_COLOURS = 6
 
-# Step of the differences that check third derivatives, and how well they agree.
-_STEP, _DIFFERENCES_AGREE = 1e-3, 1e-6
+# Steps of the differences that check third derivatives, and how well one of them agrees.
+_WIDTHS, _DIFFERENCES_AGREE = (1e-3, 1e-4, 1e-5, 1e-6), 1e-6
 
 
 class IntegrandLike(Protocol):
@@ -351,8 +351,14 @@ def hessians_agree(
     here = np.concatenate([theta, u])
     if not agree(pattern.to_sparse(entries) @ v, image(here), 1e-8):
         return False
-    # A graph of third derivatives takes longer to compile than all others.
-    along = rng.choice([-1.0, 1.0], size=len(here))
-    with np.errstate(all="ignore"):
-        slope = fourth_order_difference(lambda at: image(at) @ w, here, _STEP * along)
-    return agree(gradient @ along, slope / (12 * _STEP), _DIFFERENCES_AGREE)
+    # By differences, as a graph of third derivatives takes longer to compile than all others; with
+    # several steps, since latents and parameters may have any units.
+    along: FloatArray = rng.uniform(-1.0, 1.0, size=len(here))
+    slope = float(gradient @ along)
+    for width in _WIDTHS:
+        step: FloatArray = width * along
+        with np.errstate(all="ignore"):
+            change = fourth_order_difference(lambda at: float(image(at) @ w), here, step)
+        if abs(change / (12 * width) - slope) <= _DIFFERENCES_AGREE * (1 + abs(slope)):
+            return True
+    return False

@@ -87,6 +87,23 @@ def test_entries_and_their_gradient_are_differences() -> None:
             assert gradient[i] == pytest.approx(difference, abs=2e-5)
 
 
+def test_terms_in_large_units_are_differentiated_one_by_one_too() -> None:
+    rng = np.random.default_rng(8)
+    year = np.linspace(1960, 2020, len(FIRST))
+    with pm.Model() as model:
+        slope, sd = pm.Normal("slope", 0, 1), pm.HalfNormal("sd", 5)
+        effects = pm.Normal("effects", 0, sd, shape=19)
+        eta = slope * year + effects[FIRST] + effects[12 + SECOND]
+        pm.Poisson("y", pm.math.exp(eta), observed=rng.poisson(2, len(year)))
+    assert isinstance(likelihood(model).laplace.hessian, TermwiseHessian)
+
+
+def test_later_starts_cost_few_gradients_and_no_second_derivatives() -> None:
+    mle = pmlik.find_MLE(crossed(gaussian=False), random_seed=1, progressbar=False)
+    assert [end.optimum for end in mle.certificate.searches] == [0, 0, 0]
+    assert mle.certificate.n_gradients < 300
+
+
 @pytest.mark.parametrize("again", [True, False])
 @pytest.mark.parametrize("gaussian", [True, False])
 def test_a_misread_pattern_is_read_again_or_given_up(gaussian, again, monkeypatch) -> None:

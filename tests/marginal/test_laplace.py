@@ -134,6 +134,29 @@ def test_factors_have_determinant_solution_draws_and_inverse_of_numpy(name, choo
     assert plan.factorise(np.full(len(entries), np.nan)) is None
 
 
+def test_many_crossed_levels_have_a_border_of_one_factor() -> None:
+    first, second = 1900, 1400  # of the larger factor each level meets three of the other
+    rows = np.repeat(np.arange(first), 3)
+    columns = first + (rows * 7 + np.tile([0, 11, 460], first)) % second
+    pairs = np.unique(np.column_stack([rows, columns]), axis=0).T
+    diagonal = np.arange(first + second)
+    pattern = SparsityPattern.of(
+        first + second,
+        np.concatenate([pairs[0], pairs[1], diagonal]),
+        np.concatenate([pairs[1], pairs[0], diagonal]),
+    )
+    entries = np.where(pattern.rows == pattern.columns, 9.0, -0.5)
+    plan = make_plan(pattern)
+    assert isinstance(plan, BlockPlan)
+    factor, oracle = plan.factorise(entries), SparsePlan(pattern).factorise(entries)  # SuperLU
+    assert factor.log_determinant == pytest.approx(oracle.log_determinant, rel=1e-12)
+    found = factor.inverse_entries()
+    for row in (0, 1000, first + 3):
+        expected = oracle.solve((diagonal == row) * 1.0)
+        here = pattern.entries_of_rows(row, row + 1)
+        np.testing.assert_allclose(found[here], expected[pattern.columns[here]], atol=1e-13)
+
+
 # --- integrals ----------------------------------------------------------------------------
 
 
