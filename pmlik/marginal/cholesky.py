@@ -13,11 +13,9 @@ from scipy.sparse.linalg import splu, spsolve_triangular
 
 from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.logp.sparsity import SparsityPattern
+from pmlik.marginal.border import MAX_DENSE, find_border
 
-_MAX_BLOCK = 40
-_MAX_BORDER, _MAX_COVER = 1500, 2000
 _MAX_BAND = 100
-_MAX_DENSE = 3000
 _AT_ONCE = 512  # rows or columns
 
 
@@ -58,7 +56,7 @@ class Plan(Protocol):
 def make_plan(pattern: SparsityPattern) -> Plan:
     """Return the cheapest way to factorise matrices of a pattern."""
     graph = pattern.to_sparse(np.ones(len(pattern.rows)))
-    border = _find_border(pattern, graph)
+    border = find_border(pattern, graph)
     if border is not None:
         return BlockPlan(pattern, border)
     if pattern.n > 2:
@@ -68,35 +66,7 @@ def make_plan(pattern: SparsityPattern) -> Plan:
             width = int(np.abs(place[pattern.rows] - place[pattern.columns]).max())
             if width <= _MAX_BAND and 4 * width < pattern.n:
                 return BandPlan(pattern, permutation, width)
-    return DensePlan(pattern) if pattern.n <= _MAX_DENSE else SparsePlan(pattern)
-
-
-def _find_border(pattern: SparsityPattern, graph: sparse.csr_array) -> BoolArray | None:
-    """Return few rows of high degree without which the rest falls into small blocks."""
-    degrees = np.bincount(pattern.rows, minlength=pattern.n)
-    order, count = np.argsort(-degrees, kind="stable"), 0
-    while count <= min(_MAX_BORDER, pattern.n // 4):
-        rest = np.ones(pattern.n, bool)
-        rest[order[:count]] = False
-        _, component = connected_components(graph[rest][:, rest], directed=False)
-        if np.bincount(component).max(initial=0) <= _MAX_BLOCK:
-            return ~rest
-        count = max(count + 1, int(count * 1.3))
-    return _cover(pattern, degrees) if pattern.n > _MAX_DENSE else None
-
-
-def _cover(pattern: SparsityPattern, degrees: IntArray) -> BoolArray | None:
-    """Return a border without which no two rows share an entry, as of crossed factors.
-
-    Rows of low degree come first into the rest; a border of one factor is left.
-    """
-    border, seen = np.zeros(pattern.n, bool), np.zeros(pattern.n, bool)
-    for i in np.argsort(degrees, kind="stable"):
-        seen[i] = True
-        if not border[i]:
-            beside = pattern.columns[pattern.entries_of_rows(i, i + 1)]
-            border[beside[~seen[beside]]] = True
-    return border if border.sum() <= _MAX_COVER else None
+    return DensePlan(pattern) if pattern.n <= MAX_DENSE else SparsePlan(pattern)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
