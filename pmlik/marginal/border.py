@@ -6,11 +6,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from pmlik._typing import BoolArray, IntArray
+from pmlik._typing import BoolArray
 from pmlik.logp.sparsity import SparsityPattern
 
-#: A larger matrix is not factorised as a dense one.
-MAX_DENSE = 3000
 _MAX_BLOCK = 40
 _MAX_BORDER, _MAX_COVER = 1500, 2000
 
@@ -26,14 +24,15 @@ def find_border(pattern: SparsityPattern, graph: sparse.csr_array) -> BoolArray 
         if np.bincount(component).max(initial=0) <= _MAX_BLOCK:
             return ~rest
         count = max(count + 1, int(count * 1.3))
-    return _cover(pattern, degrees) if pattern.n > MAX_DENSE else None
+    return None
 
 
-def _cover(pattern: SparsityPattern, degrees: IntArray) -> BoolArray | None:
+def find_cover(pattern: SparsityPattern) -> BoolArray | None:
     """Return a border without which no two rows share an entry, as of crossed factors.
 
     Rows of low degree come first into the rest; a border of one factor is left.
     """
+    degrees = np.bincount(pattern.rows, minlength=pattern.n)
     border, seen = np.zeros(pattern.n, bool), np.zeros(pattern.n, bool)
     for i in np.argsort(degrees, kind="stable"):
         seen[i] = True

@@ -13,9 +13,10 @@ from scipy.sparse.linalg import splu, spsolve_triangular
 
 from pmlik._typing import BoolArray, FloatArray, IntArray
 from pmlik.logp.sparsity import SparsityPattern
-from pmlik.marginal.border import MAX_DENSE, find_border
+from pmlik.marginal.border import find_border, find_cover
 
 _MAX_BAND = 100
+_MAX_DENSE = 3000
 _AT_ONCE = 512  # rows or columns
 
 
@@ -66,7 +67,10 @@ def make_plan(pattern: SparsityPattern) -> Plan:
             width = int(np.abs(place[pattern.rows] - place[pattern.columns]).max())
             if width <= _MAX_BAND and 4 * width < pattern.n:
                 return BandPlan(pattern, permutation, width)
-    return DensePlan(pattern) if pattern.n <= MAX_DENSE else SparsePlan(pattern)
+    if pattern.n <= _MAX_DENSE:
+        return DensePlan(pattern)
+    cover = find_cover(pattern)
+    return SparsePlan(pattern) if cover is None else BlockPlan(pattern, cover)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
