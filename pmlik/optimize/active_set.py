@@ -57,6 +57,11 @@ def solve_constrained(
     return best
 
 
+def falls_inward(objective: ConstrainedObjective, point: Point) -> bool:
+    """Return True if the objective falls from a border at which a point is held after all."""
+    return _release(objective, point, point.constraint_values, point.held) is not None
+
+
 def lowest_inside(objective: ConstrainedObjective, point: Point, border: int) -> Point | None:
     """Return the lowest of some optima with one of a point's borders held inside instead.
 

@@ -17,6 +17,9 @@ from pmlik.optimize.borders import Border
 # Step of the differences of a quantity's gradient, in standard errors: their error is its square.
 _STEP = 1e-4
 
+# An element of a simplex that is as good as zero.
+_NOTHING = 1e-9
+
 # A coordinate that changes by less is not moved.
 _STILL = 1e-9
 
@@ -52,13 +55,16 @@ class Profiled:
         return [
             border
             for border in self._all_borders
-            if not any(abs(row @ border.direction) > _STILL for row in fixed)
+            if border.place not in self.places
+            and not any(abs(row @ border.direction) > _STILL for row in fixed)
         ]
 
     @cached_property
     def limits(self) -> tuple[float, float]:
         """Values of the first fixed coordinate that are as good as its borders."""
         lower, upper = -np.inf, np.inf
+        if self.reaches_zero:
+            lower = _NOTHING
         if self.coordinate is not None:
             x = self.affine.expand(np.zeros(self.affine.size))[self.coordinate]
             for border in self._all_borders:
@@ -67,6 +73,11 @@ class Profiled:
                     far = x + rise * (border.far - border.height(np.zeros(self.affine.size)))
                     lower, upper = (far, upper) if rise < 0 else (lower, far)
         return lower, upper
+
+    @property
+    def reaches_zero(self) -> bool:
+        """True if the first value is an element of a simplex."""
+        return any(border.place == self.places[0] for border in self._all_borders)
 
     def value_and_gradient(self, u: FloatArray) -> tuple[float, FloatArray]:
         """Return the objective and its gradient."""

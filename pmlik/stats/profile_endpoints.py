@@ -12,9 +12,9 @@ from scipy import linalg
 from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 from pmlik.inference.compiled import CompiledModel
-from pmlik.optimize.active_set import lowest_inside, solve_constrained
+from pmlik.optimize.active_set import falls_inward, lowest_inside, solve_constrained
 from pmlik.optimize.affine import AffineObjective
-from pmlik.optimize.borders import Border, find_borders, in_subspace
+from pmlik.optimize.borders import Border, find_borders, in_subspace, simplex_borders
 from pmlik.optimize.boundary import BEYOND
 from pmlik.optimize.constrained import Point, first_point
 from pmlik.optimize.multistart import minimize
@@ -130,23 +130,34 @@ class ProfileTracer:
     def _directions(self) -> FloatArray:
         """The directions of the limit (k, r), one unit long, in the objective's coordinates."""
         assert self._limit is not None
-        border, infinite = (
-            self._moving(places) for places in (self._limit.at_border, self._limit.at_infinity)
-        )
+        border = self._moving(self._limit.at_border)
+        infinite = self._moving(self._limit.at_infinity)
         units = np.diag(self._scale)
-        infinite &= ~border
+        inside = self._limit.inside[self._objective.active]
+        faces = [
+            face
+            for face in simplex_borders(self._objective, self._z, inside, self._limit.at_border)
+            if face.place in self._limit.at_border and face.typical < face.height(self._z) - 1
+        ]
+        joint = np.array([face.direction for face in faces]).reshape(-1, len(self._z))
+        border &= (joint == 0).all(axis=0)
+        infinite &= ~border & (joint == 0).all(axis=0)
         block = units[:, infinite]
         values, vectors = linalg.eigh(block.T @ self._objective.hessian(self._z) @ block)
-        return np.column_stack([units[:, border], block @ vectors[:, values < _FADED_SHARE]])
+        return np.column_stack(
+            [joint.T, units[:, border], block @ vectors[:, values < _FADED_SHARE]]
+        )
 
     def _moving(self, places: Sequence[int]) -> np.ndarray:
         """Return a mask of the objective's coordinates that move any of the values."""
         moving = np.zeros(len(self.x), bool)
         inside = self._limit.inside if self._limit is not None else self.x
+        # Where the elements of a simplex are equal, some derivatives are zero by symmetry.
+        beside = inside + np.random.default_rng(0).uniform(-1e-3, 1e-3, size=len(inside))
         for place in places:
             unit = np.zeros(self.problem.parameters.size + self.problem.derived.size)
             unit[place] = 1.0
-            moving |= self.problem.values.vjp(inside, unit) != 0
+            moving |= self.problem.values.vjp(beside, unit) != 0
         return moving[self._objective.active]
 
     @cached_property
@@ -161,7 +172,8 @@ class ProfileTracer:
         if self._limit is not None:
             away = self._moving([*self._limit.at_border, *self._limit.at_infinity])
             inside[away] = self._limit.inside[self._objective.active][away]
-        borders = find_borders(self._objective, self._z, inside)
+        at_border = self._limit.at_border if self._limit else ()
+        borders = find_borders(self._objective, self._z, inside, at_border)
         single = [border.direction != 0 for border in borders]
         for direction in self._directions.T if self._limit else ():
             if any(np.array_equal(direction != 0, moved) for moved in single):
@@ -383,6 +395,10 @@ class ProfileTracer:
     ) -> float:
         if trace.end is None:
             return np.nan
+        in_simplex = any(profiled.borders[j].place >= 0 for j in trace.end.held)
+        if in_simplex and falls_inward(profiled, trace.end):
+            trace.status = TraceStatus.LOST
+            return np.nan
         if trace.status is TraceStatus.REACHED:  # what is left to the level is less than 1e-5 SE
             left = (
                 (np.sqrt(2 * level) - trace.end.root_deviance)
@@ -413,6 +429,8 @@ class ProfileTracer:
     def _border(self, profiled: Profiled, trace: ProfileTrace, orientation: int) -> float:
         """Return the border, or infinity, that a profile levels off towards."""
         assert trace.end is not None
+        if profiled.reaches_zero and trace.side < 0:
+            return 0.0
         if profiled.coordinate is None:
             saturated = (
                 abs(trace.blocked_at - trace.end.constraint_value)

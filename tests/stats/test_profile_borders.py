@@ -200,3 +200,49 @@ def check_slopes(seed: int) -> None:
 def test_the_sd_of_slopes_near_and_at_a_correlation_of_one(seed: int) -> None:
     """With 7 the likelihood falls from there at first, and rises inside: it is of a square."""
     check_slopes(seed)
+
+
+def two_parts_and_one_between() -> tuple[np.ndarray, np.ndarray, pm.Model]:
+    rng = np.random.default_rng(3)
+    y = np.concatenate([rng.normal(0, 1, 20), rng.normal(3, 1, 10)])
+    at = np.array([0.0, 1.5, 3.0])
+    with pm.Model() as model:
+        w = pm.Dirichlet("w", np.ones(3))
+        pm.Mixture("y", w, [pm.Normal.dist(mu, 1) for mu in at], observed=y)
+    return y, at, model
+
+
+def test_the_weights_of_a_mixture_meet_zero_and_leave_it() -> None:
+    y, at, model = two_parts_and_one_between()
+    density = stats.norm.pdf(y[:, None], at, 1)
+
+    def highest(k: int, weight: float) -> float:
+        one, other = np.delete(np.arange(3), k)
+
+        def loss(share: float) -> float:
+            rest = share * density[:, one] + (1 - share) * density[:, other]
+            return -np.log(weight * density[:, k] + (1 - weight) * rest).sum()
+
+        found = optimize.minimize_scalar(loss, bounds=(0, 1), options={"xatol": 1e-11})
+        return -min(found.fun, loss(0.0), loss(1.0))
+
+    mle = fit(model)
+    assert float(mle.values["w"][1]) == 0
+    found = pmlik.interval_profile(mle, var_names="w", progressbar=False)["w"].to_numpy()
+    assert found[1, 0] == 0
+    ends = [(0, 0), (0, 1), (1, 1), (2, 0), (2, 1)]
+    drops = [highest(k, found[k, side]) - mle.log_likelihood + LEVEL for k, side in ends]
+    np.testing.assert_allclose(drops, 0, atol=1e-5)
+
+
+def test_a_share_without_counts_has_its_closed_form() -> None:
+    counts = np.array([4, 0, 6])
+    with pm.Model() as model:
+        p = pm.Dirichlet("p", np.ones(3))
+        pm.Multinomial("y", n=10, p=p, observed=counts)
+    found = pmlik.interval_profile(fit(model), progressbar=False)["p"].to_numpy()
+    np.testing.assert_allclose(found[1], [0, 1 - np.exp(-LEVEL / 10)], rtol=1e-6, atol=0)
+    top = stats.binom.logpmf(counts, 10, counts / 10)
+    for k in (0, 2):
+        there = stats.binom.logpmf(counts[k], 10, found[k])
+        np.testing.assert_allclose(there, top[k] - LEVEL, atol=1e-7)
