@@ -34,7 +34,7 @@ def find_cover(pattern: SparsityPattern) -> BoolArray | None:
     """
     degrees = np.bincount(pattern.rows, minlength=pattern.n)
     border, seen = np.zeros(pattern.n, bool), np.zeros(pattern.n, bool)
-    for i in np.argsort(degrees, kind="stable"):
+    for i in np.argsort(degrees, kind="stable").tolist():
         seen[i] = True
         if not border[i]:
             beside = pattern.columns[pattern.entries_of_rows(i, i + 1)]
