@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import permutations
 
 import numpy as np
+import xarray as xr
 
+from pmlik._summaries import Circle
 from pmlik._typing import FloatArray
 from pmlik.inference.compiled import CompiledModel
-from pmlik.labels import ParameterSpace
+from pmlik.labels import ParameterSpace, labelled
 from pmlik.marginal.density import MarginalLogLikelihood
 from pmlik.marginal.importance import LaplaceError
 from pmlik.model.roles import Potentials, Roles
@@ -18,6 +20,9 @@ from pmlik.results.point import Certificate, PointEstimate
 
 # An automatic gradient with a larger relative error is wrong.
 _GRADIENT_ERROR = 1e-3
+
+# The standard deviation of a uniform distribution on the circle, in turns, is 0.289.
+_UNIFORM = 0.285
 
 # A supremum as small as this is zero but for rounding.
 _ROUNDING = 1e-12
@@ -309,6 +314,23 @@ def check_identified(
         )
         flags.append(Flag(FlagCode.NOT_IDENTIFIED, Severity.WARNING, flat, action, detail))
     return flags
+
+
+def check_circles(std_error: xr.Dataset, circles: Mapping[str, Circle]) -> list[Flag]:
+    """Flag circular scalars whose standard error is that of a uniform distribution, or more.
+
+    ``std_error``: of the estimate or of the draws.
+    """
+    names = [
+        label
+        for name, circle in circles.items()
+        for label, error in labelled(std_error[[name]]).items()
+        if error > _UNIFORM * circle.period
+    ]
+    if not names:
+        return []
+    action = "Its mean, interval and standard error say nothing."
+    return [Flag(FlagCode.NEARLY_UNIFORM, Severity.WARNING, tuple(names), action)]
 
 
 def check_standard_errors(

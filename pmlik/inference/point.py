@@ -8,12 +8,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from pytensor.graph.traversal import ancestors
 
-from pmlik._budget import OutOfWorkError
+from pmlik._budget import LEAST_SEARCH, OutOfWorkError
 from pmlik._runtime import quiet_single_thread
 from pmlik._typing import BoolArray, FloatArray
 from pmlik.inference.checks import (
     agrees_with_differences,
     check_certificate,
+    check_circles,
     check_gradient,
     check_higher,
     check_identified,
@@ -47,12 +48,16 @@ from pmlik.optimize.hessian import HessianEigen, HessianOperator, Variances
 from pmlik.optimize.multistart import Start, search_from_starts
 from pmlik.optimize.objective import LARGE_DATA, Kind, Objective, SearchPoint
 from pmlik.optimize.result import PROBE, SearchResult, select_result
+from pmlik.optimize.singular import search_beside
 from pmlik.results.directions import describe_direction, simplify
 from pmlik.results.flags import Flag, FlagCode, Severity
 from pmlik.results.point import Certificate, FitStatistics, PointEstimate, SearchEnd, Status
 
 # Rounds of a brief search.
 _FEW_ROUNDS = 2
+
+# Starts that are used as well where an optimum is singular.
+_STARTS_BESIDE = 8
 
 # The standard error of a constant is below this, relative to its value.
 _NO_ERROR = 1e-10
@@ -87,6 +92,10 @@ def estimate_point(
         reached = list[SearchPoint]()
         with meter.step("optima", most_work(prepared)):
             reached += search_from_starts(objective, starts, count, most=most_starts(prepared))
+        if most_starts(prepared) and not meter.stopped:
+            more = starts[len(reached) : _STARTS_BESIDE + len(reached)]
+            with meter.step("optima beside a flat direction", max(LEAST_SEARCH, meter.spent)):
+                reached += search_beside(objective, reached, more)
         outcome = select_result(objective, reached, start, problem.n_observations)
     meter.most = np.inf
     fit = PointFit(prepared, kind, objective, outcome)
@@ -331,11 +340,13 @@ def _record(
     log_prior = problem.prior.value_and_gradient(fit.x)[0]
     if not fit.optimum.usable:
         values, log_likelihood, log_prior = np.full(len(values), np.nan), np.nan, np.nan
+    circles, std_error = find_circles(fit.prepared.model), _dataset(problem, errors)
+    circles = {name: circle for name, circle in circles.items() if name in std_error}
     return PointEstimate(
         kind=fit.kind,
         prepared=fit.prepared,
-        values=mark_circles(_dataset(problem, values), find_circles(fit.prepared.model)),
-        std_error=_dataset(problem, errors),
+        values=mark_circles(_dataset(problem, values), circles),
+        std_error=std_error,
         covariance=_covariance(problem, variances, (unknown | fit.held | constant)[:k]),
         statistics=FitStatistics(
             log_likelihood=log_likelihood,
@@ -346,7 +357,7 @@ def _record(
             normalised=not fit.prepared.unnormalised,
         ),
         certificate=certificate,
-        flags=tuple(flags),
+        flags=(*flags, *check_circles(std_error, circles)),
         status=_dataset(problem, statuses),
         unconstrained=fit.x,
     )

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from pmlik._summaries import Circle, is_constant, unwind
 from pmlik.errors import ModelError
 from pmlik.inference.chains import check_chains, check_draws, diagnose, measure_convergence
+from pmlik.inference.checks import check_circles
 from pmlik.inference.compiled import CompiledModel
 from pmlik.inference.options import Seed, check_ci_prob, seed_of
 from pmlik.labels import mark_circles
@@ -118,6 +119,7 @@ def summarize_draws(
         flags=(
             *check_draws(broken, length, n_requested),
             *check_chains(convergence, diagnostics, chains, length),
+            *check_circles(std_error, circles),
         ),
         convergence=convergence,
     )

@@ -10,11 +10,18 @@ import numpy as np
 
 from pmlik._budget import LEAST_SEARCH
 from pmlik._typing import FloatArray
-from pmlik.optimize.boundary import border_values, is_short_of_border
+from pmlik.optimize.affine import AffineObjective
+from pmlik.optimize.boundary import LEVEL, border_values, is_short_of_border
 from pmlik.optimize.hessian import HessianEigen
 from pmlik.optimize.limits import Limit, LimitKind, find_limit
 from pmlik.optimize.multistart import are_equal, is_beside
-from pmlik.optimize.objective import LARGE_DATA, Objective, ObjectiveLike, SearchPoint
+from pmlik.optimize.objective import (
+    LARGE_DATA,
+    CachedObjective,
+    Objective,
+    ObjectiveLike,
+    SearchPoint,
+)
 from pmlik.optimize.rounding import is_noisy_between
 from pmlik.optimize.unbounded import find_unbounded
 
@@ -68,7 +75,7 @@ def select_result(
     limits = list[Limit]()
     with _step(objective, "limits", searched):
         limits.extend(_limits(objective, stopped, start, best))
-    chosen = _choose(limits, best)
+    chosen = _release(objective, _choose(limits, best), start)
     unbounded = _unbounded_directions(limits, chosen)
     if chosen is not None:
         if probe:
@@ -254,6 +261,55 @@ def _choose(limits: Sequence[Limit], best: SearchPoint | None) -> Limit | None:
     elif not attained:
         attained = [limit for limit in limits if not limit.is_unbounded]
     return min(attained, key=lambda limit: limit.optimum.value, default=None)
+
+
+def _release(objective: Objective, limit: Limit | None, start: FloatArray) -> Limit | None:
+    """Return a limit without what changes nothing at it: the rate of an amplitude of zero.
+
+    Such a coordinate goes back to the start, free, and the objective is flat along it.
+    """
+    ends = () if limit is None else limit.directions
+    if limit is None or not limit.optimum.usable or any(e.coordinate is None for e in ends):
+        return limit
+    z, value = limit.border[objective.active], limit.optimum.value
+    held = np.isin(np.arange(len(z)), [e.coordinate for e in ends if e.coordinate is not None])
+    near = limit.objective.place(limit.optimum.z)
+    void = np.array(
+        [
+            _moves(objective, z, k, start) and _is_void(objective, near, k, start)
+            for k in range(len(z))
+        ]
+    )
+    kept = tuple(e for e in ends if not (e.is_border and void[e.coordinate]))
+    if not void.any() or not kept:
+        return limit
+    held &= ~void
+    z, border = np.where(void & ~held, start, z), limit.border.copy()
+    border[objective.active] = z
+    part = AffineObjective.fix(objective, z, held)
+    there = CachedObjective(part).examine(np.zeros(part.size))
+    moved = not abs(there.value - value) <= LEVEL * (1 + abs(value))
+    if moved or there.curvature is None or there.is_saddle:
+        return limit
+    optimum = replace(there, converged=limit.optimum.converged, start=limit.optimum.start)
+    return Limit(kept, part, optimum, border)
+
+
+def _moves(objective: Objective, z: FloatArray, place: int, start: FloatArray) -> bool:
+    """Return True if a coordinate moves any constrained value: not in a simplex at its corner."""
+    moved = np.where(np.arange(len(z)) == place, start, z)
+    at, there = (objective.values(objective.expand(point)) for point in (z, moved))
+    return not np.allclose(at, there, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+def _is_void(objective: Objective, z: FloatArray, place: int, start: FloatArray) -> bool:
+    """Return True if the objective is the same wherever a coordinate is."""
+    value, moved = objective.value_and_gradient(z)[0], z.copy()
+    for offset in (0.0, -2.0, 2.0):
+        moved[place] = start[place] + offset
+        if not abs(objective.value_and_gradient(moved)[0] - value) <= LEVEL * (1 + abs(value)):
+            return False
+    return True
 
 
 def _higher(

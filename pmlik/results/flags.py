@@ -42,6 +42,9 @@ class FlagCode(StrEnum):
     NOT_IN_LIKELIHOOD = "The likelihood does not depend on it, so its MLE does not exist."
     NOT_IN_OBJECTIVE = "Neither the likelihood nor the prior depends on it: it has no MAP."
     NOT_IDENTIFIED = "The objective is flat along a direction that moves it."
+    NEARLY_UNIFORM = (
+        "Hardly determined: almost any direction on the circle is as likely as another."
+    )
     NOT_CONVERGED = "No optimum could be certified: this is where the search stopped."
     SEARCH_STOPPED = "A part of the search took so long that it was stopped."
     LIMITED_PRECISION = "Rounding error keeps the optimum from being found more exactly."
