@@ -212,8 +212,9 @@ class Afterwards:
         ...     y = pm.Binomial("y", n=n, p=p, observed=2)
         >>> comparison = pmlik.compare(model, sample=False, extras=False, progressbar=False)
         >>> comparison.predict(data={"n": 50}).table[["MLE", "SE"]].round(4)
-               MLE      SE
-        E(y)  10.0  6.3246
+                   MLE      SE
+        quantity
+        E(y)      10.0  6.3246
         """
         comparison, verbs = self._verbs("predict")
         return verbs.predict(

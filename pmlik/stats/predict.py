@@ -116,6 +116,7 @@ def _mean(
     if comparison.posterior is not None:
         columns = ["posterior mean", "sd", "interval lower", "interval upper"]
         shown = shown.join(table.loc[rows, columns])
+    shown = shown.rename_axis("quantity")
     flags = [flag for flag in found.flags if flag not in comparison.flags]
     notes = (_POPULATION,) if prepared.roles.latents else ()
     return Predictions(
@@ -157,7 +158,7 @@ def _response(
     columns: dict[str, dict[str, float]] = {}
     for group, dataset in groups.items():
         columns |= _summarize(group.split("_")[0].replace("plug", "plug-in"), dataset, prob)
-    table = pd.DataFrame(columns)
+    table = pd.DataFrame(columns).rename_axis("quantity")
     if "posterior sd" in table:
         table["sd ratio"] = table["plug-in sd"] / table["posterior sd"]
     notes = [_GROUPS] if prepared.roles.latents else []
