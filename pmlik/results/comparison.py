@@ -29,7 +29,7 @@ from pmlik.results.comparison_table import (
 )
 from pmlik.results.curves import Curves
 from pmlik.results.draws import curves_of_draws
-from pmlik.results.files import as_path, check_replaceable, write_text
+from pmlik.results.files import check_target, write_target
 from pmlik.results.findings import Finding, find_findings, select_findings
 from pmlik.results.flags import Flag, Severity, number_by_name
 from pmlik.results.html import render_page
@@ -271,14 +271,14 @@ class Comparison(Shown, Afterwards):
         ValuesError
             For a name that it does not have.
         """
-        selected = select_variables(self.dataset, var_names, where="in the comparison")
-        return replace(self, dataset=selected)
+        where = "in the comparison"
+        return replace(self, dataset=select_variables(self.dataset, var_names, where=where))
 
     def whose(self, flag: Flag) -> str:
         """Return the name of the only estimate that has a flag, in brackets, or an empty string."""
-        estimates = {"MLE": self.mle, "MAP": self.map, "posterior": self.posterior}
-        estimates["joint mode"] = self.joint
-        whose = [n for n, e in estimates.items() if e and any(map(flag.says_same, e.flags))]
+        named = {"MLE": self.mle, "MAP": self.map, "posterior": self.posterior}
+        named |= {"joint mode": self.joint}
+        whose = [n for n, e in named.items() if e and any(map(flag.says_same, e.flags))]
         return f" ({', '.join(whose)})" if len(whose) == 1 else ""
 
     def save(self, path: PathLike) -> Path:
@@ -355,8 +355,8 @@ class Comparison(Shown, Afterwards):
         FileError
             If the file can't be written.
         """
-        _check_path(path)
-        return _write(storage.to_json(self, draws=draws), path)
+        check_target(path)
+        return write_target(storage.to_json(self, draws=draws), path)
 
     def to_html(self, path: PathLike | None = None, *, title: str | None = None) -> str:
         """Return one page that needs no other file and no network.
@@ -377,8 +377,8 @@ class Comparison(Shown, Afterwards):
         FileError
             If the file can't be written.
         """
-        _check_path(path)
-        return _write(render_page(self, title), path)
+        check_target(path)
+        return write_target(render_page(self, title), path)
 
     def to_markdown(
         self,
@@ -406,10 +406,10 @@ class Comparison(Shown, Afterwards):
         FileError
             If the file can't be written.
         """
-        _check_path(path)
+        check_target(path)
         table = select_table(self, columns, var_names)
         found = tuple(("finding", str(finding)) for finding in self.findings())
-        return _write(to_markdown(replace(table, notes=(*found, *table.notes))), path)
+        return write_target(to_markdown(replace(table, notes=(*found, *table.notes))), path)
 
     def to_latex(
         self,
@@ -433,19 +433,7 @@ class Comparison(Shown, Afterwards):
         ValuesError, FileError
             As in `to_markdown`.
         """
-        _check_path(path)
+        check_target(path)
         table = select_table(self, columns, var_names)
         notes = tuple(n for n in table.notes if n[0] == "likelihood" or n[0].startswith("flag"))
-        return _write(to_latex(replace(table, notes=notes), label), path)
-
-
-def _check_path(path: PathLike | None) -> None:
-    """Refuse a path that can't be replaced before the text for it is made."""
-    if path is not None:
-        check_replaceable(as_path(path))
-
-
-def _write(text: str, path: PathLike | None) -> str:
-    if path is not None:
-        write_text(path, text)
-    return text
+        return write_target(to_latex(replace(table, notes=notes), label), path)

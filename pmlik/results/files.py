@@ -190,3 +190,16 @@ def _exchange(one: Path, other: Path) -> bool:
         return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
     except (AttributeError, OSError, TypeError):
         return False
+
+
+def check_target(path: str | os.PathLike[str] | None) -> None:
+    """Refuse a path that can't be replaced before the text for it is made."""
+    if path is not None:
+        check_replaceable(as_path(path))
+
+
+def write_target(text: str, path: str | os.PathLike[str] | None) -> str:
+    """Write a text if a path is given, and return it."""
+    if path is not None:
+        write_text(path, text)
+    return text
