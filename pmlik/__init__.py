@@ -8,9 +8,10 @@ Everything at once, and the pieces:
 - `profile`, `interval_profile`, `interval_wald`, `interval_bootstrap`: confidence intervals;
 - `likelihood_ratio_test`, `compare_models`: nested models, and any models;
 - `bootstrap`, `make_robust`: standard errors that do not lean on curvature or on the model;
+- `calibrate`: which of the intervals cover the truth in data sets like these;
 - `share_information`, `sensitivity`: what the data and the prior bring;
 - `plot_compare`, `plot_forest`, `plot_attribution`, `plot_likelihood`, `plot_profile`,
-  `plot_waterfall`: figures;
+  `plot_waterfall`, `plot_calibration`: figures;
 - `likelihood_model`, `marginal_model`: a `pm.Model` without its prior, or without its latents;
 - `load`: a comparison from a file.
 
@@ -47,6 +48,7 @@ from pmlik.inference.marginal_model import marginal_model
 from pmlik.inference.robust import make_robust
 from pmlik.inference.sample import sample_posterior
 from pmlik.model.transform import likelihood_model
+from pmlik.plots.calibration import plot_calibration
 from pmlik.plots.comparison import plot_attribution, plot_compare, plot_forest
 from pmlik.plots.profile import plot_waterfall
 from pmlik.results.comparison import Comparison
@@ -57,6 +59,7 @@ from pmlik.results.point import Certificate, PointEstimate, Status
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.predictions import Predictions
 from pmlik.stats.bootstrap import Bootstrap, bootstrap
+from pmlik.stats.calibration import Calibration, calibrate
 from pmlik.stats.criteria import ModelComparison, compare_models, sensitivity
 from pmlik.stats.figures import plot_likelihood, plot_profile
 from pmlik.stats.information import share_information
@@ -69,6 +72,7 @@ __version__ = version("pmlik")
 
 __all__ = [
     "Bootstrap",
+    "Calibration",
     "Certificate",
     "Comparison",
     "EstimationError",
@@ -93,6 +97,7 @@ __all__ = [
     "UnderflowWarning",
     "ValuesError",
     "bootstrap",
+    "calibrate",
     "compare",
     "compare_models",
     "find_MAP",
@@ -102,6 +107,7 @@ __all__ = [
     "likelihood_model",
     "load",
     "plot_attribution",
+    "plot_calibration",
     "plot_compare",
     "plot_forest",
     "marginal_model",

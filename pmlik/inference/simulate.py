@@ -20,20 +20,26 @@ Simulate = Callable[[np.random.SeedSequence], dict[str, NDArray[Any]]]
 
 
 def simulator(
-    model: pm.Model, roles: Roles, values: Mapping[str, NDArray[Any]], backend: str | None
+    model: pm.Model, roles: Roles, values: Mapping[str, NDArray[Any]] | None, backend: str | None
 ) -> Simulate:
     """Return a function of a seed that draws all observed variables jointly.
 
-    ``values`` (mapping of str to array): the parameters, in the user's units.
+    ``values`` (mapping of str to array): the parameters, in the user's units. None: they are
+        drawn from the prior, and returned with the data.
     Raises `ModelError` if PyMC can't draw from a distribution.
     """
     given = {
-        name: np.asarray(values[name]).astype(model[name].type.dtype) for name in roles.parameters
+        name: np.asarray(value).astype(model[name].type.dtype)
+        for name, value in (values or {}).items()
+        if name in roles.parameters
     }
+    wanted = roles.observed if values is not None else (*roles.parameters, *roles.observed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fixed = pm.do(without_initial_values(model), given, make_interventions_shared=False)
-        drawn = replace_rng_nodes([as_tensor(fixed[name]) for name in roles.observed])
+        fixed = without_initial_values(model)
+        if given:
+            fixed = pm.do(fixed, given, make_interventions_shared=False)
+        drawn = replace_rng_nodes([as_tensor(fixed[name]) for name in wanted])
         rngs = find_rng_nodes(drawn)
         mode = compile_mode(backend, in_place=True)
         function = pm_compile([], drawn, random_seed=0, mode=mode, trust_input=True)
@@ -47,9 +53,9 @@ def simulator(
                 arrays = function()
         except NotImplementedError as error:
             raise ModelError(
-                f"{', '.join(roles.observed)}: PyMC can't draw from this distribution ({error}). "
+                f"{', '.join(wanted)}: PyMC can't draw from this distribution ({error}). "
                 "Pass `random=` to pm.CustomDist, or use kind='nonparametric'."
             ) from error
-        return dict(zip(roles.observed, map(np.asarray, arrays), strict=True))
+        return dict(zip(wanted, map(np.asarray, arrays), strict=True))
 
     return simulate

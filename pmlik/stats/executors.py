@@ -1,4 +1,4 @@
-"""Run the refits of a bootstrap in this process, in threads or on a cluster."""
+"""Run blocks of replicates in this process, in threads or on a cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import BrokenExecutor, Executor, as_completed
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, Self
 from weakref import WeakKeyDictionary
 
 import cloudpickle
@@ -45,6 +45,27 @@ _TASKS = 64
 # thread and estimate. Neither outlives its thread or model.
 _WORKER = threading.local()
 _REFITTERS: WeakKeyDictionary[Prepared, dict[tuple[Any, ...], Refitter]] = WeakKeyDictionary()
+
+
+class Worker[Part](Protocol):
+    """A plan with its compiled problem, for one thread at a time."""
+
+    def warm_up(self) -> int: ...  # noqa: D102 - builds all functions; returns the size of a block
+    def block(self, number: int, n: int) -> Part: ...  # noqa: D102 - its replicates below ``n``
+
+
+class Plan[Part](Protocol):
+    """What is done in each replicate; cloudpickle can pickle it.
+
+    ``arguments``: with the model. ``added``: quantities beside the model's own.
+    """
+
+    @property
+    def arguments(self) -> FitOptions: ...  # noqa: D102
+    @property
+    def added(self) -> tuple[Addition, ...]: ...  # noqa: D102
+    def worker(self, prepared: Prepared) -> Worker[Part]: ...  # noqa: D102
+    def elsewhere(self, worker: Worker[Part], arguments: FitOptions) -> Self: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +115,17 @@ class BootstrapPlan:
         """Return the seed of replicate ``i``."""
         return np.random.SeedSequence(self.seed, spawn_key=(i,))
 
+    def worker(self, prepared: Prepared) -> BootstrapWorker:
+        """Return the plan with a compiled problem."""
+        return BootstrapWorker(self, prepared)
 
-class _Worker:
+    def elsewhere(self, worker: Worker[Refits], arguments: FitOptions) -> Self:
+        """Return the plan for other processes, with what a worker has found out."""
+        assert isinstance(worker, BootstrapWorker)
+        return replace(self, arguments=arguments, together=worker.refitter.together)
+
+
+class BootstrapWorker:
     """A bootstrap plan with its compiled problem, for one thread at a time."""
 
     def __init__(self, plan: BootstrapPlan, prepared: Prepared) -> None:
@@ -149,15 +179,17 @@ def _refitter(plan: BootstrapPlan, prepared: Prepared) -> Refitter:
     return known[key]
 
 
-def _on_worker(token: str, payload: bytes, process: int, numbers: range, n: int) -> list[Refits]:
-    """Refit blocks with a problem that is built once per thread."""
+def _on_worker[Part](
+    token: str, payload: bytes, process: int, numbers: range, n: int
+) -> list[Part]:
+    """Do blocks with a problem that is built once per thread."""
     if getattr(_WORKER, "token", None) != token:
         with BUILDING:
             if os.getpid() != process:
                 threadpool_limits(1)
             plan, registrations = cloudpickle.loads(payload)
             register(registrations)
-            _WORKER.worker = _Worker(plan, prepare(plan.arguments).with_quantities(*plan.added))
+            _WORKER.worker = plan.worker(prepare(plan.arguments).with_quantities(*plan.added))
             _WORKER.worker.warm_up()
             _WORKER.token = token
     return [_WORKER.worker.block(number, n) for number in numbers]
@@ -170,63 +202,91 @@ def refit_all(
     executor: Executor | None,
     advance: Callable[[int], None],
 ) -> Refits:
-    """Draw and refit ``n`` replicates.
+    """Draw and refit ``n`` replicates; the other parameters are those of `run_blocks`."""
+    return Refits.join(run_blocks(plan, prepared, n, executor, advance), n)
+
+
+def run_blocks[Part](
+    plan: Plan[Part],
+    prepared: Prepared,
+    n: int,
+    executor: Executor | None,
+    advance: Callable[[int], None],
+    *,
+    lost: Callable[[int, int, BaseException], Part] | None = None,
+    done: int = 0,
+) -> list[Part]:
+    """Do ``n`` replicates in blocks.
 
     ``prepared``: the model of the plan, in this process. ``executor``: default: this thread.
     ``advance``: called with the number of replicates that were done since the last call.
+    ``lost``: makes the part of a block's number and size that a worker has lost; default: the
+        error is raised. ``done``: the number of replicates whose whole blocks are left out.
     """
     with BUILDING:
-        worker = _Worker(plan, prepared)
+        worker = plan.worker(prepared)
         size = worker.warm_up()
-    count = -(-n // size)
+    numbers = range(done // size, -(-n // size))
+    advance(numbers.start * size)
     with threadpool_limits(1):  # the digits of a product depend on how it is shared out
-        if executor is None:
-            parts = []
-            for number in range(count):
+        if executor is not None:
+            plan = plan.elsewhere(worker, replace(plan.arguments, progressbar=False))
+            return _distribute(plan, n, executor, size, numbers, advance, lost)
+        parts = []
+        for number in numbers:
+            try:
                 parts.append(worker.block(number, n))
-                advance(min(size, n - number * size))
-        else:
-            plan = replace(plan, together=worker.refitter.together)
-            parts = _distribute(plan, n, executor, size, advance)
-    return Refits.join(parts, n)
+            except (Exception, KeyboardInterrupt) as error:
+                if lost is None:
+                    raise
+                parts.append(lost(number, size, error))
+                if isinstance(error, KeyboardInterrupt):
+                    return parts
+            advance(min(size, n - number * size))
+    return parts
 
 
-def _distribute(
-    plan: BootstrapPlan,
+def _distribute[Part](
+    plan: Plan[Part],
     n: int,
     executor: Executor,
     size: int,
+    blocks: range,
     advance: Callable[[int], None],
-) -> list[Refits]:
-    """Refit ``n`` replicates in blocks of a size, by the workers of an executor."""
-    arguments = replace(plan.arguments, progressbar=False)
-    known = read_registrations(resolve_model(arguments.model))
-    payload = cloudpickle.dumps((replace(plan, arguments=arguments), known))
+    lost: Callable[[int, int, BaseException], Part] | None,
+) -> list[Part]:
+    """Do blocks of a size, of ``n`` replicates in all, by the workers of an executor."""
+    known = read_registrations(resolve_model(plan.arguments.model))
+    payload = cloudpickle.dumps((plan, known))
     token = blake2b(payload).hexdigest()
-    count = -(-n // size)
-    step = -(-count // _TASKS)
+    step = -(-len(blocks) // _TASKS)
     if not hasattr(executor, "submit"):
         raise ModelError(f"executor: got {executor!r}, need a concurrent.futures.Executor.")
-    blocks = [range(i, min(i + step, count)) for i in range(0, count, step)]
     try:
         futures = {
             executor.submit(_on_worker, token, payload, os.getpid(), numbers, n): numbers
-            for numbers in blocks
+            for numbers in (blocks[i : i + step] for i in range(0, len(blocks), step))
         }
     except RuntimeError as error:
         raise ModelError(
-            f"executor: got one that takes no work ({error}). Call bootstrap while it is open, or "
+            f"executor: got one that takes no work ({error}). Call again while it is open, or "
             "without executor=."
         ) from error
-    parts: dict[int, Refits] = {}
+    parts: dict[int, Part] = {}
     for future in as_completed(futures):
         try:
             found = future.result()
-        except BrokenExecutor as error:
-            raise ModelError(f"executor: its workers ended ({error}). Give a new one.") from error
+        except Exception as error:
+            if lost is not None:
+                found = [lost(number, size, error) for number in futures[future]]
+            elif isinstance(error, BrokenExecutor):
+                text = f"executor: its workers ended ({error}). Give a new one."
+                raise ModelError(text) from error
+            else:
+                raise
         parts |= dict(zip(futures[future], found, strict=True))
         advance(sum(min(size, n - number * size) for number in futures[future]))
-    return [parts[number] for number in range(count)]
+    return [parts[number] for number in blocks]
 
 
 # Dispatchers to which `pm.CustomDist` registers functions for the class of each variable.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pmlik._typing import FloatArray
 from pmlik.inference.prepare import Prepared
 from pmlik.optimize.objective import Kind
+from pmlik.stats.profile_batch import MOST_COORDINATES, ProfileBatch
 from pmlik.stats.refit_newton import BatchedNewton
 from pmlik.stats.refit_objective import RefitObjective
 from pmlik.stats.refit_search import SingleRefitter
@@ -45,10 +46,21 @@ class Refitter:
     ) -> None:
         start = prepared.start if start is None else start
         target = RefitObjective(prepared, kind, x, weights, start=start, regular=regular)
-        self._target, self._single = target, SingleRefitter(target)
+        self.target, self._single = target, SingleRefitter(target)
         self._batched = None if together is False else BatchedNewton.of(target)
         if together is None and self._batched and not self._batched.agrees():
             self._batched = None
+
+    def profiles(self, data: Mapping[str, NDArray[Any]], x: FloatArray) -> ProfileBatch | None:
+        """Return the profiles of a batch of data sets around their optima ``x`` (b, n).
+
+        None where replicates are not refitted at once, or have many coordinates.
+        """
+        target = self.target
+        if self._batched is None or target.objective.size > MOST_COORDINATES:
+            return None
+        inputs = [np.asarray(data[n]).astype(v.type.dtype) for n, v in target.inputs.items()]
+        return ProfileBatch(self._batched.replicated, target.objective.active, inputs, x)
 
     @property
     def together(self) -> bool:
@@ -70,7 +82,7 @@ class Refitter:
         """
         inputs = [
             np.asarray(data[name]).astype(shared.type.dtype)
-            for name, shared in self._target.inputs.items()
+            for name, shared in self.target.inputs.items()
         ]
         found: list[Refit | None] = [None] * len(inputs[0])
         if self._batched is not None:
@@ -79,4 +91,4 @@ class Refitter:
             self._single([array[i] for array in inputs]) if one is None else one
             for i, one in enumerate(found[:most])
         ]
-        return Refits.stack(refits, self._target.n_values)
+        return Refits.stack(refits, self.target.n_values)

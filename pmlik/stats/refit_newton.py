@@ -106,7 +106,7 @@ class BatchedNewton:
     """
 
     def __init__(self, target: RefitObjective, replicated: Replicated) -> None:
-        self._target, self._replicated = target, replicated
+        self._target, self.replicated = target, replicated
         self._original = [shared.get_value() for shared in target.inputs.values()]
 
     @classmethod
@@ -128,11 +128,11 @@ class BatchedNewton:
     @property
     def block(self) -> int:
         """Number of replicates that are best refitted together."""
-        return min(_LARGEST_BLOCK, self._replicated.width)
+        return min(_LARGEST_BLOCK, self.replicated.width)
 
     def agrees(self) -> bool:
         """True if two replicates of the original data have the estimate's own derivatives."""
-        target, together = self._target, self._replicated
+        target, together = self._target, self.replicated
         x, z, original = target.x, target.z, target.original
         points = np.tile(x, (2, 1))
         inputs = [np.stack([one] * 2) for one in self._original]
@@ -165,7 +165,7 @@ class BatchedNewton:
         found: list[Refit | None] = [None] * len(todo)
         first: Refined | None = None
         for start in (np.zeros(self._basis.size), self._start):
-            batch = _Batch(self._replicated, self._basis, [one[todo] for one in inputs])
+            batch = _Batch(self.replicated, self._basis, [one[todo] for one in inputs])
             refined = refine(
                 batch.value_and_gradient,
                 batch.hessian,
@@ -181,7 +181,7 @@ class BatchedNewton:
             if not len(todo):
                 return found
         assert first is not None
-        batch = _Batch(self._replicated, self._basis, [one[todo] for one in inputs])
+        batch = _Batch(self.replicated, self._basis, [one[todo] for one in inputs])
         falls = never_rises(batch.value_and_gradient, first, np.arange(len(todo)))
         for i, u, trail, yes in zip(todo, first.z, first.trail, falls, strict=True):
             if yes and self._is_unbounded_along(u, trail):
@@ -217,7 +217,7 @@ class BatchedNewton:
         target = self._target
         active = np.eye(len(target.x))[target.objective.active]
         inputs = [one[None] for one in self._original]
-        hessian = self._replicated.hessian(target.x[None], inputs, active)[0]
+        hessian = self.replicated.hessian(target.x[None], inputs, active)[0]
         return NewtonBasis.of(target, hessian)
 
     @cached_property
