@@ -59,7 +59,8 @@ from pmlik.results.point import Certificate, PointEstimate, Status
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.predictions import Predictions
 from pmlik.stats.bootstrap import Bootstrap, bootstrap
-from pmlik.stats.calibration import Calibration, calibrate
+from pmlik.stats.calibration import calibrate
+from pmlik.stats.calibration_record import Calibration
 from pmlik.stats.criteria import ModelComparison, compare_models, sensitivity
 from pmlik.stats.figures import plot_likelihood, plot_profile
 from pmlik.stats.information import share_information

@@ -12,7 +12,7 @@ from pmlik.errors import ValuesError
 from pmlik.plots.style import COLOURS, add_legend, panels, shorten
 
 if TYPE_CHECKING:
-    from pmlik.stats.calibration import Calibration
+    from pmlik.stats.calibration_record import Calibration
 
 _NAMES = {"wald": "Wald", "profile": "profile", "posterior": "posterior (ETI)"}
 _COLOURS = {"wald": "MAP", "profile": "likelihood", "posterior": "posterior"}

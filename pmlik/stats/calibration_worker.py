@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -20,6 +20,7 @@ from pmlik.inference.profile_grid import GridProfiler
 from pmlik.inference.repeat_sampling import Draws, RepeatedSampler
 from pmlik.inference.simulate import Simulate, simulator
 from pmlik.optimize.boundary import BEYOND
+from pmlik.results.point import PointEstimate
 from pmlik.stats.executors import Worker
 from pmlik.stats.null_search import NullSearch
 from pmlik.stats.refit import Refitter
@@ -67,10 +68,9 @@ class CalibrationPlan:
     """Options of a calibration for its workers; cloudpickle can pickle it.
 
     ``arguments``: with the model. ``methods``: the intervals that are tried.
-    ``x``, ``start`` (n,): the MLE on the unconstrained scale, and the start of its search.
+    ``mle``: without its model. ``start`` (n,): the start of its search, unconstrained.
     ``x_map`` (n,): the MAP, if the posterior is asked for.
     ``truth`` (m,): the scalars that data are simulated at, parameters first; None: the prior's.
-    ``regular``: True if the MLE is an optimum inside the support, and not a limit.
     ``ci_prob``: level of the intervals whose widths are kept.
     ``circles``: the turn of each circular scalar, by its index.
     ``together``, ``added``: as in a bootstrap's plan.
@@ -78,11 +78,10 @@ class CalibrationPlan:
 
     arguments: FitOptions
     methods: tuple[str, ...]
-    x: FloatArray
+    mle: PointEstimate
     start: FloatArray
     x_map: FloatArray | None
     truth: FloatArray | None
-    regular: bool
     seed: int
     ci_prob: float
     draws: int
@@ -110,11 +109,16 @@ class CalibrationWorker:
 
     def __init__(self, plan: CalibrationPlan, prepared: Prepared) -> None:
         self._plan, self._prepared = plan, prepared
-        kinds = {"start": plan.start, "regular": plan.regular, "together": plan.together}
-        self._refit = Refitter(prepared, "mle", plan.x, **kinds)
+        make = partial(
+            Refitter,
+            start=plan.start,
+            regular=not plan.mle.at_boundary,
+            together=plan.together,
+        )
+        self._refit = make(prepared, "mle", plan.mle.unconstrained)
         self._refit_map = None
         if plan.x_map is not None:
-            self._refit_map = Refitter(prepared, "map", plan.x_map, **kinds)
+            self._refit_map = make(prepared, "map", plan.x_map)
         self._reach = float(stats.norm.ppf((1 + plan.ci_prob) / 2))
 
     @property
@@ -273,7 +277,7 @@ class CalibrationWorker:
             found = [profiler(held, one)[0] for one in near[: 1 + bool(np.isinf(x).any())]]
             if np.isfinite(found).any():
                 return float(np.nanmax(found))
-        search = NullSearch(profiler, inside, target.problem.n_observations, target.prepared)
+        search = NullSearch(profiler, self._plan.mle, target.prepared)
         return search.maximum(held).log_likelihood
 
     def _score_posterior(

@@ -6,7 +6,7 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -45,6 +45,7 @@ _TASKS = 64
 # thread and estimate. Neither outlives its thread or model.
 _WORKER = threading.local()
 _REFITTERS: WeakKeyDictionary[Prepared, dict[tuple[Any, ...], Refitter]] = WeakKeyDictionary()
+_PICKLED: WeakKeyDictionary[Prepared, bytes] = WeakKeyDictionary()
 
 
 class Worker[Part](Protocol):
@@ -187,9 +188,10 @@ def _on_worker[Part](
         with BUILDING:
             if os.getpid() != process:
                 threadpool_limits(1)
-            plan, registrations = cloudpickle.loads(payload)
+            plan, pickled = cloudpickle.loads(payload)
+            arguments, registrations = cloudpickle.loads(pickled)
             register(registrations)
-            _WORKER.worker = plan.worker(prepare(plan.arguments).with_quantities(*plan.added))
+            _WORKER.worker = plan.worker(prepare(arguments).with_quantities(*plan.added))
             _WORKER.worker.warm_up()
             _WORKER.token = token
     return [_WORKER.worker.block(number, n) for number in numbers]
@@ -230,8 +232,9 @@ def run_blocks[Part](
     advance(numbers.start * size)
     with threadpool_limits(1):  # the digits of a product depend on how it is shared out
         if executor is not None:
-            plan = plan.elsewhere(worker, replace(plan.arguments, progressbar=False))
-            return _distribute(plan, n, executor, size, numbers, advance, lost)
+            plan = plan.elsewhere(worker, replace(plan.arguments, model=None))
+            payload = cloudpickle.dumps((plan, _pickled(prepared)))
+            return _distribute(payload, n, executor, size, numbers, advance, lost)
         parts = []
         for number in numbers:
             try:
@@ -246,8 +249,17 @@ def run_blocks[Part](
     return parts
 
 
+def _pickled(prepared: Prepared) -> bytes:
+    """Return a model and its options, pickled once: PyTensor notes in a graph who has read it."""
+    if prepared not in _PICKLED:
+        arguments = replace(prepared.arguments, progressbar=False)
+        known = read_registrations(resolve_model(arguments.model))
+        _PICKLED[prepared] = cloudpickle.dumps((arguments, known))
+    return _PICKLED[prepared]
+
+
 def _distribute[Part](
-    plan: Plan[Part],
+    payload: bytes,
     n: int,
     executor: Executor,
     size: int,
@@ -256,12 +268,11 @@ def _distribute[Part](
     lost: Callable[[int, int, BaseException], Part] | None,
 ) -> list[Part]:
     """Do blocks of a size, of ``n`` replicates in all, by the workers of an executor."""
-    known = read_registrations(resolve_model(plan.arguments.model))
-    payload = cloudpickle.dumps((plan, known))
     token = blake2b(payload).hexdigest()
     step = -(-len(blocks) // _TASKS)
     if not hasattr(executor, "submit"):
         raise ModelError(f"executor: got {executor!r}, need a concurrent.futures.Executor.")
+    futures: dict[Future[list[Part]], range]
     try:
         futures = {
             executor.submit(_on_worker, token, payload, os.getpid(), numbers, n): numbers

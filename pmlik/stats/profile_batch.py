@@ -179,4 +179,4 @@ class ProfileBatch:
             up, down = (self._jacobian(u + s, which, quantity)[:, 0] for s in (step, -step))
             columns.append((up - down) / (2 * np.sqrt(_STEP)))
         whole = np.stack(columns, axis=-1)
-        return (whole + whole.swapaxes(1, 2)) / 2
+        return np.asarray((whole + whole.swapaxes(1, 2)) / 2)
