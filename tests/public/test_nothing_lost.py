@@ -250,7 +250,7 @@ class TestQuiet:
         finally:
             logger.setLevel(before)
 
-    def test_the_users_logging_level_is_restored_when_the_host_fails(self, model, monkeypatch):
+    def test_the_users_logging_level_is_restored_when_the_host_fails(self, monkeypatch):
         def find_map(**kwargs):
             raise KeyboardInterrupt
 
@@ -258,7 +258,7 @@ class TestQuiet:
         logger = logging.getLogger("pymc")
         before = logger.level
         with pytest.raises(KeyboardInterrupt):
-            pmlik.find_MLE(model, progressbar=False)
+            pmlik.find_MLE(mean_model(), progressbar=False)
         assert logger.level == before
 
     def test_the_users_warning_filters_and_error_state_are_restored(self, model):
@@ -276,12 +276,12 @@ class TestQuiet:
         assert mle.trusted
         assert mle.certificate.start == "pm.find_MAP"
 
-    def test_a_failing_host_costs_only_its_starting_point(self, model, monkeypatch):
+    def test_a_failing_host_costs_only_its_starting_point(self, monkeypatch):
         def find_map(*args, **kwargs):
             raise ValueError("it broke")
 
         monkeypatch.setattr("pmlik.inference.starts.pm.find_MAP", find_map)
-        mle = pmlik.find_MLE(model, progressbar=False)
+        mle = pmlik.find_MLE(mean_model(), progressbar=False)
         assert float(mle.values["a"]) == pytest.approx(Y.mean())
         assert mle.trusted
         assert [flag.code for flag in mle.flags] == [FlagCode.OTHER_START]
