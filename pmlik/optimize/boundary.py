@@ -49,11 +49,15 @@ def rises_ahead(
     """
     value = objective.value_and_gradient(z)[0]
     slack = level + _ROUNDING * abs(value)
-    ahead = [objective.value_and_gradient(z + step * axis)[0] for step in _AHEAD]
-    if not any(value + slack < beyond < np.inf for beyond in ahead):
-        return False
-    slack += 10 * rounding_noise(objective, z, axis[None])
-    return any(value + slack < beyond < np.inf for beyond in ahead)
+    for step in _AHEAD:
+        there = z + step * axis
+        beyond = objective.value_and_gradient(there)[0]
+        if value + slack < beyond < np.inf:
+            # Nearer to a border there is more of it.
+            noise = max(rounding_noise(objective, at, axis[None]) for at in (z, there))
+            if value + slack + 10 * noise < beyond:
+                return True
+    return False
 
 
 def go_outward(objective: Objective, z: FloatArray, axis: FloatArray) -> FloatArray:

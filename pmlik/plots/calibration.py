@@ -63,9 +63,8 @@ def plot_calibration(
         axes.axhline(0, color="0.5", lw=0.8)
         for method in calibration.methods:
             off = share.sel({"method": method, "parameter": label}).to_numpy() - levels
-            axes.plot(
-                100 * levels, 100 * off, color=COLOURS[_COLOURS[method]], label=_NAMES[method], lw=2
-            )
+            name = _NAMES[method] if i == 0 else ""
+            axes.plot(100 * levels, 100 * off, color=COLOURS[_COLOURS[method]], label=name, lw=2)
         axes.set(xlabel=f"level of {shorten(label)}, %", xlim=(0, 100))
         axes.set_ylabel("coverage minus level, %" if i % col_wrap == 0 else "")
     add_legend(figure, 3)

@@ -28,6 +28,7 @@ NAMES = [
     "mixture",
     "extremes",
     "nonlinear",
+    "calibration",
 ]
 
 
