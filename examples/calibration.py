@@ -31,12 +31,14 @@ def lesson(found: pmlik.Calibration) -> str:
     """Say what the simulated data sets show, from the numbers."""
     share = 100 * found.table["coverage"]
     bias = found.estimators["bias"] / found.estimators["spread"]
+    lost = sum(found.failures.values())
     text = (
         f"Of {found.n} data sets simulated at the maximum likelihood estimate, "
         f"{100 * found.ci_prob:g}% Wald intervals cover the slope in "
         f"{share['slope', 'wald']:.0f}%, profile intervals in {share['slope', 'profile']:.0f}%, "
-        f"posterior intervals in {share['slope', 'posterior']:.0f}%. For the risk at 31 F, far "
-        f"outside the data, it is {share['risk_at_31F', 'wald']:.0f}% by Wald: an interval that is "
+        f"posterior intervals in {share['slope', 'posterior']:.0f}%; by the first two the {lost} data "
+        "sets without a finite MLE count as not covered. For the risk at 31 F, far outside the "
+        f"data, it is {share['risk_at_31F', 'wald']:.0f}% by Wald: an interval that is "
         "symmetric around a probability of nearly one is too short. The profile, which does not "
         f"mind how the risk is written, has {share['risk_at_31F', 'profile']:.0f}%. The MLE of the "
         f"slope is too steep by {-bias['slope', 'MLE']:.2f} of its standard deviation, as in all "

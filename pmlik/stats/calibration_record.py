@@ -196,11 +196,12 @@ class Calibration(Shown):
             share, error = 100 * row["coverage"], 100 * row["error"]
             covered.append(f"the {names[method]} interval of {share:.0f} % (± {error:.0f})")
             if abs(row["coverage"] - self.ci_prob) > _ERRORS * row["error"]:
-                off.append(names[method])
+                more = "more" if row["coverage"] > self.ci_prob else "less"
+                off.append(f"the {names[method]} interval covers {more} than its level")
         text = f"{label}: at a level of {100 * self.ci_prob:g} % the truth is in {_and(covered)} "
         text += f"of {self._kept.sizes['replicate']} data sets."
         if off:
-            text += f" Not what it says: {', '.join(off)}."
+            text += f" Beyond chance {_and(off)}."
         return text + self._bias(label)
 
     def _bias(self, label: str) -> str:
