@@ -271,6 +271,8 @@ def _release(objective: Objective, limit: Limit | None, start: FloatArray) -> Li
     ends = () if limit is None else limit.directions
     if limit is None or not limit.optimum.usable or any(e.coordinate is None for e in ends):
         return limit
+    if not any(e.is_border for e in ends) or len(start) > _MOST_PROBED:
+        return limit
     z, value = limit.border[objective.active], limit.optimum.value
     held = np.isin(np.arange(len(z)), [e.coordinate for e in ends if e.coordinate is not None])
     near = limit.objective.place(limit.optimum.z)
