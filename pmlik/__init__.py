@@ -58,6 +58,7 @@ from pmlik.results.information import InformationShares
 from pmlik.results.point import Certificate, PointEstimate, Status
 from pmlik.results.posterior import PosteriorEstimate
 from pmlik.results.predictions import Predictions
+from pmlik.stats.afterwards import load
 from pmlik.stats.bootstrap import Bootstrap, bootstrap
 from pmlik.stats.calibration import calibrate
 from pmlik.stats.calibration_record import Calibration
@@ -68,7 +69,6 @@ from pmlik.stats.intervals import interval_bootstrap, interval_profile, interval
 from pmlik.stats.likelihood_ratio import LikelihoodRatioTest, likelihood_ratio_test
 from pmlik.stats.profile import Profile, profile
 
-load = Comparison.load
 __version__ = version("pmlik")
 
 __all__ = [

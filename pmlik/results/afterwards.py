@@ -20,7 +20,18 @@ Functions = Mapping[str, Callable[[xr.Dataset], Any] | str]
 
 
 class Verbs(Protocol):
-    """The verbs of a comparison that holds its model."""
+    """The verbs of a comparison that holds its model, or is joined to it again."""
+
+    def attach(  # noqa: D102
+        self,
+        comparison: Comparison,
+        model: Any,
+        *,
+        potentials: Literal["likelihood", "prior"],
+        latent: str | Sequence[str],
+        parameters: Sequence[str],
+        quadrature: int | None,
+    ) -> Comparison: ...
 
     def derive(  # noqa: D102
         self,
@@ -54,6 +65,45 @@ class Verbs(Protocol):
 
 class Afterwards:
     """The part of a `Comparison` that asks for more than it holds."""
+
+    def attach(
+        self,
+        model: Any,
+        *,
+        potentials: Literal["likelihood", "prior"] = "likelihood",
+        latent: str | Sequence[str] = "auto",
+        parameters: Sequence[str] = (),
+        quadrature: int | None = None,
+    ) -> Comparison:
+        """Return the comparison joined to its model again, after `pmlik.load`.
+
+        It can then be profiled, bootstrapped, asked for derived quantities and predictions.
+
+        Parameters
+        ----------
+        model : pm.Model
+            The model that was compared, with the same data.
+        potentials, latent, parameters, quadrature
+            As in the call of `compare` (``comparison.background.call`` has it).
+
+        Returns
+        -------
+        Comparison
+
+        Raises
+        ------
+        ValuesError
+            If the estimates are not of this model and its data.
+        """
+        comparison, verbs = self._verbs("attach")
+        return verbs.attach(
+            comparison,
+            model,
+            potentials=potentials,
+            latent=latent,
+            parameters=parameters,
+            quadrature=quadrature,
+        )
 
     def derive(
         self,
@@ -233,6 +283,6 @@ class Afterwards:
         if verbs is None:
             raise ValuesError(
                 f"{purpose}: the comparison is without its compiled model, which a file does not "
-                "keep."
+                "keep. Read it with pmlik.load, and join it to its model with attach(model)."
             )
         return comparison, verbs
