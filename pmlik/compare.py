@@ -75,7 +75,7 @@ from pmlik.stats.intervals import intervals_beside
 def compare(
     model: pm.Model | None = None,
     *,
-    var_names: Sequence[str] | None = None,
+    var_names: Sequence[str] | str | None = None,
     random_seed: Seed = None,
     progressbar: bool = True,
     backend: str | None = None,
@@ -108,7 +108,7 @@ def compare(
     ----------
     model : pm.Model, optional
         Default: the model on the context stack. It is not changed.
-    var_names : sequence of str, optional
+    var_names : str or sequence of str, optional
         The variables in the table; default all. In a model of more than 2000 coordinates also
         those whose standard errors are computed.
     random_seed : int or numpy.random.Generator, optional
@@ -283,7 +283,7 @@ def _run(options: CompareOptions) -> Comparison:
 
 def _names(prepared: Prepared, options: CompareOptions) -> list[str]:
     """Return the variables in the table; refuse a reference to others before any work."""
-    wanted = options.fit.var_names
+    wanted = prepared.arguments.var_names
     names = [name for name in prepared.names if wanted is None or name in wanted]
     if options.reference is not None:
         check_reference(options.reference, names)

@@ -21,7 +21,7 @@ from pmlik.results.point import PointEstimate
 def find_MLE(
     model: pm.Model | None = None,
     *,
-    var_names: Sequence[str] | None = None,
+    var_names: Sequence[str] | str | None = None,
     random_seed: Seed = None,
     progressbar: bool = True,
     backend: str | None = None,
@@ -45,7 +45,7 @@ def find_MLE(
     ----------
     model : pm.Model, optional
         Default: the model on the context stack. It is not changed.
-    var_names : sequence of str, optional
+    var_names : str or sequence of str, optional
         In a model of more than 2000 coordinates, the variables whose standard errors are
         computed (none by default). A smaller model has them all.
     random_seed : int or numpy.random.Generator, optional
@@ -126,7 +126,7 @@ def find_MLE(
 def find_MAP(
     model: pm.Model | None = None,
     *,
-    var_names: Sequence[str] | None = None,
+    var_names: Sequence[str] | str | None = None,
     random_seed: Seed = None,
     progressbar: bool = True,
     backend: str | None = None,

@@ -34,7 +34,7 @@ class FitOptions:
     """
 
     model: pm.Model | None = None
-    var_names: Sequence[str] | None = None
+    var_names: Sequence[str] | str | None = None
     random_seed: Seed = None
     progressbar: bool = True
     backend: str | None = None
@@ -89,19 +89,27 @@ def check_covariance(kind: str, cluster: Cluster) -> None:
         raise ModelError("cluster: needs covariance_kind='robust'.")
 
 
-def check_var_names(model: pm.Model, var_names: Sequence[str] | None) -> None:
-    """Refuse names that the model does not have."""
-    if isinstance(var_names, str):
-        raise ModelError(f"var_names: got the string {var_names!r}, need a list of names.")
-    if not isinstance(var_names, Iterable | None):
-        raise ModelError(f"var_names: got {var_names!r}, need a list of names.")
+def read_var_names(
+    model: pm.Model, var_names: Sequence[str] | str | None
+) -> tuple[str, ...] | None:
+    """Return the variables that are named, all but those with a ``~``; None for None.
+
+    Raises `ModelError` for names that the model does not have.
+    """
+    if var_names is None:
+        return None
+    if not isinstance(var_names, Iterable):
+        raise ModelError(f"var_names: got {var_names!r}, need a name or a list of names.")
+    names = [var_names] if isinstance(var_names, str) else list(var_names)
     known = [var.name for var in model.unobserved_RVs]
-    unknown = [name for name in var_names or () if name not in known]
+    excluded = [str(n)[1:] for n in names if n not in known and str(n).startswith("~")]
+    unknown = [name for name in excluded or names if name not in known]
     if unknown:
         raise ModelError(
             f"var_names: {', '.join(map(repr, unknown))} not in the model, which has "
             f"{', '.join(known)}."
         )
+    return tuple(name for name in known if name not in excluded) if excluded else tuple(names)
 
 
 def seed_of(random_seed: Seed) -> int:

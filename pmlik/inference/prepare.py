@@ -23,7 +23,7 @@ from pmlik.inference.options import (
     check_count,
     check_covariance,
     check_quadrature,
-    check_var_names,
+    read_var_names,
     seed_of,
 )
 from pmlik.inference.reuse import Kept, fingerprint
@@ -145,7 +145,7 @@ def prepare(arguments: FitOptions) -> Prepared:
     else:
         arguments = replace(arguments, model=known.arguments.model)
         model, roles = known.model, known.roles
-    check_var_names(model, arguments.var_names)
+    arguments = replace(arguments, var_names=read_var_names(model, arguments.var_names))
     compile_mode(arguments.backend)
     check_count("n_starts", arguments.n_starts)
     check_quadrature(arguments.quadrature)

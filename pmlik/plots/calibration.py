@@ -22,7 +22,7 @@ _MOST = 6
 def plot_calibration(
     calibration: Calibration,
     *,
-    var_names: Sequence[str] | None = None,
+    var_names: Sequence[str] | str | None = None,
     figure_kwargs: Mapping[str, Any] | None = None,
     col_wrap: int = 3,
 ) -> Figure:
@@ -33,7 +33,7 @@ def plot_calibration(
     Parameters
     ----------
     calibration : Calibration
-    var_names : sequence of str, optional
+    var_names : str or sequence of str, optional
         Labels of scalars such as ``mu[a]``. Default: the first six.
     figure_kwargs : mapping, optional
         For ``matplotlib.pyplot.subplots``, such as ``figsize``.
@@ -50,7 +50,8 @@ def plot_calibration(
         For labels that are not there.
     """
     known = calibration.labels
-    labels = known[:_MOST] if var_names is None else list(var_names)
+    wanted = [var_names] if isinstance(var_names, str) else var_names
+    labels = known[:_MOST] if wanted is None else list(wanted)
     unknown = [label for label in labels if label not in known]
     if unknown:
         raise ValuesError(f"var_names: got {', '.join(unknown)}, need some of {', '.join(known)}.")

@@ -385,7 +385,7 @@ class Comparison(Shown, Afterwards):
         path: PathLike | None = None,
         *,
         columns: Sequence[str] | None = None,
-        var_names: Sequence[str] | None = None,
+        var_names: Sequence[str] | str | None = None,
     ) -> str:
         """Return the table in Markdown, then findings and notes.
 
@@ -416,7 +416,7 @@ class Comparison(Shown, Afterwards):
         path: PathLike | None = None,
         *,
         columns: Sequence[str] | None = None,
-        var_names: Sequence[str] | None = None,
+        var_names: Sequence[str] | str | None = None,
         label: str = "",
     ) -> str:
         """Return the table for a paper, by ``booktabs``, with the likelihood and flags below.

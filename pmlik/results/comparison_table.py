@@ -87,15 +87,14 @@ def tabulate(comparison: Comparison) -> Table:
 
 
 def select_table(
-    comparison: Comparison, columns: Sequence[str] | None, var_names: Sequence[str] | None
+    comparison: Comparison, columns: Sequence[str] | None, var_names: Sequence[str] | str | None
 ) -> Table:
     """Return the table of some variables with some of its columns; ``interval`` names its own.
 
     Raises `ValuesError` for columns and variables that the comparison does not have.
     """
-    for name, given in (("columns", columns), ("var_names", var_names)):
-        if isinstance(given, str):
-            raise ValuesError(f"{name}: got the string {given!r}, need a list of names.")
+    if isinstance(columns, str):
+        raise ValuesError(f"columns: got the string {columns!r}, need a list of names.")
     if var_names is not None:
         comparison = comparison.select(var_names)
     table = tabulate(comparison)

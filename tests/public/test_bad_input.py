@@ -406,9 +406,9 @@ class TestArguments:
         assert message == "var_names: 'b', 'c' not in the model, which has a, twice."
 
     @pytest.mark.parametrize("verb", VERBS)
-    def test_a_string_for_names(self, verb):
-        message = refusal(verb, mean_model(), var_names="twice")
-        assert message == "var_names: got the string 'twice', need a list of names."
+    def test_a_string_is_a_name(self, verb):
+        message = refusal(verb, mean_model(), var_names="once")
+        assert message == "var_names: 'once' not in the model, which has a, twice."
 
     @pytest.mark.parametrize("verb", VERBS)
     def test_something_else_for_names(self, verb):

@@ -190,3 +190,16 @@ def test_a_derived_quantity_that_is_another_one_keeps_its_name_and_dims(latent: 
     assert [table.at[f"twice[{i}]", "MLE"] for i in (0, 1)] == pytest.approx([14 / 3] * 2)
     likelihood = pmlik.likelihood_model(model) if not latent else pmlik.marginal_model(model)
     assert {var.name for var in likelihood.deterministics} >= {"twice", "again", "itself"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows"), [("twice", ["twice"]), ("~twice", ["a"]), (["~a"], ["twice"])]
+)
+def test_names_are_a_string_or_all_but_some(asked, rows) -> None:
+    with pm.Model() as model:
+        a = pm.Normal("a")
+        pm.Deterministic("twice", 2 * a)
+        pm.Normal("y", a, 1, observed=[0.5, 1.5])
+    comparison = pmlik.compare(model, var_names=asked, sample=False, progressbar=False)
+    assert list(comparison.table.index) == rows
+    assert comparison.table.loc[rows[0], "MLE"] == pytest.approx({"twice": 2.0, "a": 1.0}[rows[0]])
