@@ -3,6 +3,8 @@
 Everything at once, and the pieces:
 
 - `compare`: MLE, MAP and posterior in one `Comparison`, with table, findings, page and files;
+- of a comparison: ``derive``, ``hypothesis``, ``predict``, ``findings``, ``to_html``, ``save``,
+  ``attach``;
 - `find_MLE`, `find_MAP`, `sample_posterior`: one of them alone;
 - `Likelihood`: p(y | theta) as a function of theta, to call, differentiate and draw;
 - `profile`, `interval_profile`, `interval_wald`, `interval_bootstrap`: confidence intervals;
