@@ -25,6 +25,9 @@ _STRIDE = 1.0
 _GROWTH = 2.0
 _REGROWTH = 1.5
 
+# The first step of a logarithm or log-odds, whose standard error is large near a border.
+_FIRST = 3.0
+
 # Rates of the signed root, relative to the optimum, below which steps are shorter.
 _SLOW, _RISING, _CAREFUL = 0.3, 1e-3, 0.5
 
@@ -104,6 +107,8 @@ def trace_profile(
     """
     trace, target = ProfileTrace(side, [start], most=most), float(np.sqrt(2 * level))
     step = min(start.gradient_norm * min(target, _STRIDE), most / _ROUND)
+    if np.isfinite(objective.limits).any():  # a logarithm or log-odds, perhaps near its border
+        step = min(step, _FIRST)
     return _go_on(objective, trace, start, step, level)
 
 
