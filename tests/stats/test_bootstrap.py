@@ -31,7 +31,7 @@ def test_a_pattern_that_lacks_an_entry_is_noticed(monkeypatch) -> None:
 
     def refit() -> np.ndarray:
         refitter = Refitter(estimate.prepared, "mle", estimate.unconstrained, shapes)
-        assert refitter._batched._replicated.is_sparse
+        assert refitter._batched.replicated.is_sparse
         return refitter({"y": weights}).values
 
     expected = []
